@@ -1,0 +1,1 @@
+"""What every process agrees on: settings, Redis names, messages, errors, metrics. Imports nothing of ours."""

@@ -1,0 +1,85 @@
+"""The tree of errors. Each class says how it looks on the wire and whether trying again helps."""
+
+from typing import ClassVar
+
+
+class AntiphonError(Exception):
+    """Something a person can act on. The message is for that person; it never holds speech or keys."""
+
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    http_status: ClassVar[int] = 500
+    #: The WebSocket is closed with this code; None: the session lives on.
+    close_code: ClassVar[int | None] = None
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(AntiphonError):
+    """A setting, profile or voices file the operator must mend."""
+
+    code = "config_error"
+
+
+class EngineMissing(ConfigError):
+    """An engine's package or weights are not installed."""
+
+    code = "engine_missing"
+
+
+class ClientError(AntiphonError):
+    """The client sent something that does not fit; `param` names the field."""
+
+    code = "invalid_event"
+    type = "invalid_request_error"
+    http_status = 400
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.wire_code = code or self.code
+        self.param = param
+
+
+class MessageTooBig(ClientError):
+    """A WebSocket message over the limit."""
+
+    code = "message_too_big"
+    close_code = 1009
+
+
+class SessionTaken(AntiphonError):
+    """Another web process owns this session now."""
+
+    code = "session_taken_over"
+    close_code = 1012
+    retryable = True
+
+
+class SessionUnknown(ClientError):
+    """A resume token that fits no session that still waits."""
+
+    code = "session_unknown"
+    http_status = 404
+    close_code = 4404
+
+
+class StageFailed(AntiphonError):
+    """A stage could not do its part of a reply."""
+
+    code = "stage_failed"
+    retryable = True
+
+
+class StageWaiting(AntiphonError):
+    """A stage is being restarted or is full; the turn is kept."""
+
+    code = "stage_waiting"
+    retryable = True
+
+
+class Overloaded(AntiphonError):
+    """No free slot now."""
+
+    code = "server_full"
+    http_status = 503
+    close_code = 1013
+    retryable = True

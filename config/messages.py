@@ -1,0 +1,250 @@
+"""What travels through Redis: msgpack of these structs, and nothing else.
+
+Positions are *session samples* (24 kHz, counted from the session's first sample) in everything the STT says, and
+*reply samples* (24 kHz, counted from the reply's first sample) in everything the TTS says.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from config.errors import ClientError
+
+#: Raised when a field changes its meaning; a reader drops what it does not know.
+VERSION = 1
+
+#: No text of one message is longer; a reply of 500 words is about 3 kB.
+MAX_TEXT = 20_000
+
+AudioFormat = Literal["pcm16", "opus"]
+
+
+class _Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
+    """A tagged tuple on the wire."""
+
+
+# --- in:{sid}, web -> stt
+
+
+class Audio(_Message, tag="audio"):
+    """Packets in the session's input format, the first of them at `pos`."""
+
+    pos: int
+    packets: list[bytes]
+    received: float
+    """Unix time at which the web had the last of it."""
+
+
+class Commit(_Message, tag="commit"):
+    """The utterance ends at `pos`: say what it was."""
+
+    pos: int
+
+
+class Clear(_Message, tag="clear"):
+    """Forget what was said before `pos`."""
+
+    pos: int
+
+
+class End(_Message, tag="end"):
+    """The session is over."""
+
+
+InEntry = Audio | Commit | Clear | End
+
+
+# --- stt -> web: facts
+
+
+class Claimed(_Message, tag="claimed"):
+    """First message of every epoch: who works on it, from which audio or word on."""
+
+    worker: str
+
+
+class VoiceStarted(_Message, tag="voice_started"):
+    """Sustained voice; its onset was at `at`."""
+
+    at: int
+
+
+class VoiceEnded(_Message, tag="voice_ended"):
+    """The voice stopped at `at`; a pause has begun."""
+
+    at: int
+
+
+class Pause(_Message, tag="pause"):
+    """Silence since `at`, `ms` long now; the turn is over with probability `p_end`."""
+
+    at: int
+    ms: int
+    p_end: float
+
+
+class Transcript(_Message, tag="transcript"):
+    """What is understood of the audio from `start` up to `to`. Replaces earlier revisions of the utterance.
+
+    settled: all voice up to `to` was decoded, and none came since. final: the utterance is closed.
+    """
+
+    utterance: int
+    revision: int
+    text: str
+    start: int
+    to: int
+    settled: bool = False
+    final: bool = False
+
+
+# --- llm -> web and tts
+
+
+class Words(_Message, tag="words"):
+    """Whole words of the reply, each with the space that follows it; `index` is the first one's number."""
+
+    index: int
+    words: list[str]
+    said: float
+    """Unix time at which the LLM gave the first of them."""
+
+
+class TextDone(_Message, tag="text_done"):
+    """The reply's text is complete: `words` in all."""
+
+    words: int
+    reason: Literal["stop", "length", "cut"]
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+# --- tts -> web
+
+
+class SpokenWord(msgspec.Struct, array_like=True, frozen=True):
+    """Word number `index` of the reply sounds from `start` to `stop`."""
+
+    index: int
+    start: int
+    stop: int
+
+
+class Speech(_Message, tag="speech"):
+    """Audio of the reply from `pos` on, `samples` long, in the session's output format.
+
+    words: those whose sound begins in it. spoken: number of words whose sound is complete with it.
+    """
+
+    pos: int
+    samples: int
+    packets: list[bytes]
+    words: list[SpokenWord]
+    spoken: int
+
+
+class SpeechDone(_Message, tag="speech_done"):
+    """The reply's audio is complete: `samples` in all."""
+
+    samples: int
+
+
+class Failed(_Message, tag="failed"):
+    """The stage gives up on this reply or session; `reason` is for an operator's eyes."""
+
+    code: str
+    reason: str
+
+
+Body = (
+    Claimed
+    | VoiceStarted
+    | VoiceEnded
+    | Pause
+    | Transcript
+    | Words
+    | TextDone
+    | Speech
+    | SpeechDone
+    | Failed
+)
+
+
+class Result(msgspec.Struct, array_like=True, frozen=True):
+    """Envelope of everything on `out:` and in replay streams."""
+
+    version: int
+    stage: str
+    epoch: int
+    reply: int
+    """Number of the reply; 0 for stt."""
+    seq: int
+    """From 1, without holes, in each epoch."""
+    mark: int
+    """stt: session sample from which a successor must listen again. Else 0."""
+    body: Body
+
+
+# --- ctl:{worker}, web -> worker
+
+
+class Cancel(_Message, tag="cancel"):
+    """Drop what you do for reply `reply` of the session."""
+
+    sid: str
+    reply: int
+
+
+class Played(_Message, tag="played"):
+    """The client has heard the reply up to `pos`."""
+
+    sid: str
+    reply: int
+    pos: int
+
+
+Command = Cancel | Played
+
+
+# --- fields of sess:{sid}
+
+
+class Listen(_Message, tag="listen"):
+    """How to listen to a session."""
+
+    format: AudioFormat
+    language: str = "en"
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Order(_Message, tag="order"):
+    """What a reply needs: the prompt for the LLM, the voice and format for the TTS."""
+
+    reply: int
+    messages: list[ChatMessage]
+    voice: str
+    format: AudioFormat
+    temperature: float = 0.3
+    max_tokens: int = 256
+    speed: float = 1.0
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_result = msgspec.msgpack.Decoder(Result).decode
+decode_in = msgspec.msgpack.Decoder(InEntry).decode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_listen = msgspec.msgpack.Decoder(Listen).decode
+decode_order = msgspec.msgpack.Decoder(Order).decode
+
+
+def require_text(text: str, param: str) -> str:
+    """`text`, or ClientError when it is longer than any message may be."""
+    if len(text) > MAX_TEXT:
+        raise ClientError(f"{param} is longer than {MAX_TEXT} characters", param=param)
+    return text

@@ -1,0 +1,70 @@
+"""The data model in Redis. No other module spells a key.
+
+Two servers. *State* (`redis_url`): broker, sessions, leases; append-only file. *Media* (`media_url`): audio, text
+and results; never on a disk. Braces stand round the session id alone. Values are msgpack of `config.messages`.
+
+| name                    | server | type    | writer -> reader                        | dies |
+|-------------------------|--------|---------|-----------------------------------------|------|
+| in:{sid}                | media  | stream  | web -> stt: audio and what keeps its place in it | with the session; trimmed to `audio_keep_s` before the open utterance |
+| out:{sid}               | media  | channel | workers -> the owning web process       | not stored |
+| replay:stt:{sid}        | media  | stream  | stt -> web that saw a gap, next stt     | trimmed to the newest applied; with the session |
+| replay:tts:{sid}        | media  | stream  | tts -> web that saw a gap, next tts     | trimmed to the newest heard; with the session |
+| text:{n}:{sid}          | media  | stream  | llm -> tts, web that saw a gap, next llm | when reply n is over |
+| ctl:{worker}            | media  | stream  | web -> worker: cancel, played           | capped; with the worker |
+| sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `session_ttl_s` after the last change |
+| lease:{stage}:{sid}     | state  | string  | `owner|epoch|reply|last_seq` of who works on it | `lease_ms` after its owner stops |
+| worker:{stage}:{name}   | state  | hash    | worker -> admission, health, watchdog   | `heartbeat_ttl_s` after its last beat |
+| workers:{stage}         | state  | zset    | names by last beat (unix s)             | pruned by readers |
+
+Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
+"""
+
+STAGES = ("stt", "llm", "tts")
+
+# Fields of `sess:{sid}` that scripts read; the rest is written by the web's `save`.
+CLOSED = "closed"
+REPLY = "reply"
+STATE = "state"
+LISTEN = "listen"
+ORDER = "order"
+TOKEN = "token"
+
+
+def audio_in(sid: str) -> str:
+    """Stream of the session's input."""
+    return f"in:{{{sid}}}"
+
+
+def results(sid: str) -> str:
+    """Pub/sub channel of the session's results."""
+    return f"out:{{{sid}}}"
+
+
+def replay(stage: str, sid: str, reply: int) -> str:
+    """Stream that backs what `stage` publishes; the LLM's is the reply's text itself."""
+    return f"text:{reply}:{{{sid}}}" if stage == "llm" else f"replay:{stage}:{{{sid}}}"
+
+
+def control(worker: str) -> str:
+    """Stream of commands for one worker; what is on it may be lost."""
+    return f"ctl:{worker}"
+
+
+def session(sid: str) -> str:
+    """Hash of the session's state."""
+    return f"sess:{{{sid}}}"
+
+
+def lease(stage: str, sid: str) -> str:
+    """Who works on this stage of the session."""
+    return f"lease:{stage}:{{{sid}}}"
+
+
+def worker(stage: str, name: str) -> str:
+    """What a worker says of itself."""
+    return f"worker:{stage}:{name}"
+
+
+def workers(stage: str) -> str:
+    """Names of the stage's workers by their last beat."""
+    return f"workers:{stage}"

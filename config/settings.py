@@ -1,0 +1,185 @@
+"""Every tuning value of Antiphon, with its unit in its name and its reason under it.
+
+A profile (`config/profiles/*.yaml`) gives the base; `ANTIPHON_*` environment variables override single
+values (`ANTIPHON_TURN__USER_SILENCE_TIMEOUT_S=5`). `load` is called once, at an entry point; nothing else
+reads the environment.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.errors import ConfigError
+
+PROFILES = Path(__file__).parent / "profiles"
+
+#: The one rate used inside: every engine takes and gives mono float32 at this rate.
+SAMPLE_RATE = 24_000
+
+
+class EngineChoice(BaseModel, frozen=True):
+    """Which engine serves a stage, and its options."""
+
+    engine: str
+    """Name of a module in `gpu_workers/<stage>/`."""
+    slots: int = Field(gt=0)
+    """Sessions (stt) or replies (llm, tts) that one worker serves at once; `--slots` overrides it."""
+    options: dict[str, Any] = {}
+    """Fields of the engine module's own `Settings`."""
+
+
+class TurnSettings(BaseModel, frozen=True):
+    """When a turn ends and what interrupts a reply."""
+
+    p_end_threshold: float = Field(0.5, gt=0, lt=1)
+    """End-of-turn probability from which a pause ends the turn at once."""
+    min_pause_ms: int = Field(200, ge=0)
+    """Shortest pause that can end a turn, however sure the model is: people breathe."""
+    longest_wait_ms: int = Field(1600, gt=0)
+    """A pause of this length ends the turn, whatever the model says: it is wrong on some voices."""
+    longest_turn_s: float = Field(30.0, gt=0)
+    """An utterance is closed here: the input stream keeps no more before it."""
+    user_silence_timeout_s: float = Field(7.0, gt=0)
+    """Silence after which the assistant takes the turn. Lower feels pushy; higher feels absent."""
+    echo_settle_s: float = Field(3.0, ge=0)
+    """Voice alone interrupts nothing this early in a session: the browser's echo canceller still learns."""
+    interrupt_voice_ms: int = Field(600, gt=0)
+    """Voice of this length interrupts even if no word was understood yet."""
+    interrupt_words: int = Field(1, ge=1)
+    """Words that confirm an interruption."""
+    resume_silence_ms: int = Field(500, gt=0)
+    """Silence after which a mute that nothing confirmed is taken back."""
+
+
+class PacingSettings(BaseModel, frozen=True):
+    """How far ahead of playback audio is sent, and how late a stage may be."""
+
+    lead_ms: int = Field(160, gt=0)
+    """Audio ahead of playback at a GA client. SDKs truncate by wall clock, so more would falsify what was heard."""
+    unmute_lead_ms: int = Field(320, gt=0)
+    """The same for Unmute's page, which buffers 240 ms itself."""
+    first_word_deadline_s: float = Field(5.0, gt=0)
+    """No word of the LLM by then: one retry, then an error."""
+    first_audio_deadline_s: float = Field(3.0, gt=0)
+    """No audio this long after the first word: one retry, then an error."""
+    transcript_deadline_s: float = Field(3.0, gt=0)
+    """No final transcript this long after the turn's end: an error, and listening again."""
+    tts_ahead_s: float = Field(2.0, gt=0)
+    """Audio a TTS worker releases beyond the last reported playback position."""
+    report_played_s: float = Field(0.5, gt=0)
+    """How often playback positions go to the TTS worker and into the saved state."""
+
+
+class OwnershipSettings(BaseModel, frozen=True):
+    """Leases and the watchdog: how soon a death is noticed."""
+
+    lease_ms: int = Field(1500, gt=0)
+    """Lifetime of a lease; the longest a dead worker's work lies still."""
+    renew_s: float = Field(0.4, gt=0)
+    """Renewal interval: three chances before a lease ends."""
+    step_deadline_s: float = Field(5.0, gt=0)
+    """A loop silent this long stops advertising; at twice this its process exits."""
+    heartbeat_ttl_s: float = Field(5.0, gt=0)
+    """A worker unseen this long is not counted on."""
+    watch_s: float = Field(0.25, gt=0)
+    """How often the web compares leases with what it expects."""
+    claim_timeout_s: float = Field(3.0, gt=0)
+    """A reply task unclaimed this long is sent again, if a worker has room."""
+    listen_claim_timeout_s: float = Field(5.0, gt=0)
+    """The same for stt.listen."""
+    tell_after_s: float = Field(2.0, gt=0)
+    """A stage gone this long is told to the client."""
+    orphan_s: float = Field(10.0, gt=0)
+    """A session without a web process this long gives its slots back."""
+    resume_s: int = Field(120, gt=0)
+    """How long a session waits for its client to come back."""
+
+
+class LimitSettings(BaseModel, frozen=True):
+    """Bounds of queues and messages."""
+
+    message_bytes: int = Field(1 << 18, gt=0)
+    """Largest WebSocket message taken: 4 s of base64 pcm16."""
+    mailbox_items: int = Field(512, gt=0)
+    """Results waiting for a session; beyond, a gap is marked and read back from replay."""
+    spill_bytes: int = Field(1 << 20, gt=0)
+    """Unsent bytes for a slow client; beyond, it is disconnected."""
+    audio_keep_s: float = Field(30.0, gt=0)
+    """Input audio kept before the open utterance, for a worker that takes over."""
+    session_ttl_s: int = Field(3600, gt=0)
+    """Life of a session's state after its last change."""
+    replay_items: int = Field(4000, gt=0)
+    """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
+
+
+class Settings(BaseSettings, frozen=True):
+    """The whole tree; `load()` builds it."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_nested_delimiter="__", extra="forbid")
+
+    profile: str = "embedded"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """State server: broker, sessions, leases. Append-only file on."""
+    media_url: str = "redis://127.0.0.1:6379/1"
+    """Media server: audio, text, replay. Never on a disk."""
+    voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Port of a worker's own /metrics; 0: none."""
+    stt: EngineChoice
+    llm: EngineChoice
+    tts: EngineChoice
+    turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
+    pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
+    ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
+    limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+
+    def stage(self, name: str) -> EngineChoice:
+        """The engine of `stt`, `llm` or `tts`."""
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment outranks the profile, which arrives as init arguments."""
+        return env_settings, init_settings
+
+
+class _Profile(BaseSettings):
+    """Reads only the profile's name, which says where the rest is."""
+
+    model_config = SettingsConfigDict(env_prefix="ANTIPHON_", extra="ignore")
+    profile: str = "embedded"
+
+
+def profiles() -> list[str]:
+    """Names of the profiles there are."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+@cache
+def load(profile: str | None = None) -> Settings:
+    """Settings of `profile` (default: `ANTIPHON_PROFILE`) under the environment's overrides.
+
+    Raises ConfigError with one line that names the setting to mend.
+    """
+    name = profile or _Profile().profile
+    path = PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"unknown profile {name!r}; there are: {', '.join(profiles())}")
+    try:
+        return Settings(**{**yaml.safe_load(path.read_text()), "profile": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {where!r} of profile {name!r}: {first['msg']}") from error

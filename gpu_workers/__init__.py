@@ -1,0 +1,1 @@
+"""Engines and endpointing. Knows slots and frames; nothing of sessions, Redis, Celery or users."""

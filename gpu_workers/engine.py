@@ -1,0 +1,177 @@
+"""The protocols an engine answers to. Engines know slots and frames; loops call them from one thread.
+
+Audio is mono float32 at 24 kHz in [-1, 1] everywhere.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from config.messages import ChatMessage, Pause, Transcript, VoiceEnded, VoiceStarted
+
+Pcm = npt.NDArray[np.float32]
+Slot = int
+
+#: What an STT engine reports; all positions are session samples.
+SttFact = VoiceStarted | VoiceEnded | Pause | Transcript
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """How a slot listens: `start` is the session sample of the first frame it will get."""
+
+    start: int
+    language: str = "en"
+    utterance: int = 0
+    """Number of the utterance that opens next."""
+
+
+class SttEngine(Protocol):
+    """Streaming speech-to-text with endpointing, for `slots` sessions at once."""
+
+    slots: int
+    frame_samples: int
+
+    def warm_up(self) -> None:
+        """Loads and runs everything once, so that the first user waits for nothing."""
+        ...
+
+    def open(self, slot: Slot, options: ListenOptions) -> None:
+        """Starts a slot; whatever it held before is forgotten."""
+        ...
+
+    def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
+        """Takes one frame of (frame_samples,) for each slot given; returns the facts known by now, of any open slot.
+
+        Called with no frames, it reports what finished meanwhile. Never waits for a decode.
+        """
+        ...
+
+    def commit(self, slot: Slot, at: int) -> None:
+        """The open utterance ends at session sample `at`; a final Transcript follows from a later step."""
+        ...
+
+    def clear(self, slot: Slot, at: int) -> None:
+        """Forgets what was said before session sample `at`."""
+        ...
+
+    def mark(self, slot: Slot) -> int:
+        """Session sample from which a successor must listen to lose nothing."""
+        ...
+
+    def close(self, slot: Slot) -> None:
+        """Frees a slot; results still under way for it are dropped."""
+        ...
+
+
+@dataclass(frozen=True)
+class VoiceOptions:
+    """Who speaks, how fast. `first_word` is the number of the first word the slot will be given."""
+
+    voice: str
+    speed: float = 1.0
+    language: str = "en"
+    first_word: int = 0
+
+
+@dataclass(frozen=True)
+class Say:
+    """Text for one slot in one step: more words of the reply, and whether they are the last."""
+
+    words: Sequence[str] = ()
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class SpeechFrame:
+    """Audio of one slot from one step.
+
+    words: (word number, start, stop) of each word whose sound begins in it; positions are samples since `open`.
+    spoken: how many words of the reply are wholly heard once this frame is.
+    last: the slot has said everything.
+    """
+
+    pcm: Pcm
+    words: Sequence[tuple[int, int, int]] = ()
+    spoken: int = 0
+    last: bool = False
+
+
+class TtsEngine(Protocol):
+    """Streaming text-to-speech for `slots` replies at once."""
+
+    slots: int
+    frame_samples: int
+
+    def warm_up(self) -> None:
+        """Loads and runs everything once."""
+        ...
+
+    def voices(self) -> Sequence[str]:
+        """Names of the voices it can speak with."""
+        ...
+
+    def open(self, slot: Slot, options: VoiceOptions) -> None:
+        """Starts a slot; whatever it held before is forgotten. An unknown voice raises ConfigError."""
+        ...
+
+    def feed(self, slot: Slot, say: Say) -> None:
+        """More text for a slot; costs nothing, speaks nothing yet."""
+        ...
+
+    def step(self, wanted: Sequence[Slot]) -> Mapping[Slot, SpeechFrame]:
+        """At most one frame for each slot wanted, in one batch; a slot with nothing ready yields none. Never waits."""
+        ...
+
+    def close(self, slot: Slot) -> None:
+        """Frees a slot; synthesis under way for it is abandoned."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an LLM is asked. `answered` is the start of the answer when a predecessor died in mid-reply."""
+
+    messages: Sequence[ChatMessage]
+    temperature: float = 0.3
+    max_tokens: int = 256
+    answered: str = ""
+    session: str = ""
+    """Opaque key by which an engine may keep a prompt cache; never an identity."""
+
+
+@dataclass
+class Usage:
+    """Filled in by the engine while it generates."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    stopped: str = field(default="stop")
+    """'stop' or 'length'."""
+
+
+class TokenEngine(Protocol):
+    """A language model that streams, called from one asyncio loop; it batches by itself."""
+
+    slots: int
+    continues: bool
+    """Whether `Prompt.answered` is continued; if not, the loop strips what is said again."""
+
+    async def warm_up(self) -> None:
+        """Loads and runs everything once."""
+        ...
+
+    async def prefill(self, prompt: Prompt) -> None:
+        """Prepares for a prompt that probably comes; may do nothing."""
+        ...
+
+    def generate(self, prompt: Prompt, usage: Usage) -> AsyncIterator[str]:
+        """Pieces of the answer as they come. Closing the iterator stops the model within 100 ms."""
+        ...
+
+    async def close(self) -> None:
+        """Stops servers and connections."""
+        ...

@@ -1,0 +1,177 @@
+"""Ownership: who works on which stage of a session. Four scripts on the state and media servers hold all of it.
+
+`claim` gives epochs, `renew` keeps or lets go, `emit` stores and publishes under an epoch, `save` writes the web's
+state under its epoch. Epochs are given at claim, never at submission, so copies of a task in a queue do no harm.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.commands.core import Script
+
+from config import redis_keys as keys
+from config.messages import Result, encode
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class Refusal(IntEnum):
+    """Why a claim was refused; none of them is an error."""
+
+    CLOSED = -1
+    STALE = -2
+    DONE = -3
+    HELD = -4
+
+
+class Standing(IntEnum):
+    """What a renewal found."""
+
+    LOST = 0
+    MINE = 1
+    ORPHANED = 2
+    """Mine, but no web process holds the session."""
+
+
+class Stored(IntEnum):
+    """What became of an emission."""
+
+    FENCED = -1
+    ALREADY = 0
+    NEW = 1
+
+
+@dataclass
+class Lease:
+    """A claimed stage of a session. `reply` is 0 for stages that last a whole session."""
+
+    stage: str
+    sid: str
+    owner: str
+    epoch: int
+    reply: int = 0
+    last_seq: int = 0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What a lease says of its owner."""
+
+    owner: str
+    epoch: int
+    reply: int
+    last_seq: int
+
+
+def parse_holder(value: bytes | None) -> Holder | None:
+    """The owner named by the value of a lease key; None when nobody holds it."""
+    if not value:
+        return None
+    owner, epoch, reply, last_seq = value.decode().split("|")
+    return Holder(owner, int(epoch), int(reply or 0), int(last_seq))
+
+
+def _script(client: redis.Redis, name: str) -> Script:
+    return client.register_script((SCRIPTS / f"{name}.lua").read_text())
+
+
+class Leases:
+    """Claims and renewals on the state server."""
+
+    def __init__(self, state: redis.Redis, lease_ms: int) -> None:
+        self._state = state
+        self._lease_ms = lease_ms
+        self._claim = _script(state, "claim")
+        self._renew = _script(state, "renew")
+        self._save = _script(state, "save")
+
+    def claim(self, stage: str, sid: str, owner: str, reply: int = 0, *, seize: bool = False) -> Lease | Refusal:
+        """Takes the stage for `owner`, or says why not."""
+        epoch = int(
+            self._claim(
+                keys=[keys.lease(stage, sid), keys.session(sid)],
+                args=[stage, owner, reply or "", self._lease_ms, "1" if seize else ""],
+            )
+        )
+        return Lease(stage, sid, owner, epoch, reply) if epoch > 0 else Refusal(epoch)
+
+    def renew(self, leases: Sequence[Lease]) -> list[Standing]:
+        """Keeps all `leases` in one round trip; says of each how it stands."""
+        pipe = self._state.pipeline(transaction=False)
+        for lease in leases:
+            self._call_renew(lease, self._lease_ms, done=False, client=pipe)
+        return [Standing(int(answer)) for answer in pipe.execute()]
+
+    def let_go(self, lease: Lease, *, done: bool) -> None:
+        """Ends a lease; `done` marks its stage as complete for the reply."""
+        self._call_renew(lease, 0, done=done, client=self._state)
+
+    def _call_renew(self, lease: Lease, ttl_ms: int, *, done: bool, client: Any) -> Any:
+        return self._renew(
+            keys=[
+                keys.lease(lease.stage, lease.sid),
+                keys.session(lease.sid),
+                keys.lease("web", lease.sid),
+            ],
+            args=[
+                lease.stage,
+                lease.owner,
+                lease.epoch,
+                lease.reply or "",
+                lease.last_seq,
+                ttl_ms,
+                "1" if done else "",
+            ],
+            client=client,
+        )
+
+    def save(self, lease: Lease, ttl_s: int, fields: Mapping[str, Any]) -> bool:
+        """Writes fields of the session's state; False when another web process owns it now."""
+        flat = [part for item in fields.items() for part in item]
+        return bool(self._save(keys=[keys.session(lease.sid)], args=[lease.epoch, ttl_s, *flat]))
+
+    def create(self, sid: str, fields: Mapping[str, Any], ttl_s: int) -> None:
+        """Makes the state of a new session, which can then be claimed."""
+        pipe = self._state.pipeline(transaction=True)
+        pipe.hset(keys.session(sid), mapping=dict(fields))
+        pipe.expire(keys.session(sid), ttl_s)
+        pipe.execute()
+
+    def holders(self, wanted: Sequence[tuple[str, str]]) -> list[Holder | None]:
+        """Who holds each (stage, sid) now."""
+        if not wanted:
+            return []
+        values = self._state.mget([keys.lease(stage, sid) for stage, sid in wanted])
+        return [parse_holder(value) for value in values]
+
+    def read(self, sid: str, fields: Sequence[str]) -> list[bytes | None]:
+        """Fields of a session's state."""
+        return list(self._state.hmget(keys.session(sid), list(fields)))
+
+
+class Emitter:
+    """Stores results in replay streams and publishes them, on the media server."""
+
+    def __init__(self, media: redis.Redis, keep_items: int, ttl_s: int) -> None:
+        self._media = media
+        self._keep_items = keep_items
+        self._ttl_s = ttl_s
+        self._emit = _script(media, "emit")
+
+    def emit(self, results: Sequence[tuple[Lease, Result]]) -> list[Stored]:
+        """Sends results in one round trip, in order; says of each what became of it.
+
+        Raises redis.RedisError; sending the same results again is then safe.
+        """
+        pipe = self._media.pipeline(transaction=False)
+        for lease, result in results:
+            self._emit(
+                keys=[keys.replay(lease.stage, lease.sid, result.reply), keys.results(lease.sid)],
+                args=[result.epoch, result.seq, encode(result), self._keep_items, self._ttl_s],
+                client=pipe,
+            )
+        return [Stored(int(answer)) for answer in pipe.execute()]

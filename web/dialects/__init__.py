@@ -1,0 +1,1 @@
+"""One module for each dialect of the wire: its event structs and their translation."""
