@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 BIN := .venv/bin
 # The locks are complete, so pip need not look for what packages want; it would only complain of what models.in leaves out.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --no-deps --require-hashes
+INSTALL := $(PIP) install --quiet --use-pep517 --no-deps --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
