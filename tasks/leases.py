@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.commands.core import Script
 
 from config import redis_keys as keys
 from config.messages import Result, encode
+
+#: What a field of a session's state may be written as.
+Value = bytes | str | int | float
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -79,6 +82,10 @@ def _script(client: redis.Redis, name: str) -> Script:
     return client.register_script((SCRIPTS / f"{name}.lua").read_text())
 
 
+def _flat(fields: Mapping[str, Value]) -> list[Value]:
+    return [part for item in fields.items() for part in item]
+
+
 class Leases:
     """Claims and renewals on the state server."""
 
@@ -89,7 +96,9 @@ class Leases:
         self._renew = _script(state, "renew")
         self._save = _script(state, "save")
 
-    def claim(self, stage: str, sid: str, owner: str, reply: int = 0, *, seize: bool = False) -> Lease | Refusal:
+    def claim(
+        self, stage: str, sid: str, owner: str, reply: int = 0, *, seize: bool = False
+    ) -> Lease | Refusal:
         """Takes the stage for `owner`, or says why not."""
         epoch = int(
             self._claim(
@@ -129,15 +138,15 @@ class Leases:
             client=client,
         )
 
-    def save(self, lease: Lease, ttl_s: int, fields: Mapping[str, Any]) -> bool:
+    def save(self, lease: Lease, ttl_s: int, fields: Mapping[str, Value]) -> bool:
         """Writes fields of the session's state; False when another web process owns it now."""
-        flat = [part for item in fields.items() for part in item]
-        return bool(self._save(keys=[keys.session(lease.sid)], args=[lease.epoch, ttl_s, *flat]))
+        args = [lease.epoch, ttl_s, *_flat(fields)]
+        return bool(self._save(keys=[keys.session(lease.sid)], args=args))
 
-    def create(self, sid: str, fields: Mapping[str, Any], ttl_s: int) -> None:
+    def create(self, sid: str, fields: Mapping[str, Value], ttl_s: int) -> None:
         """Makes the state of a new session, which can then be claimed."""
         pipe = self._state.pipeline(transaction=True)
-        pipe.hset(keys.session(sid), mapping=dict(fields))
+        pipe.hset(keys.session(sid), items=_flat(fields))
         pipe.expire(keys.session(sid), ttl_s)
         pipe.execute()
 
@@ -146,11 +155,11 @@ class Leases:
         if not wanted:
             return []
         values = self._state.mget([keys.lease(stage, sid) for stage, sid in wanted])
-        return [parse_holder(value) for value in values]
+        return [parse_holder(cast("bytes | None", value)) for value in values]
 
     def read(self, sid: str, fields: Sequence[str]) -> list[bytes | None]:
         """Fields of a session's state."""
-        return list(self._state.hmget(keys.session(sid), list(fields)))
+        return cast("list[bytes | None]", self._state.hmget(keys.session(sid), list(fields)))
 
 
 class Emitter:

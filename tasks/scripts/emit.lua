@@ -1,17 +1,28 @@
 -- emit(replay, channel; epoch, seq, message, keep, ttl_s): stored first, and only then published.
--- Returns 1 stored, 0 was already stored, -1 refused: a newer epoch has spoken.
+-- Returns 1 stored, 0 was already stored, -1 refused: a newer epoch has spoken. An error HOLE: the message before
+-- it was never stored (memory was full, say), so that all of them must be sent again, in order.
 local replay, channel = KEYS[1], KEYS[2]
 local epoch, seq, message, keep, ttl = unpack(ARGV)
-local id = epoch .. '-' .. seq
-local added = redis.pcall('XADD', replay, 'MAXLEN', '~', keep, id, 'd', message)
+
+local function last()
+  local info = redis.pcall('XINFO', 'STREAM', replay)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return string.match(info[i + 1], '^(%d+)-(%d+)$') end
+  end
+end
+
+local before = epoch .. '-' .. (seq - 1)
+if seq ~= '1' and #redis.call('XRANGE', replay, before, before) == 0 then
+  -- trimmed, or lost with the server, or never there
+  local last_epoch, last_seq = last()
+  if last_epoch == epoch and tonumber(last_seq) < seq - 1 then
+    return redis.error_reply('HOLE ' .. last_epoch .. '-' .. last_seq .. ' is the last, ' .. seq .. ' came')
+  end
+end
+local added = redis.pcall('XADD', replay, 'MAXLEN', '~', keep, epoch .. '-' .. seq, 'd', message)
 if type(added) == 'table' and added.err then
   if not string.find(added.err, 'equal or smaller', 1, true) then return added end
-  local info = redis.call('XINFO', 'STREAM', replay)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then
-      return string.match(info[i + 1], '^(%d+)') == epoch and 0 or -1
-    end
-  end
+  return last() == epoch and 0 or -1
 end
 redis.call('EXPIRE', replay, ttl)
 redis.call('PUBLISH', channel, message)

