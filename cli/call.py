@@ -100,7 +100,7 @@ class Call:
                     return await self._converse(socket)
             except ws.ConnectionClosed as closed:
                 if self._hung_up(closed):
-                    return
+                    return None
                 lost_at = self._now()
 
     def _now(self) -> float:
@@ -245,7 +245,9 @@ class Call:
         if self._dialect.assistant_first and not self._book.greeted(t):
             if self._book.replies or t < self._ready_at + GREETING_S:
                 return
-            self._note(h.ServerError("no_greeting", f"the assistant did not speak first within {GREETING_S:.0f} s"))
+            self._note(
+                h.ServerError("no_greeting", f"the assistant did not speak first within {GREETING_S:.0f} s")
+            )
         self._file_from = self._position
         self._note(h.FileStarted())
 

@@ -90,7 +90,11 @@ class GaClient:
 
     def configure(self) -> Sequence[str]:
         pcm = {"type": "audio/pcm", "rate": RATE}
-        hear = {"format": pcm, "transcription": {"model": "default"}, "turn_detection": {"type": "semantic_vad"}}
+        hear = {
+            "format": pcm,
+            "transcription": {"model": "default"},
+            "turn_detection": {"type": "semantic_vad"},
+        }
         say = {"format": pcm} if self._voice is None else {"format": pcm, "voice": self._voice}
         session = {"type": "realtime", "audio": {"input": hear, "output": say}}
         return [_encode({"type": "session.update", "session": session})]
@@ -147,7 +151,11 @@ class GaClient:
     def _error(self, event: _Event) -> Sequence[h.Happening]:
         problem = event.error or _Problem()
         refused = problem.type == "invalid_request_error"
-        return [h.ServerError(problem.code or problem.type or "", _words(problem, "an error without words"), refused)]
+        return [
+            h.ServerError(
+                problem.code or problem.type or "", _words(problem, "an error without words"), refused
+            )
+        ]
 
 
 def _encode(event: Mapping[str, object]) -> str:
@@ -161,5 +169,8 @@ def _words(problem: _Problem | None, otherwise: str) -> str:
 def _stages(extension: _Extension | None) -> dict[str, float]:
     if extension is None:
         return {}
-    stages = {"llm_first_token_ms": extension.llm_first_token_ms, "tts_first_audio_ms": extension.tts_first_audio_ms}
+    stages = {
+        "llm_first_token_ms": extension.llm_first_token_ms,
+        "tts_first_audio_ms": extension.tts_first_audio_ms,
+    }
     return {name: ms for name, ms in stages.items() if ms is not None}

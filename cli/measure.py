@@ -68,7 +68,9 @@ class TurnBook:
         self._hearing = False
         cut_short = [reply.id for reply in self.replies.values() if reply.status is None]
         self._lost |= {name for name, turn in self.turns.items() if not turn.replies}
-        notices = self.note(h.ServerError("session_lost", "the server forgot the session and began a new one"), t)
+        notices = self.note(
+            h.ServerError("session_lost", "the server forgot the session and began a new one"), t
+        )
         for reply in cut_short:
             notices += self.note(h.ReplyDone(reply, "failed", "session_lost"), t)
         return notices
@@ -134,7 +136,9 @@ class TurnBook:
         if not happening.final:
             return []
         turn = self.turns.get(happening.turn)
-        return [Notice("user_text", t, {"turn": None if turn is None else turn.number, "text": happening.text})]
+        return [
+            Notice("user_text", t, {"turn": None if turn is None else turn.number, "text": happening.text})
+        ]
 
     @note.register
     def _(self, happening: h.TurnLost, t: float) -> list[Notice]:
@@ -145,7 +149,9 @@ class TurnBook:
 
     @note.register
     def _(self, happening: h.ReplyStarted, t: float) -> list[Notice]:
-        return self._reply(happening.reply, t)[1]
+        reply, notices = self._reply(happening.reply, t)
+        reply.words.clear()  # announced again after a reconnect: its words come again from the first
+        return notices
 
     @note.register
     def _(self, happening: h.ReplyWord, t: float) -> list[Notice]:
@@ -234,7 +240,9 @@ class TurnBook:
 
     def _overtaken(self, turn: Turn) -> bool:
         """Nobody answers a turn any more once a later one is being answered."""
-        return not turn.replies and any(later.replies for later in self.turns.values() if later.number > turn.number)
+        return not turn.replies and any(
+            later.replies for later in self.turns.values() if later.number > turn.number
+        )
 
     def failures(self) -> list[str]:
         """One line for each turn without a spoken answer; a turn in which nothing was understood needs none."""
@@ -269,7 +277,9 @@ class TurnBook:
             "assistant_text": reply.text,
             "voice_to_voice_ms": _ms(turn.spoken_at, reply.audible_at),
             "end_of_turn_ms": _ms(turn.spoken_at, turn.ended_at),
-            "llm_first_token_ms": reply.stages.get("llm_first_token_ms", _ms(turn.ended_at, reply.first_word_at)),
+            "llm_first_token_ms": reply.stages.get(
+                "llm_first_token_ms", _ms(turn.ended_at, reply.first_word_at)
+            ),
             "tts_first_audio_ms": reply.stages.get(
                 "tts_first_audio_ms", _ms(reply.first_word_at, reply.first_audio_at)
             ),

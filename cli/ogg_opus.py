@@ -94,7 +94,9 @@ class OggOpusReader:
     def read(self, data: bytes) -> bytes:
         """The PCM of all packets that are complete now. Raises NotOgg."""
         self._bytes += data
-        return b"".join(self._packet(packet) for page in self._whole_pages() for packet in self._packets_of(page))
+        return b"".join(
+            self._packet(packet) for page in self._whole_pages() for packet in self._packets_of(page)
+        )
 
     def _whole_pages(self) -> Iterator[bytes]:
         while len(self._bytes) >= _PAGE.size:

@@ -57,16 +57,24 @@ class Conversation:
 
 
 @click.command()
-@click.option("--in", "source", required=True, type=click.Path(path_type=Path), help="What is said: any sound file.")
+@click.option(
+    "--in", "source", required=True, type=click.Path(path_type=Path), help="What is said: any sound file."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Save the answer here (.wav, .flac, .ogg, …).")
 @click.option("--url", default="ws://127.0.0.1:8000/v1/realtime", show_default=True, help="The server.")
 @click.option(
-    "--dialect", type=click.Choice(sorted(DIALECTS)), default="ga", show_default=True, help="The wire dialect."
+    "--dialect",
+    type=click.Choice(sorted(DIALECTS)),
+    default="ga",
+    show_default=True,
+    help="The wire dialect.",
 )
 @click.option("--turns", type=click.IntRange(min=1), help="Stop after so many turns, not with the file.")
 @click.option("--voice", help="Who answers; the server's default if not given.")
 @click.option("--events", is_flag=True, help="One JSON line per event on stderr.")
-@click.option("--json", "as_json", is_flag=True, help="The figures of each turn as one JSON object on stdout.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The figures of each turn as one JSON object on stdout."
+)
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
     help="Seconds after the file's end in which the last reply must end.",
@@ -110,7 +118,9 @@ def talk(
 
 def _check_url(url: str) -> None:
     if urlsplit(url).scheme not in {"ws", "wss"} or not urlsplit(url).hostname:
-        raise ConfigError(f"{url}: not the address of a WebSocket; it should look like ws://host:8000/v1/realtime")
+        raise ConfigError(
+            f"{url}: not the address of a WebSocket; it should look like ws://host:8000/v1/realtime"
+        )
 
 
 def _save(out: Path, conversation: Conversation) -> bool:

@@ -176,7 +176,9 @@ class UnmuteClient:
     def _error(self, event: _Event) -> list[h.Happening]:
         problem = event.error or _Problem()
         refused = problem.type in {"invalid_request_error", "fatal"}
-        return [h.ServerError(problem.code or problem.type, problem.message or "an error without words", refused)]
+        return [
+            h.ServerError(problem.code or problem.type, problem.message or "an error without words", refused)
+        ]
 
 
 def _encode(event: Mapping[str, object]) -> str:

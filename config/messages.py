@@ -157,16 +157,7 @@ class Failed(_Message, tag="failed"):
 
 
 Body = (
-    Claimed
-    | VoiceStarted
-    | VoiceEnded
-    | Pause
-    | Transcript
-    | Words
-    | TextDone
-    | Speech
-    | SpeechDone
-    | Failed
+    Claimed | VoiceStarted | VoiceEnded | Pause | Transcript | Words | TextDone | Speech | SpeechDone | Failed
 )
 
 

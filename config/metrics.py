@@ -16,7 +16,9 @@ frame_wait = Histogram(
     "From the receipt of the packet that completes a frame to the start of the step that holds it.",
     buckets=FINE_BUCKETS_S,
 )
-step_seconds = Histogram("antiphon_step_seconds", "Duration of one batched step.", ["stage"], buckets=FINE_BUCKETS_S)
+step_seconds = Histogram(
+    "antiphon_step_seconds", "Duration of one batched step.", ["stage"], buckets=FINE_BUCKETS_S
+)
 step_batch = Histogram("antiphon_step_batch", "Slots in one batched step.", ["stage"], buckets=BATCH_BUCKETS)
 seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
 seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])

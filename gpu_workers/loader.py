@@ -28,7 +28,9 @@ def load(stage: str, choice: EngineChoice, slots: int) -> Any:
         module = importlib.import_module(f"gpu_workers.{stage}.{name}")
         return module.build(module.Settings(**choice.options), slots)
     except ImportError as error:
-        raise EngineMissing(f"{stage} engine {name!r} needs a package that is not installed: {error}") from error
+        raise EngineMissing(
+            f"{stage} engine {name!r} needs a package that is not installed: {error}"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -30,7 +30,11 @@ app.conf.update(
     worker_enable_remote_control=True,
     broker_connection_retry_on_startup=True,
     broker_pool_limit=16,
-    broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 2, "queue_order_strategy": "priority"},
+    broker_transport_options={
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+        "queue_order_strategy": "priority",
+    },
 )
 
 
@@ -43,7 +47,9 @@ def pin_gpu(_ctx: click.Context, _param: click.Parameter, value: int | None) -> 
 
 
 app.user_options["worker"].add(
-    click.Option(["--gpu"], type=click.IntRange(min=0), callback=pin_gpu, help="GPU of this worker, by PCI order.")
+    click.Option(
+        ["--gpu"], type=click.IntRange(min=0), callback=pin_gpu, help="GPU of this worker, by PCI order."
+    )
 )
 app.user_options["worker"].add(
     click.Option(

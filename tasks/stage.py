@@ -209,12 +209,18 @@ class Keeper(threading.Thread):
         if silent_s > rules.step_deadline_s:
             return
         seats = list(stage.loop.seats.values())
-        for seat, standing in zip(seats, self._ties.leases.renew([seat.lease for seat in seats]), strict=True):
+        for seat, standing in zip(
+            seats, self._ties.leases.renew([seat.lease for seat in seats]), strict=True
+        ):
             if standing == 0 and not seat.over.is_set():
                 seat.lost = True
             self._note_orphan(seat, orphaned=standing == 2)
         streams.beat(
-            self._ties.state, stage.name, self._ties.worker, {**self._says, **stage.says()}, rules.heartbeat_ttl_s
+            self._ties.state,
+            stage.name,
+            self._ties.worker,
+            {**self._says, **stage.says()},
+            rules.heartbeat_ttl_s,
         )
 
     def _note_orphan(self, seat: Seat, *, orphaned: bool) -> None:

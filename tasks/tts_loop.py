@@ -7,6 +7,7 @@ import redis
 
 from config import metrics
 from config import redis_keys as keys
+from config.errors import ConfigError
 from config.messages import (
     Cancel,
     Command,
@@ -21,7 +22,6 @@ from config.messages import (
     decode_result,
 )
 from config.settings import SAMPLE_RATE
-from config.errors import ConfigError
 from gpu_workers.engine import Say, SpeechFrame, TtsEngine, VoiceOptions
 from tasks import streams
 from tasks.codec import Encoder, encoder
@@ -81,9 +81,7 @@ class TtsLoop(Loop):
         seat.words = seat.first_word
         seat.played = seat.base
         try:
-            self._engine.open(
-                seat.slot, VoiceOptions(order.voice, order.speed, first_word=seat.first_word)
-            )
+            self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, first_word=seat.first_word))
         except ConfigError as error:
             self.outbox.add(seat, Failed(error.code, str(error)))
             self.leave(seat, done=True)
@@ -161,7 +159,8 @@ class TtsLoop(Loop):
         if packets or frame.words:
             samples = len(packets) * SAMPLE_RATE // 50
             words = [
-                SpokenWord(number, mouth.base + start, mouth.base + stop) for number, start, stop in frame.words
+                SpokenWord(number, mouth.base + start, mouth.base + stop)
+                for number, start, stop in frame.words
             ]
             pos = mouth.base + mouth.made
             self.outbox.add(

@@ -47,7 +47,9 @@ def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
     settings = load()
     slots = sender.options.get("slots")
-    sender.concurrency = sum(slots or settings.stage(name).slots for name in queues_of(sender)) + SPARE_THREADS
+    sender.concurrency = (
+        sum(slots or settings.stage(name).slots for name in queues_of(sender)) + SPARE_THREADS
+    )
 
 
 class ControlListener(threading.Thread):

@@ -86,7 +86,11 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
         },
     ),
     "the server's own stage times win over the client's": (
-        [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7)[:-1], (2.7, h.ReplyDone("r", stages={"llm_first_token_ms": 55.0}))],
+        [
+            *ONE_TURN,
+            *answer("r", 1.6, 1.7, 2.7)[:-1],
+            (2.7, h.ReplyDone("r", stages={"llm_first_token_ms": 55.0})),
+        ],
         {"llm_first_token_ms": 55.0, "tts_first_audio_ms": 100.0},
     ),
     "silence at the head of a reply is no voice yet": (
@@ -94,11 +98,22 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
         {"voice_to_voice_ms": 700.0},
     ),
     "quiet packets after the speech do not count as speech": (
-        [*speech(0, 1), (1.02, h.PacketSent(loud=False)), (1.4, h.TurnEnded("a")), *answer("r", 1.6, 1.7, 2.7)],
+        [
+            *speech(0, 1),
+            (1.02, h.PacketSent(loud=False)),
+            (1.4, h.TurnEnded("a")),
+            *answer("r", 1.6, 1.7, 2.7),
+        ],
         {"voice_to_voice_ms": 700.0},
     ),
     "each turn has its own last speech": (
-        [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7), *speech(3, 4), (4.3, h.TurnEnded("b")), *answer("s", 4.4, 4.5, 5)],
+        [
+            *ONE_TURN,
+            *answer("r", 1.6, 1.7, 2.7),
+            *speech(3, 4),
+            (4.3, h.TurnEnded("b")),
+            *answer("s", 4.4, 4.5, 5),
+        ],
         {"voice_to_voice_ms": 500.0, "end_of_turn_ms": 300.0, "user_text": None},
     ),
     "audio that comes in time is not late": (
@@ -138,7 +153,12 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
             (3, h.ReplyDone("r")),
             (3.1, h.ReplyDone("r", "cancelled")),
         ],
-        {"assistant_text": "Hi. There.", "reply_audio_s": 2.0, "voice_to_voice_ms": 700.0, "interrupted": False},
+        {
+            "assistant_text": "Hi. There.",
+            "reply_audio_s": 2.0,
+            "voice_to_voice_ms": 700.0,
+            "interrupted": False,
+        },
     ),
     "a turn that grew after its end is one turn, measured from its later end": (
         [
@@ -157,7 +177,12 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
         {"user_text": "early", "voice_to_voice_ms": None, "assistant_text": ""},
     ),
     "a failed reply that is tried again counts with its second": (
-        [*ONE_TURN, (1.6, h.ReplyStarted("r")), (1.7, h.ReplyDone("r", "failed")), *answer("s", 1.8, 2.0, 3.0)],
+        [
+            *ONE_TURN,
+            (1.6, h.ReplyStarted("r")),
+            (1.7, h.ReplyDone("r", "failed")),
+            *answer("s", 1.8, 2.0, 3.0),
+        ],
         {"voice_to_voice_ms": 1000.0, "assistant_text": "Hi."},
     ),
 }
@@ -201,7 +226,9 @@ SETTLED: dict[str, tuple[list[Timed], float, bool, int]] = {
 
 
 @pytest.mark.parametrize(("happenings", "t", "settled", "failures"), SETTLED.values(), ids=SETTLED.keys())
-def test_when_a_conversation_is_settled(happenings: list[Timed], t: float, settled: bool, failures: int) -> None:
+def test_when_a_conversation_is_settled(
+    happenings: list[Timed], t: float, settled: bool, failures: int
+) -> None:
     book = booked(*happenings)
     assert (book.settled(t), len(book.failures())) == (settled, failures)
 
@@ -216,7 +243,12 @@ def test_a_greeting_is_over_when_a_player_has_played_it() -> None:
 def test_the_events_of_a_turn_come_once_and_in_order() -> None:
     book = TurnBook()
     events = []
-    for t, happening in [(0.0, h.SpeechStarted()), *ONE_TURN, *answer("r", 1.6, 1.7, 1.9), *answer("r", 2, 2, 2)]:
+    for t, happening in [
+        (0.0, h.SpeechStarted()),
+        *ONE_TURN,
+        *answer("r", 1.6, 1.7, 1.9),
+        *answer("r", 2, 2, 2),
+    ]:
         events += [(notice.event, notice.t) for notice in book.note(happening, t)]
     assert events == [
         ("speech_started", 0.0),
@@ -236,10 +268,17 @@ GA_EVENTS: dict[str, tuple[dict[str, object], list[h.Happening]]] = {
         {"type": "session.created", "session": {"id": "s", "antiphon": {"resume_token": "t"}}},
         [h.SessionOpened("s", "t")],
     ),
-    "a session of another server": ({"type": "session.created", "session": {"id": "s"}}, [h.SessionOpened("s")]),
+    "a session of another server": (
+        {"type": "session.created", "session": {"id": "s"}},
+        [h.SessionOpened("s")],
+    ),
     "the end of a turn": ({"type": "input_audio_buffer.committed", "item_id": "i"}, [h.TurnEnded("i")]),
     "a final transcript": (
-        {"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": " ok "},
+        {
+            "type": "conversation.item.input_audio_transcription.completed",
+            "item_id": "i",
+            "transcript": " ok ",
+        },
         [h.UserText("i", "ok", final=True)],
     ),
     "reply audio": (
@@ -353,13 +392,17 @@ class Line:
         self.send("input_audio_buffer.speech_started", item_id="i1", audio_start_ms=0)
         self.send("input_audio_buffer.speech_stopped", item_id="i1", audio_end_ms=0)
         self.send("input_audio_buffer.committed", item_id="i1", previous_item_id=None)
-        self.send("conversation.item.input_audio_transcription.completed", item_id="i1", transcript="hello there")
+        self.send(
+            "conversation.item.input_audio_transcription.completed", item_id="i1", transcript="hello there"
+        )
 
     def reply(self, words: str, packets: int) -> None:
         self.send("response.created", response={"id": "r1", "status": "in_progress"})
         self.send("response.output_audio_transcript.delta", response_id="r1", delta=words)
         for _ in range(packets):
-            self.send("response.output_audio.delta", response_id="r1", delta=base64.b64encode(voice(20)).decode())
+            self.send(
+                "response.output_audio.delta", response_id="r1", delta=base64.b64encode(voice(20)).decode()
+            )
 
     def done(self, status: str = "completed") -> None:
         extension = {"llm_first_token_ms": 12.0, "tts_first_audio_ms": 34.0}
@@ -449,7 +492,9 @@ def test_a_conversation_from_file_to_answer(scripted: Start, said: Path, tmp_pat
         line.done()
 
     far = scripted(script)
-    result = talk("--in", said, "--url", far.url, "--out", tmp_path / "r.wav", "--json", "--events", "--voice", "ann")
+    result = talk(
+        "--in", said, "--url", far.url, "--out", tmp_path / "r.wav", "--json", "--events", "--voice", "ann"
+    )
     assert result.exit_code == 0, result.output
 
     session = asked["session"]
@@ -471,7 +516,14 @@ def test_a_conversation_from_file_to_answer(scripted: Start, said: Path, tmp_pat
     events = json_lines(result.stderr)
     names = [event["event"] for event in events]
     assert [event["t_ms"] for event in events] == sorted(event["t_ms"] for event in events)
-    wanted = ["session_opened", "file_started", "speech_started", "turn_ended", "llm_first_word", "first_audio"]
+    wanted = [
+        "session_opened",
+        "file_started",
+        "speech_started",
+        "turn_ended",
+        "llm_first_word",
+        "first_audio",
+    ]
     assert [name for name in names if name in wanted] == wanted
     assert names[-1] == "reply_done"
 
@@ -554,7 +606,9 @@ def test_a_turn_without_an_answer_is_an_error(scripted: Start, said: Path) -> No
     def script(line: Line) -> None:
         line.open()
         line.hear_turn()
-        line.send("error", error={"type": "server_error", "code": "stage_failed", "message": "no voice today"})
+        line.send(
+            "error", error={"type": "server_error", "code": "stage_failed", "message": "no voice today"}
+        )
         line.send("response.created", response={"id": "r1"})
         line.done("failed")
 
@@ -583,11 +637,16 @@ def test_a_session_that_is_refused_is_one_line(scripted: Start, said: Path) -> N
     def script(line: Line) -> None:
         line.created()
         line.socket.recv()
-        line.send("error", error={"type": "invalid_request_error", "code": "voice", "message": "no voice named bob"})
+        line.send(
+            "error", error={"type": "invalid_request_error", "code": "voice", "message": "no voice named bob"}
+        )
         line.stay()
 
     result = talk("--in", said, "--url", scripted(script).url, "--voice", "bob")
-    assert (result.exit_code, result.stderr) == (2, "antiphon: the server refused the session: no voice named bob\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "antiphon: the server refused the session: no voice named bob\n",
+    )
 
 
 def test_a_line_lost_to_a_server_without_a_way_back(scripted: Start, said: Path) -> None:
@@ -598,7 +657,10 @@ def test_a_line_lost_to_a_server_without_a_way_back(scripted: Start, said: Path)
 
     result = talk("--in", said, "--url", scripted(script).url, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["errors"][0] == "the line was lost (1011 oh no), and the server offers no way back"
+    assert (
+        json.loads(result.stdout)["errors"][0]
+        == "the line was lost (1011 oh no), and the server offers no way back"
+    )
 
 
 def _free_port() -> int:
@@ -611,7 +673,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a file that is no sound": (["--in", "{dir}/text.wav"], "text.wav: is not a sound file"),
     "a directory": (["--in", "{dir}"], "is a directory"),
     "an address that is none": (["--in", "{dir}/said.wav", "--url", "http://x"], "http://x: not the address"),
-    "an answer in no known format": (["--in", "{dir}/said.wav", "--out", "{dir}/r.xyz"], "names no sound format"),
+    "an answer in no known format": (
+        ["--in", "{dir}/said.wav", "--out", "{dir}/r.xyz"],
+        "names no sound format",
+    ),
     "an answer into nowhere": (["--in", "{dir}/said.wav", "--out", "{dir}/no/r.wav"], "does not exist"),
     "a server that is not there": (["--in", "{dir}/said.wav", "--url", "{nobody}"], "connection refused"),
 }
@@ -639,7 +704,9 @@ def test_the_help_names_every_command() -> None:
 
 def test_ogg_opus_comes_back_as_it_went() -> None:
     writer, reader, tone_s = OggOpusWriter(), OggOpusReader(), voice(1000)
-    stream = b"".join([*writer.head(), *(writer.page(tone_s[n : n + 960]) for n in range(0, len(tone_s), 960))])
+    stream = b"".join(
+        [*writer.head(), *(writer.page(tone_s[n : n + 960]) for n in range(0, len(tone_s), 960))]
+    )
     whole = soundfile.read(io.BytesIO(stream), dtype="float32")[0]
     pieces = b"".join(reader.read(stream[n : n + 700]) for n in range(0, len(stream), 700))
     assert len(whole) == len(pieces) // 2 == sound.RATE - PRE_SKIP // 2
@@ -652,7 +719,9 @@ def test_pages_that_hold_many_packets_are_read() -> None:
     assert len(OggOpusReader().read(stream.getvalue())) // 2 == pytest.approx(sound.RATE, abs=480)
 
 
-@pytest.mark.parametrize("stream", [b"x" * 100, OggOpusWriter()._page(b"vorbis", 2), b"OggS" + b"\xff" * 2**18])
+@pytest.mark.parametrize(
+    "stream", [b"x" * 100, OggOpusWriter()._page(b"vorbis", 2), b"OggS" + b"\xff" * 2**18]
+)
 def test_what_is_no_ogg_opus_is_refused(stream: bytes) -> None:
     with pytest.raises(NotOgg):
         OggOpusReader().read(stream)
@@ -660,7 +729,9 @@ def test_what_is_no_ogg_opus_is_refused(stream: bytes) -> None:
 
 def unmute_says(*events: tuple[str, dict[str, object]]) -> list[h.Happening]:
     client = UnmuteClient()
-    return [said for kind, fields in events for said in client.understand(json.dumps({"type": kind, **fields}))]
+    return [
+        said for kind, fields in events for said in client.understand(json.dumps({"type": kind, **fields}))
+    ]
 
 
 USER_WORD = "conversation.item.input_audio_transcription.delta"
@@ -716,7 +787,9 @@ UNMUTE_EVENTS: dict[str, tuple[list[tuple[str, dict[str, object]]], list[h.Happe
 
 
 @pytest.mark.parametrize(("events", "expected"), UNMUTE_EVENTS.values(), ids=UNMUTE_EVENTS.keys())
-def test_what_unmute_events_say(events: list[tuple[str, dict[str, object]]], expected: list[h.Happening]) -> None:
+def test_what_unmute_events_say(
+    events: list[tuple[str, dict[str, object]]], expected: list[h.Happening]
+) -> None:
     assert unmute_says(*events) == expected
 
 
@@ -750,7 +823,9 @@ class UnmuteLine:
         self.line.send("response.audio.done")
 
 
-def test_an_unmute_conversation_begins_with_the_assistant(scripted: Start, said: Path, tmp_path: Path) -> None:
+def test_an_unmute_conversation_begins_with_the_assistant(
+    scripted: Start, said: Path, tmp_path: Path
+) -> None:
     far_sides = []
 
     def script(line: Line) -> None:

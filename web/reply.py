@@ -52,7 +52,9 @@ class Reply:
         """The next audio to send, without what was sent before."""
         while self.audio:
             body = self.audio.popleft()
-            skip = -(-(self.playback.sent - body.pos) // PACKET_SAMPLES) if body.pos < self.playback.sent else 0
+            skip = (
+                -(-(self.playback.sent - body.pos) // PACKET_SAMPLES) if body.pos < self.playback.sent else 0
+            )
             if skip < len(body.packets) or (body.words and not body.packets):
                 packets = body.packets[max(0, skip) :]
                 return Speech(

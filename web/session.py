@@ -63,8 +63,8 @@ from web.dialects.base import (
     Request,
     StopReply,
 )
-from web.packets import packets_samples
 from web.pacing import Playback
+from web.packets import packets_samples
 from web.reply import Reply
 from web.runtime import Runtime
 from web.socket import ClientSocket
@@ -240,7 +240,11 @@ class Session:
                 else:
                     self._mailbox.put(request, timeout=5.0)
         except (ClientError, Full) as error:
-            told = error if isinstance(error, ClientError) else ClientError("events come faster than they are served")
+            told = (
+                error
+                if isinstance(error, ClientError)
+                else ClientError("events come faster than they are served")
+            )
             gevent.spawn(self._send, self._dialect.error(told))
 
     def _append(self, request: AppendAudio) -> None:
@@ -303,7 +307,9 @@ class Session:
 
     def _reply_asked(self, event_id: str | None) -> None:
         if self._turn.replying:
-            error = ClientError("a response is already active", code="conversation_already_has_active_response")
+            error = ClientError(
+                "a response is already active", code="conversation_already_has_active_response"
+            )
             self._send(self._dialect.error(error, event_id))
         else:
             self._turn_ended_s = time.monotonic()
@@ -481,7 +487,9 @@ class Session:
         words = [(word, reply.words[word.index]) for word in speech.words if word.index < len(reply.words)]
         reply.playback.send(speech.samples, now_s)
         if not reply.text_only:
-            self._send(self._dialect.reply_audio(AudioOut(reply.number, speech.packets, speech.samples, words)))
+            self._send(
+                self._dialect.reply_audio(AudioOut(reply.number, speech.packets, speech.samples, words))
+            )
 
     def _report_played(self, reply: Reply, now_s: float) -> None:
         if reply.playback.started and now_s - self._reported_s > self._settings.pacing.report_played_s:
@@ -662,7 +670,9 @@ class Session:
 
     def _expect(self, stage: str, reply: int) -> None:
         now_s = time.monotonic()
-        self._watches[stage] = StageWatch(stage, reply, now_s, now_s, fresh=not (self._resumed or stage == "stt"))
+        self._watches[stage] = StageWatch(
+            stage, reply, now_s, now_s, fresh=not (self._resumed or stage == "stt")
+        )
 
     def watches(self) -> Iterable[StageWatch]:
         """What is expected now."""
@@ -714,4 +724,3 @@ class Session:
 
 def _ms_between(begin_s: float | None, end_s: float | None) -> float | None:
     return None if begin_s is None or end_s is None else round((end_s - begin_s) * 1000, 1)
-

@@ -115,13 +115,16 @@ class GaDialect:
 
     def _append(self, audio: bytes) -> AppendAudio:
         if len(audio) % 2:
-            raise ClientError("pcm16 audio must have an even number of bytes", param="audio", code="invalid_audio")
+            raise ClientError(
+                "pcm16 audio must have an even number of bytes", param="audio", code="invalid_audio"
+            )
         return AppendAudio([audio], len(audio) // 2)
 
     def _update(self, patch: dict[str, Any]) -> Configure:
         if "type" not in patch and "audio" not in patch and "allow_recording" in patch:
             raise ClientError(
-                "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it", param="session"
+                "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it",
+                param="session",
             )
         merged = _merge(self._session, patch)
         merged["id"], merged["object"] = self._session["id"], self._session["object"]
@@ -160,7 +163,9 @@ class GaDialect:
 
     def speech_stopped(self, at: int) -> list[str]:
         """The voice ended."""
-        return [self._event("input_audio_buffer.speech_stopped", item_id=self._open_item, audio_end_ms=_ms(at))]
+        return [
+            self._event("input_audio_buffer.speech_stopped", item_id=self._open_item, audio_end_ms=_ms(at))
+        ]
 
     def committed(self) -> list[str]:
         """The user's item, its transcript still unknown."""
@@ -198,7 +203,10 @@ class GaDialect:
         item_id, self._open_item = self._open_item, ""
         return [
             self._event(
-                "conversation.item.input_audio_transcription.delta", item_id=item_id, content_index=0, delta=text
+                "conversation.item.input_audio_transcription.delta",
+                item_id=item_id,
+                content_index=0,
+                delta=text,
             ),
             self._event(
                 "conversation.item.input_audio_transcription.completed",
@@ -232,7 +240,11 @@ class GaDialect:
         """The transcript runs ahead of the audio, as with the original."""
         delta = "".join(words)
         self._shown += delta
-        kind = "response.output_text.delta" if self.wishes.text_only else "response.output_audio_transcript.delta"
+        kind = (
+            "response.output_text.delta"
+            if self.wishes.text_only
+            else "response.output_audio_transcript.delta"
+        )
         return [self._event(kind, delta=delta, **self._where(number))]
 
     def reply_audio(self, audio: AudioOut) -> list[str]:
@@ -378,7 +390,11 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in patch.items():
         old = merged.get(key)
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and old.get("type") == value.get("type", old.get("type"))
+        same_kind = (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and old.get("type") == value.get("type", old.get("type"))
+        )
         merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
     return merged
 
@@ -416,7 +432,9 @@ def _wishes(session: dict[str, Any]) -> Wishes:
 
 def _pcm_only(audio: ev.Format, param: str) -> None:
     if audio.type != "audio/pcm" or audio.rate not in (None, SAMPLE_RATE):
-        raise ClientError(f"only audio/pcm at {SAMPLE_RATE} Hz is supported yet", param=param, code="invalid_audio")
+        raise ClientError(
+            f"only audio/pcm at {SAMPLE_RATE} Hz is supported yet", param=param, code="invalid_audio"
+        )
 
 
 def _path(message: str, root: str = "") -> str | None:
