@@ -84,13 +84,11 @@ class Pause(_Message, tag="pause"):
 
 
 class Transcript(_Message, tag="transcript"):
-    """What is understood of the audio from `start` up to `to`. Replaces earlier revisions of the utterance.
+    """What is understood of the open utterance, which began at `start`, up to `to`. Replaces what was said of it before.
 
     settled: all voice up to `to` was decoded, and none came since. final: the utterance is closed.
     """
 
-    utterance: int
-    revision: int
     text: str
     start: int
     to: int
@@ -133,7 +131,8 @@ class SpokenWord(msgspec.Struct, array_like=True, frozen=True):
 class Speech(_Message, tag="speech"):
     """Audio of the reply from `pos` on, `samples` long, in the session's output format.
 
-    words: those whose sound begins in it. spoken: number of words whose sound is complete with it.
+    words: those whose sound begins in it. spoken: number of words whose sound is complete with it, the last of
+    them at `spoken_to`: there a successor goes on.
     """
 
     pos: int
@@ -141,6 +140,7 @@ class Speech(_Message, tag="speech"):
     packets: list[bytes]
     words: list[SpokenWord]
     spoken: int
+    spoken_to: int
 
 
 class SpeechDone(_Message, tag="speech_done"):
@@ -157,16 +157,7 @@ class Failed(_Message, tag="failed"):
 
 
 Body = (
-    Claimed
-    | VoiceStarted
-    | VoiceEnded
-    | Pause
-    | Transcript
-    | Words
-    | TextDone
-    | Speech
-    | SpeechDone
-    | Failed
+    Claimed | VoiceStarted | VoiceEnded | Pause | Transcript | Words | TextDone | Speech | SpeechDone | Failed
 )
 
 

@@ -40,6 +40,11 @@ def results(sid: str) -> str:
     return f"out:{{{sid}}}"
 
 
+def session_of(channel: bytes) -> str:
+    """The session id between the braces of a name."""
+    return channel[channel.index(b"{") + 1 : channel.index(b"}")].decode()
+
+
 def replay(stage: str, sid: str, reply: int) -> str:
     """Stream that backs what `stage` publishes; the LLM's is the reply's text itself."""
     return f"text:{reply}:{{{sid}}}" if stage == "llm" else f"replay:{stage}:{{{sid}}}"

@@ -25,8 +25,6 @@ class ListenOptions:
 
     start: int
     language: str = "en"
-    utterance: int = 0
-    """Number of the utterance that opens next."""
 
 
 class SttEngine(Protocol):
@@ -90,13 +88,14 @@ class SpeechFrame:
     """Audio of one slot from one step.
 
     words: (word number, start, stop) of each word whose sound begins in it; positions are samples since `open`.
-    spoken: how many words of the reply are wholly heard once this frame is.
+    spoken: how many words of the reply are wholly heard once this frame is; the last of them stops at `spoken_to`.
     last: the slot has said everything.
     """
 
     pcm: Pcm
     words: Sequence[tuple[int, int, int]] = ()
     spoken: int = 0
+    spoken_to: int = 0
     last: bool = False
 
 

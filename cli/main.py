@@ -1,0 +1,48 @@
+"""The `antiphon` command: a table of subcommands, each imported only when it is called."""
+
+import importlib
+from typing import cast
+
+import click
+
+from config.errors import AntiphonError
+
+#: The caller must mend something: an argument, a file, a setting, a server that is not there.
+MUST_MEND = 2
+
+#: Subcommand → the module that holds a click command of the same name, and its line in the help.
+COMMANDS = {
+    "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
+}
+
+
+class Commands(click.Group):
+    """Keeps `antiphon --help` free of imports, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return cast(click.Command, getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except AntiphonError as error:
+            click.echo(f"antiphon: {error}", err=True)
+            ctx.exit(MUST_MEND)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Antiphon: a voice server that you host yourself."""
+
+
+if __name__ == "__main__":
+    main()

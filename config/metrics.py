@@ -1,0 +1,43 @@
+"""Every metric, by name. Label sets are closed; a session id is never a label."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+#: Fine around the targets of plumbing (10 and 25 ms), coarse beyond.
+FINE_BUCKETS_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.010, 0.0125, 0.015, 0.020, 0.025, 0.035,
+                  0.050, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)  # fmt: skip
+
+#: Around the targets of a turn: STT 50 ms, LLM 200 ms, TTS 450 ms.
+TURN_BUCKETS_S = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9, 1.1, 1.4, 2.0, 3.0, 5.0, 10.0)
+
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+frame_wait = Histogram(
+    "antiphon_frame_wait_seconds",
+    "From the receipt of the packet that completes a frame to the start of the step that holds it.",
+    buckets=FINE_BUCKETS_S,
+)
+step_seconds = Histogram(
+    "antiphon_step_seconds", "Duration of one batched step.", ["stage"], buckets=FINE_BUCKETS_S
+)
+step_batch = Histogram("antiphon_step_batch", "Slots in one batched step.", ["stage"], buckets=BATCH_BUCKETS)
+seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
+seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])
+first_word = Histogram(
+    "antiphon_llm_first_word_seconds", "From the claim of a reply to its first word.", buckets=TURN_BUCKETS_S
+)
+first_audio = Histogram(
+    "antiphon_tts_first_audio_seconds", "From the first word at the TTS worker to its first audio.",
+    buckets=TURN_BUCKETS_S,
+)  # fmt: skip
+word_lag = Histogram(
+    "antiphon_word_lag_seconds", "From a word out of the LLM to its event at the client's socket.",
+    buckets=FINE_BUCKETS_S,
+)  # fmt: skip
+reply_wait = Histogram(
+    "antiphon_reply_wait_seconds", "From the end of the turn to the first audio sent.", buckets=TURN_BUCKETS_S
+)
+sessions = Gauge("antiphon_sessions", "Sessions of this web process.")
+turns = Counter("antiphon_turns_total", "Turns by how they ended.", ["outcome"])
+recoveries = Counter("antiphon_recoveries_total", "Work submitted again by the watchdog.", ["stage"])
+gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
+errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])

@@ -1,0 +1,121 @@
+"""Fake text-to-speech: a voiced hum of fixed length for each word, at a model's pace. Never for people."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from config.settings import SAMPLE_RATE
+from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
+
+#: Fundamental of the hum: the middle of human voices, so that codecs and detectors treat it as speech.
+HUM_HZ = 180.0
+
+
+class Settings(BaseModel, frozen=True):
+    """Timings of the fake model."""
+
+    frame_samples: int = Field(1920, gt=0)
+    first_audio_after_s: float = Field(0.05, ge=0)
+    word_audio_s: float = Field(0.32, gt=0)
+    speed_x_realtime: float = Field(3.0, gt=0)
+    step_fixed_ms: float = Field(0.0, ge=0)
+    step_per_slot_ms: float = Field(0.0, ge=0)
+
+
+@dataclass
+class _Speaker:
+    number: int
+    due: float = 0.0
+    waiting: list[float] = field(default_factory=list)
+    frame_of_word: int = 0
+    frames: int = 0
+    told_last: bool = False
+
+
+def _hum(samples: int) -> Pcm:
+    t = np.arange(samples) / SAMPLE_RATE
+    tone = sum(np.sin(2 * np.pi * k * HUM_HZ * t) / k for k in range(1, 16))
+    return (0.25 * tone * (0.65 + 0.35 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+
+class NullTts:
+    """Speaks `word_audio_s` of hum for each word."""
+
+    def __init__(self, settings: Settings, slots: int) -> None:
+        self.slots = slots
+        self.frame_samples = settings.frame_samples
+        self._settings = settings
+        self._frames_per_word = max(1, round(settings.word_audio_s * SAMPLE_RATE / settings.frame_samples))
+        self._hum = _hum(self._frames_per_word * settings.frame_samples).reshape(-1, settings.frame_samples)
+        self._open: dict[Slot, _Speaker] = {}
+
+    def warm_up(self) -> None:
+        """Nothing to load."""
+
+    def voices(self) -> Sequence[str]:
+        """One voice."""
+        return ("null",)
+
+    def open(self, slot: Slot, options: VoiceOptions) -> None:
+        """Starts a reply; any voice sounds the same."""
+        self._open[slot] = _Speaker(options.first_word)
+
+    def feed(self, slot: Slot, say: Say) -> None:
+        """Queues words."""
+        speaker = self._open[slot]
+        now = time.monotonic()
+        if not speaker.waiting and say.words:
+            speaker.due = max(speaker.due, now + self._settings.first_audio_after_s)
+        speaker.waiting.extend(now for _ in say.words)
+        speaker.told_last = speaker.told_last or say.last
+
+    def step(self, wanted: Sequence[Slot]) -> Mapping[Slot, SpeechFrame]:
+        """A frame for each wanted slot whose time has come."""
+        now = time.monotonic()
+        ready = [slot for slot in wanted if self._ready(self._open[slot], now)]
+        if ready:
+            time.sleep((self._settings.step_fixed_ms + self._settings.step_per_slot_ms * len(ready)) / 1e3)
+        return {slot: self._frame(self._open[slot]) for slot in ready}
+
+    def _ready(self, speaker: _Speaker, now: float) -> bool:
+        if speaker.waiting:
+            return speaker.due <= now
+        return speaker.told_last
+
+    def _frame(self, speaker: _Speaker) -> SpeechFrame:
+        if not speaker.waiting:
+            return SpeechFrame(
+                np.zeros(0, np.float32), (), speaker.number, speaker.frames * self.frame_samples, last=True
+            )
+        pcm = self._hum[speaker.frame_of_word]
+        begin = speaker.frames * self.frame_samples
+        length = self._frames_per_word * self.frame_samples
+        words = [(speaker.number, begin, begin + length)] if speaker.frame_of_word == 0 else []
+        spoken_to = begin - speaker.frame_of_word * self.frame_samples
+        speaker.frames += 1
+        speaker.frame_of_word += 1
+        speaker.due += self.frame_samples / SAMPLE_RATE / self._settings.speed_x_realtime
+        if speaker.frame_of_word == self._frames_per_word:
+            self._next_word(speaker)
+            spoken_to += length
+        last = speaker.told_last and not speaker.waiting
+        return SpeechFrame(pcm, words, speaker.number, spoken_to, last)
+
+    def _next_word(self, speaker: _Speaker) -> None:
+        speaker.number += 1
+        speaker.frame_of_word = 0
+        speaker.waiting.pop(0)
+        if speaker.waiting:
+            speaker.due = max(speaker.due, speaker.waiting[0] + self._settings.first_audio_after_s)
+
+    def close(self, slot: Slot) -> None:
+        """Forgets the slot."""
+        self._open.pop(slot, None)
+
+
+def build(settings: Settings, slots: int) -> NullTts:
+    """The engine."""
+    return NullTts(settings, slots)

@@ -1,0 +1,182 @@
+"""The LLM loop: one asyncio thread that streams every reply's words into its text stream."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass, field
+
+from config import metrics
+from config.messages import Cancel, Command, Failed, Order, TextDone, Words
+from gpu_workers.engine import Prompt, TokenEngine, Usage
+from tasks.leases import Emitter
+from tasks.loop import Loop, Seat
+from tasks.streams import RedisError
+
+log = logging.getLogger(__name__)
+
+#: Words of all replies that come within this time leave in one round trip; a reply's first word does not wait.
+GATHER_S = 0.005
+
+#: Longest sleep with nothing to do.
+IDLE_S = 0.2
+
+
+@dataclass(eq=False)
+class Pen(Seat):
+    """A seat that writes."""
+
+    order: Order | None = None
+    written: list[str] = field(default_factory=list)
+    """Words a predecessor left in the text stream."""
+    count: int = 0
+    part: str = ""
+    """The beginning of a word that is not complete."""
+    said_again: str = ""
+    """What an engine that cannot continue repeats, and nobody wants twice."""
+    task: asyncio.Task[None] | None = None
+
+
+class LlmLoop(Loop):
+    """Its turns are coroutines: `turn` is one slice of the event loop."""
+
+    stage = "llm"
+
+    def __init__(self, engine: TokenEngine, emitter: Emitter, slots: int) -> None:
+        super().__init__(emitter, slots)
+        self._engine = engine
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._prefills: set[asyncio.Task[None]] = set()
+
+    def enter(self, seat: Seat) -> None:
+        """Hands a seat over and wakes the loop."""
+        super().enter(seat)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def tell(self, command: Command) -> None:
+        """Passes a command on and wakes the loop."""
+        super().tell(command)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def run(self) -> None:
+        """Warms and serves inside one event loop."""
+        asyncio.set_event_loop(self._loop)
+        super().run()
+        self._loop.run_until_complete(self._engine.close())
+
+    def warm_up(self) -> None:
+        """Before `start`, in the caller's thread: the engine's first run, on the loop that will serve it."""
+        self._loop.run_until_complete(self._engine.warm_up())
+
+    def prefill(self, prompt: Prompt) -> None:
+        """From any thread: a prompt that probably comes."""
+
+        def start() -> None:
+            task = self._loop.create_task(self._engine.prefill(prompt))
+            self._prefills.add(task)
+            task.add_done_callback(self._prefills.discard)
+
+        self._loop.call_soon_threadsafe(start)
+
+    def turn(self) -> None:
+        """Lets replies run until something is to be sent."""
+        self._loop.run_until_complete(self._doze())
+        self.outbox.flush()
+
+    async def _doze(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), GATHER_S if self.seats else IDLE_S)
+        self._wake.clear()
+
+    def begin(self, seat: Seat) -> None:
+        """Starts the reply's coroutine."""
+        assert isinstance(seat, Pen)
+        seat.count = len(seat.written)
+        seat.task = self._loop.create_task(self._write(seat))
+
+    def end(self, seat: Seat) -> None:
+        """Stops it."""
+        if isinstance(seat, Pen) and seat.task is not None:
+            seat.task.cancel()
+
+    def obey(self, command: Command) -> None:
+        """Cancels a reply."""
+        if isinstance(command, Cancel):
+            seat = self.seats.get((command.sid, command.reply))
+            if seat is not None:
+                seat.lost = True
+
+    async def _write(self, pen: Pen) -> None:
+        assert pen.order is not None
+        answered = "".join(pen.written)
+        prompt = Prompt(
+            pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid
+        )
+        pen.said_again = "" if self._engine.continues else answered
+        usage = Usage()
+        began = time.monotonic()
+        try:
+            async with contextlib.aclosing(self._engine.generate(prompt, usage)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    if self._put(pen, piece) and began:
+                        metrics.first_word.observe(time.monotonic() - began)
+                        began = 0.0
+            self._finish(pen, usage)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("llm engine failed: %s", type(error).__name__)
+            self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
+            self._try_flush()
+            self.leave(pen, done=True)
+
+    def _put(self, pen: Pen, piece: str) -> bool:
+        """Adds a piece; sends the words it completes. True when there were any."""
+        if pen.said_again:
+            piece = self._skip_repeated(pen, piece)
+        pen.part = (pen.part + piece).lstrip() if not pen.count else pen.part + piece
+        *whole, pen.part = _split_keeping_space(pen.part)
+        if not whole:
+            return False
+        self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        if pen.count == len(pen.written):
+            self._try_flush()
+        pen.count += len(whole)
+        return True
+
+    @staticmethod
+    def _skip_repeated(pen: Pen, piece: str) -> str:
+        """Strips what the predecessor said already, as long as the new answer repeats it."""
+        known, pen.said_again = pen.said_again, ""
+        if known.startswith(piece):
+            pen.said_again = known[len(piece) :]
+            return ""
+        return piece[len(known) :] if piece.startswith(known) else piece
+
+    def _finish(self, pen: Pen, usage: Usage) -> None:
+        if pen.part.strip():
+            self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            pen.count += 1
+        reason = "length" if usage.stopped == "length" else "stop"
+        self.outbox.add(pen, TextDone(pen.count, reason, usage.input_tokens, usage.output_tokens))  # type: ignore[arg-type]
+        self._try_flush()
+        self.leave(pen, done=True)
+
+    def _try_flush(self) -> None:
+        with contextlib.suppress(RedisError):
+            self.outbox.flush()
+
+
+def _split_keeping_space(text: str) -> list[str]:
+    """Whole words, each with the space that follows it; the last element is what is not yet whole."""
+    words: list[str] = []
+    start = 0
+    for at in range(1, len(text)):
+        if text[at - 1].isspace() and not text[at].isspace() and text[start:at].strip():
+            words.append(text[start:at])
+            start = at
+    rest = text[start:]
+    if rest[-1:].isspace() and rest.strip():
+        return [*words, rest, ""]
+    return [*words, rest]

@@ -1,0 +1,196 @@
+"""What the batching loops share: seats, the outbox, and a thread that outlives its errors.
+
+A task claims a lease and takes a seat; the loop thread serves all seats in batched steps and says when each is over.
+"""
+
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+
+from config import metrics
+from config.messages import VERSION, Body, Claimed, Command, Result
+from gpu_workers.engine import Slot
+from gpu_workers.slots import SlotTable
+from tasks.leases import Emitter, Lease, Stored
+from tasks.streams import RedisError
+
+log = logging.getLogger(__name__)
+
+#: A pause after an error, so that a lasting one does not spin.
+ERROR_PAUSE_S = 0.2
+
+#: Results kept while Redis is away; beyond, the loop stops stepping.
+OUTBOX_ITEMS = 10_000
+
+
+@dataclass(eq=False)
+class Seat:
+    """One claimed stage of a session, served in `slot`."""
+
+    lease: Lease
+    slot: Slot
+    over: threading.Event = field(default_factory=threading.Event)
+    done: bool = False
+    """The stage has done its part; if not, somebody else must."""
+    resume_at: int = 0
+    """stt: session sample from which to listen; what lies before was dealt with."""
+    lost: bool = False
+    """The lease is gone: whatever comes of it is dropped."""
+
+    @property
+    def sid(self) -> str:
+        """The session served."""
+        return self.lease.sid
+
+
+class Outbox:
+    """Results on their way out, numbered here and sent in order; kept while Redis is away."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._waiting: list[tuple[Seat, Result]] = []
+
+    def add(self, seat: Seat, body: Body, mark: int = 0) -> None:
+        """Numbers a result and queues it."""
+        lease = seat.lease
+        lease.last_seq += 1
+        result = Result(VERSION, lease.stage, lease.epoch, lease.reply, lease.last_seq, mark, body)
+        self._waiting.append((seat, result))
+
+    @property
+    def full(self) -> bool:
+        """Nothing more should be produced before a flush succeeds."""
+        return len(self._waiting) >= OUTBOX_ITEMS
+
+    def flush(self) -> None:
+        """Sends what waits in one round trip. Raises RedisError and keeps it if Redis is away."""
+        if not self._waiting:
+            return
+        batch = [(seat, result) for seat, result in self._waiting if not seat.lost]
+        stored = self._emitter.emit([(seat.lease, result) for seat, result in batch])
+        self._waiting.clear()
+        for (seat, _), outcome in zip(batch, stored, strict=True):
+            if outcome is Stored.FENCED:
+                seat.lost = True
+
+
+class Loop(threading.Thread):
+    """Serves all seats of a stage from one thread. A stage's own loop says what one `turn` is."""
+
+    stage: str
+
+    def __init__(self, emitter: Emitter, slots: int) -> None:
+        super().__init__(name=f"{self.stage}-loop", daemon=True)
+        self.outbox = Outbox(emitter)
+        self.seats: dict[tuple[str, int], Seat] = {}
+        self.last_beat = time.monotonic()
+        self.draining = False
+        self._table = SlotTable(slots)
+        self._table_lock = threading.Lock()
+        self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._stopping = False
+
+    # --- called from other threads
+
+    @property
+    def slots(self) -> int:
+        """Seats there are."""
+        return self._table.size
+
+    @property
+    def free(self) -> int:
+        """Seats nobody holds; none while draining."""
+        return 0 if self.draining else self._table.free
+
+    def take_slot(self) -> Slot | None:
+        """Keeps a slot for a task that is about to claim."""
+        with self._table_lock:
+            return None if self.draining else self._table.take()
+
+    def give_slot_back(self, slot: Slot) -> None:
+        """Frees a slot whose seat is over or was never taken."""
+        with self._table_lock:
+            self._table.give_back(slot)
+
+    def enter(self, seat: Seat) -> None:
+        """Hands a seat to the loop; its `over` is set when the loop is done with it."""
+        self._arrivals.put(seat)
+
+    def tell(self, command: Command) -> None:
+        """Passes on a command of the web."""
+        self._commands.put(command)
+
+    def drain(self) -> None:
+        """No new seats; those there are handed over or finished, as the stage sees fit."""
+        self.draining = True
+
+    def stop(self) -> None:
+        """Ends the thread after its current turn; seats still there are over, undone."""
+        self._stopping = True
+
+    # --- the loop thread
+
+    def run(self) -> None:
+        """Turns until stopped. An error costs the seats of the turn at most, never the loop."""
+        while not self._stopping:
+            self.last_beat = time.monotonic()
+            try:
+                self._admit()
+                self.turn()
+                self._dismiss_lost()
+            except RedisError as error:
+                log.warning("%s loop waits for Redis: %s", self.stage, type(error).__name__)
+                time.sleep(ERROR_PAUSE_S)
+            except Exception:
+                log.exception("%s engine failed; %d seats are handed back", self.stage, len(self.seats))
+                self._dismiss_all()
+                time.sleep(ERROR_PAUSE_S)
+        self._dismiss_all()
+
+    def turn(self) -> None:
+        """One round: read, step, emit. Must return within the step deadline."""
+        raise AssertionError("a stage says how")
+
+    def begin(self, seat: Seat) -> None:
+        """A seat was taken: open its slot."""
+        raise AssertionError("a stage says how")
+
+    def end(self, seat: Seat) -> None:
+        """A seat is over: close its slot."""
+        raise AssertionError("a stage says how")
+
+    def obey(self, command: Command) -> None:
+        """The web said something."""
+
+    def _admit(self) -> None:
+        while not self._arrivals.empty():
+            seat = self._arrivals.get()
+            self.seats[seat.sid, seat.lease.reply] = seat
+            self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
+            self.begin(seat)
+        while not self._commands.empty():
+            self.obey(self._commands.get())
+
+    def leave(self, seat: Seat, *, done: bool) -> None:
+        """The loop is finished with a seat."""
+        if self.seats.pop((seat.sid, seat.lease.reply), None) is None:
+            return
+        seat.done = done
+        try:
+            self.end(seat)
+        finally:
+            seat.over.set()
+
+    def _dismiss_lost(self) -> None:
+        for seat in [seat for seat in self.seats.values() if seat.lost]:
+            metrics.seats_lost.labels(self.stage).inc()
+            self.leave(seat, done=False)
+
+    def _dismiss_all(self) -> None:
+        for seat in list(self.seats.values()):
+            self.leave(seat, done=False)
+        while not self._arrivals.empty():
+            self._arrivals.get().over.set()

@@ -1,0 +1,155 @@
+"""Everything that moves through Redis streams and channels, and the beats of workers.
+
+With `tasks/leases.py` the only module that sends commands to Redis. Works under gevent and threads alike.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from config import redis_keys as keys
+from config.messages import Command, InEntry, Result, decode_in, decode_result, encode
+
+#: Every wait for Redis ends by then; blocking reads stay well under it.
+SOCKET_TIMEOUT_S = 10.0
+
+#: Entries of `ctl:{worker}`: a second of commands for a full worker.
+CONTROL_ITEMS = 1000
+
+RedisError = redis.RedisError
+
+
+def connect(url: str, *, connections: int = 64) -> redis.Redis:
+    """A client whose commands are tried again once after a broken connection."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        max_connections=connections,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=2.0,
+        socket_keepalive=True,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
+    )
+
+
+Entry = tuple[str, bytes]
+
+
+def _flat(answer: Iterable[Any]) -> list[Entry]:
+    return [(entry_id.decode(), fields[b"d"]) for entry_id, fields in answer]
+
+
+def read(
+    media: redis.Redis, cursors: Mapping[str, str], block_ms: int, count: int = 64
+) -> list[tuple[str, list[Entry]]]:
+    """New entries of all streams after their cursors, waiting at most `block_ms` (0: not at all)."""
+    answer: Any = media.xread(dict(cursors), count=count, block=block_ms or None)
+    return [(key.decode(), _flat(entries)) for key, entries in answer or ()]
+
+
+def newest_result(media: redis.Redis, stage: str, sid: str, reply: int) -> Result | None:
+    """The last result stored for a stage: where a successor goes on."""
+    entries = _flat(media.xrevrange(keys.replay(stage, sid, reply), count=1))
+    return decode_result(entries[0][1]) if entries else None
+
+
+def results_after(media: redis.Redis, stage: str, sid: str, reply: int, epoch: int, seq: int) -> list[Result]:
+    """Stored results newer than (epoch, seq), in order; (0, 0) gives all."""
+    first = f"({epoch}-{seq}" if epoch else "-"
+    entries = _flat(media.xrange(keys.replay(stage, sid, reply), min=first))
+    return [decode_result(data) for _, data in entries]
+
+
+def newest_input(media: redis.Redis, sid: str) -> InEntry | None:
+    """The last entry of the session's input."""
+    entries = _flat(media.xrevrange(keys.audio_in(sid), count=1))
+    return decode_in(entries[0][1]) if entries else None
+
+
+def append_inputs(media: redis.Redis, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
+    """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed."""
+    oldest = int((time.time() - keep_s) * 1000)
+    pipe = media.pipeline(transaction=False)
+    for sid, entry in entries:
+        pipe.xadd(keys.audio_in(sid), {"d": encode(entry)}, minid=oldest, approximate=True)
+    pipe.execute()
+
+
+def trim_results(media: redis.Redis, stage: str, sid: str, epoch: int, seq: int) -> None:
+    """Forgets stored results before (epoch, seq), which stays: a successor starts from it."""
+    media.xtrim(keys.replay(stage, sid, 0), minid=f"{epoch}-{seq}", approximate=True)
+
+
+def forget_text(media: redis.Redis, sid: str, replies: Sequence[int]) -> None:
+    """Drops the text of replies that are over."""
+    if replies:
+        media.unlink(*(keys.replay("llm", sid, reply) for reply in replies))
+
+
+def forget_media(media: redis.Redis, sid: str, after_s: int) -> None:
+    """Lets everything said in a session die `after_s` from now."""
+    pipe = media.pipeline(transaction=False)
+    for key in (keys.audio_in(sid), keys.replay("stt", sid, 0), keys.replay("tts", sid, 0)):
+        pipe.expire(key, after_s)
+    pipe.execute()
+
+
+def command(media: redis.Redis, worker: str, what: Command) -> None:
+    """Tells a worker something that may be lost."""
+    media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
+
+
+class Channels:
+    """One pub/sub connection for all sessions of a process."""
+
+    def __init__(self, media: redis.Redis) -> None:
+        self._pubsub = media.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.subscribe("antiphon")
+
+    def add(self, sid: str) -> None:
+        """Subscribes to a session's results."""
+        self._pubsub.subscribe(keys.results(sid))
+
+    def remove(self, sid: str) -> None:
+        """Unsubscribes."""
+        self._pubsub.unsubscribe(keys.results(sid))
+
+    def next(self, timeout_s: float) -> tuple[str, Result] | None:
+        """The next result of any session, with its id; None when none came in time. Survives a reconnect."""
+        message: Any = self._pubsub.get_message(timeout=timeout_s)
+        if not message:
+            return None
+        return keys.session_of(message["channel"]), decode_result(message["data"])
+
+
+def beat(state: redis.Redis, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
+    """Advertises a worker for `ttl_s`."""
+    pipe = state.pipeline(transaction=False)
+    pipe.hset(keys.worker(stage, name), mapping=dict(says))
+    pipe.pexpire(keys.worker(stage, name), int(ttl_s * 1000))
+    pipe.zadd(keys.workers(stage), {name: time.time()})
+    pipe.execute()
+
+
+def retire(state: redis.Redis, stage: str, name: str) -> None:
+    """Takes a worker off the list."""
+    pipe = state.pipeline(transaction=False)
+    pipe.delete(keys.worker(stage, name))
+    pipe.zrem(keys.workers(stage), name)
+    pipe.execute()
+
+
+def workers(state: redis.Redis, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
+    """What each live worker of a stage says of itself, by name."""
+    listing = keys.workers(stage)
+    state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
+    names = [name.decode() for name in state.zrange(listing, 0, -1)]
+    pipe = state.pipeline(transaction=False)
+    for name in names:
+        pipe.hgetall(keys.worker(stage, name))
+    said = zip(names, pipe.execute(), strict=True)
+    return {name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said if fields}

@@ -1,0 +1,33 @@
+"""Asking for work. Sending the same request twice does no harm: claims decide."""
+
+from tasks.celery import submit
+
+
+def listen(sid: str) -> None:
+    """Someone shall listen to the session."""
+    submit("stt.listen", sid)
+
+
+def reply(sid: str, number: int) -> None:
+    """Someone shall write reply `number`."""
+    submit("llm.reply", sid, number)
+
+
+def speak(sid: str, number: int) -> None:
+    """Someone shall speak reply `number`."""
+    submit("tts.speak", sid, number)
+
+
+def prefill(sid: str) -> None:
+    """Someone may read the prompt that probably comes."""
+    submit("llm.prefill", sid)
+
+
+def again(stage: str, sid: str, number: int) -> None:
+    """The stage's own task, once more."""
+    if stage == "stt":
+        listen(sid)
+    elif stage == "llm":
+        reply(sid, number)
+    else:
+        speak(sid, number)

@@ -1,0 +1,56 @@
+"""The WSGI application: `gunicorn -c python:web.gunicorn web.app:app`."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask, request
+from flask_sock import Sock
+from simple_websocket import Server
+
+from config.settings import load
+from web.entrance import RESUME_HEADER, Handshake, admit
+from web.routes import http
+from web.runtime import runtime
+from web.socket import ClientSocket, NoThread
+
+
+class NoDeflate:
+    """Takes the offer of compression away: it costs more CPU than the whole session, and audio does not shrink."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Passes the request on."""
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        return self._app(environ, start_response)
+
+
+def create_app() -> Flask:
+    """The app; Redis is not touched before the first request."""
+    settings = load()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    flask = Flask(__name__)
+    flask.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["realtime"], "thread_class": NoThread}
+    flask.register_blueprint(http)
+    sock = Sock(flask)
+
+    @sock.route("/v1/realtime")  # type: ignore[untyped-decorator]
+    def realtime(server: Server) -> None:
+        limits = settings.limits
+        client = ClientSocket(server, message_bytes=limits.message_bytes, spill_bytes=limits.spill_bytes)
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        handshake = Handshake(
+            query=request.args.to_dict(),
+            subprotocols=tuple(part.strip() for part in offered.split(",") if part.strip()),
+            authorized="Authorization" in request.headers,
+            resume_header=request.headers.get(RESUME_HEADER, ""),
+        )
+        admit(runtime(), client, handshake)
+
+    flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
+    return flask
+
+
+app = create_app()

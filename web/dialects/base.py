@@ -1,0 +1,166 @@
+"""What a session and a dialect say to each other. A dialect is sans-IO: text in, requests out; notices in, text out."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from config.errors import AntiphonError
+from config.messages import SpokenWord, Transcript
+from web.config import Wishes
+
+
+@dataclass(frozen=True)
+class AppendAudio:
+    """Audio packets in the session's input format."""
+
+    packets: list[bytes]
+    samples: int
+    """Their length at 24 kHz."""
+
+
+@dataclass(frozen=True)
+class Configure:
+    """The session's wishes changed; the dialect holds them."""
+
+
+@dataclass(frozen=True)
+class CommitInput:
+    """The user's turn ends here."""
+
+
+@dataclass(frozen=True)
+class ClearInput:
+    """Forget what was said since the last turn."""
+
+
+@dataclass(frozen=True)
+class AddText:
+    """A message typed instead of spoken."""
+
+    role: Literal["user", "assistant", "system"]
+    text: str
+
+
+@dataclass(frozen=True)
+class CreateReply:
+    """Answer now."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StopReply:
+    """Stop the reply under way."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class HeardUpTo:
+    """The client played the newest reply up to this reply sample, and no further."""
+
+    samples: int
+
+
+Request = AppendAudio | Configure | CommitInput | ClearInput | AddText | CreateReply | StopReply | HeardUpTo
+
+
+@dataclass(frozen=True)
+class ReplyOutcome:
+    """How a reply ended, in neutral words."""
+
+    number: int
+    status: Literal["completed", "cancelled", "failed"]
+    reason: str
+    text: str
+    """What was heard of it."""
+    full_text: str
+    heard_samples: int
+    cut: bool
+    """Something was said that nobody heard."""
+    input_tokens: int
+    output_tokens: int
+    llm_first_token_ms: float | None
+    tts_first_audio_ms: float | None
+
+
+@dataclass(frozen=True)
+class AudioOut:
+    """Audio of a reply that leaves now, with the words whose sound begins in it."""
+
+    number: int
+    packets: list[bytes]
+    samples: int
+    words: list[tuple[SpokenWord, str]]
+
+
+class Dialect(Protocol):
+    """One client's language. Every method that returns a list returns whole messages to send, in order."""
+
+    name: str
+    lead_ms: int
+    speaks_first: bool
+    wishes: Wishes
+
+    def receive(self, raw: str) -> list[Request]:
+        """What a message asks for. Raises ClientError when it does not fit."""
+        ...
+
+    def greeting(self, *, resumed: bool, token: str) -> list[str]:
+        """The connection stands."""
+        ...
+
+    def configured(self) -> list[str]:
+        """Wishes were taken up."""
+        ...
+
+    def speech_began(self, at: int) -> list[str]:
+        """The user's voice began at session sample `at`."""
+        ...
+
+    def speech_stopped(self, at: int) -> list[str]:
+        """It ended."""
+        ...
+
+    def committed(self) -> list[str]:
+        """The user's turn is over."""
+        ...
+
+    def cleared(self) -> list[str]:
+        """The input was forgotten."""
+        ...
+
+    def partial_text(self, heard: Transcript) -> list[str]:
+        """What is understood so far."""
+        ...
+
+    def user_text(self, text: str) -> list[str]:
+        """What the user said."""
+        ...
+
+    def reply_started(self, number: int, *, again: bool) -> list[str]:
+        """A reply is being made; `again`: this connection joins it in its middle."""
+        ...
+
+    def reply_words(self, number: int, words: list[str]) -> list[str]:
+        """The LLM gave words."""
+        ...
+
+    def reply_audio(self, audio: AudioOut) -> list[str]:
+        """Audio leaves."""
+        ...
+
+    def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
+        """The reply is over."""
+        ...
+
+    def error(self, error: AntiphonError, event_id: str | None = None) -> list[str]:
+        """Something the client should know."""
+        ...
+
+    def snapshot(self) -> dict[str, object]:
+        """What a later connection needs to go on; JSON types only."""
+        ...
+
+    def restore(self, snapshot: dict[str, object]) -> None:
+        """Goes on from a snapshot."""
+        ...

@@ -1,0 +1,149 @@
+"""Client events of the OpenAI Realtime API (GA), as structs with limits. Shapes: openai-python, `types/realtime`."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from config.messages import MAX_TEXT
+
+Id = Annotated[str, msgspec.Meta(max_length=64)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
+
+class _Event(msgspec.Struct, tag_field="type", kw_only=True):
+    event_id: Id | None = None
+
+
+class SessionUpdate(_Event, tag="session.update", kw_only=True):
+    """A deep merge into the session's configuration."""
+
+    session: dict[str, Any]
+
+
+class Append(_Event, tag="input_audio_buffer.append", kw_only=True):
+    """Audio; msgspec decodes the base64."""
+
+    audio: bytes
+
+
+class Commit(_Event, tag="input_audio_buffer.commit"):
+    """End of a manual turn."""
+
+
+class Clear(_Event, tag="input_audio_buffer.clear"):
+    """Forget the input."""
+
+
+class ContentPart(msgspec.Struct):
+    """A part of a message."""
+
+    type: str = "input_text"
+    text: Text | None = None
+    transcript: Text | None = None
+
+
+class Item(msgspec.Struct):
+    """A conversation item; messages only, so far."""
+
+    type: str
+    role: Literal["user", "assistant", "system"] = "user"
+    content: Annotated[list[ContentPart], msgspec.Meta(max_length=64)] = []
+    id: Id | None = None
+
+
+class ItemCreate(_Event, tag="conversation.item.create", kw_only=True):
+    """A typed message."""
+
+    item: Item
+    previous_item_id: Id | None = None
+
+
+class ItemTruncate(_Event, tag="conversation.item.truncate", kw_only=True):
+    """How far the client played an item."""
+
+    item_id: Id
+    content_index: int = 0
+    audio_end_ms: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class ItemRetrieve(_Event, tag="conversation.item.retrieve", kw_only=True):
+    """Ask for an item."""
+
+    item_id: Id
+
+
+class ItemDelete(_Event, tag="conversation.item.delete", kw_only=True):
+    """Remove an item."""
+
+    item_id: Id
+
+
+class ResponseCreate(_Event, tag="response.create", kw_only=True):
+    """Answer now."""
+
+    response: dict[str, Any] | None = None
+
+
+class ResponseCancel(_Event, tag="response.cancel", kw_only=True):
+    """Stop answering."""
+
+    response_id: Id | None = None
+
+
+ClientEvent = (
+    SessionUpdate | Append | Commit | Clear | ItemCreate | ItemTruncate | ItemRetrieve | ItemDelete | ResponseCreate
+    | ResponseCancel
+)  # fmt: skip
+
+
+class Format(msgspec.Struct):
+    """An audio format."""
+
+    type: str = "audio/pcm"
+    rate: int | None = None
+
+
+class TurnDetection(msgspec.Struct):
+    """server_vad or semantic_vad."""
+
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 300
+    silence_duration_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+    idle_timeout_ms: int | None = None
+
+
+class AudioInput(msgspec.Struct):
+    """How the client sends."""
+
+    format: Format = msgspec.field(default_factory=Format)
+    turn_detection: TurnDetection | None = None
+    transcription: dict[str, Any] | None = None
+    noise_reduction: dict[str, Any] | None = None
+
+
+class AudioOutput(msgspec.Struct):
+    """How the client wants to hear."""
+
+    format: Format = msgspec.field(default_factory=Format)
+    voice: str | dict[str, Any] = ""
+    speed: Annotated[float, msgspec.Meta(ge=0.25, le=1.5)] = 1.0
+
+
+class AudioConfig(msgspec.Struct):
+    """Both directions."""
+
+    input: AudioInput = msgspec.field(default_factory=AudioInput)
+    output: AudioOutput = msgspec.field(default_factory=AudioOutput)
+
+
+class SessionConfig(msgspec.Struct):
+    """The fields of a session that act; others are kept and echoed."""
+
+    instructions: Text = ""
+    output_modalities: list[Literal["audio", "text"]] = msgspec.field(default_factory=lambda: ["audio"])
+    audio: AudioConfig = msgspec.field(default_factory=AudioConfig)
+    max_output_tokens: int | Literal["inf"] = "inf"

@@ -1,0 +1,108 @@
+"""From a handshake to a session: which dialect, a new session or one that goes on, and its web lease."""
+
+import hashlib
+import hmac
+import logging
+import secrets
+from dataclasses import dataclass
+
+import msgspec
+
+from config import redis_keys as keys
+from config.errors import AntiphonError, ClientError, SessionUnknown
+from tasks.leases import Refusal
+from web import saved
+from web.dialects.base import Dialect
+from web.dialects.ga import GaDialect
+from web.runtime import Runtime
+from web.session import Session
+from web.socket import ClientSocket
+
+log = logging.getLogger(__name__)
+
+#: Subprotocol or header that carries a resume token; never the URL, which is logged.
+RESUME_PROTOCOL = "antiphon-resume."
+RESUME_HEADER = "X-Antiphon-Resume"
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a client said before the connection stood."""
+
+    query: dict[str, str]
+    subprotocols: tuple[str, ...]
+    authorized: bool
+    """It sent an Authorization header."""
+    resume_header: str = ""
+
+    @property
+    def resume_token(self) -> str:
+        """The token of a session that shall go on; empty for a new one."""
+        for offered in self.subprotocols:
+            if offered.startswith(RESUME_PROTOCOL):
+                return offered.removeprefix(RESUME_PROTOCOL)
+        return self.resume_header
+
+
+def dialect_name(handshake: Handshake) -> str:
+    """`ga` or `unmute`; `?dialect=` wins. Raises ClientError for an unknown one."""
+    asked = handshake.query.get("dialect")
+    if asked is not None:
+        if asked not in ("ga", "unmute"):
+            raise ClientError("there are two dialects: ga and unmute", param="dialect")
+        return asked
+    plain = tuple(p for p in handshake.subprotocols if not p.startswith(RESUME_PROTOCOL))
+    page_of_unmute = plain == ("realtime",) and "model" not in handshake.query and not handshake.authorized
+    return "unmute" if page_of_unmute else "ga"
+
+
+def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) -> Dialect:
+    """A dialect's translator for one connection."""
+    pacing = runtime.settings.pacing
+    return GaDialect(sid, pacing.lead_ms, model=handshake.query.get("model", "antiphon")[:64])
+
+
+def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
+    """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
+    try:
+        token = handshake.resume_token
+        session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
+    except AntiphonError as error:
+        socket.close(error.close_code or 1008, str(error))
+        return
+    session.run()
+
+
+def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Session:
+    sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
+    dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
+    fields = {keys.TOKEN: _digest(secret), keys.REPLY: 0}
+    runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
+    return _claimed(runtime, socket, dialect, sid, f"{sid}.{secret}", None)
+
+
+def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token: str) -> Session:
+    sid, _, secret = token.partition(".")
+    known, state, closed = runtime.leases.read(sid, [keys.TOKEN, keys.STATE, keys.CLOSED])
+    if closed or not known or not state or not hmac.compare_digest(known.decode(), _digest(secret)):
+        raise SessionUnknown("there is no such session to resume; connect anew")
+    try:
+        before = saved.decode(state)
+    except msgspec.DecodeError as error:
+        raise SessionUnknown("this session was saved by another version; connect anew") from error
+    dialect = make_dialect(before.dialect, sid, runtime, handshake)
+    dialect.restore(before.snapshot)
+    return _claimed(runtime, socket, dialect, sid, token, before)
+
+
+def _claimed(
+    runtime: Runtime, socket: ClientSocket, dialect: Dialect, sid: str, token: str, before: saved.Saved | None
+) -> Session:
+    lease = runtime.leases.claim("web", sid, runtime.name, seize=True)
+    if isinstance(lease, Refusal):
+        raise SessionUnknown("there is no such session to resume; connect anew")
+    return Session(runtime, socket, dialect, lease, token, before)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,62 @@
+"""One pub/sub connection for all sessions of a process, fanned out to their mailboxes."""
+
+import logging
+from collections.abc import Callable
+
+import gevent
+from gevent.lock import RLock
+
+from config.messages import Result
+from tasks.streams import Channels, RedisError
+
+log = logging.getLogger(__name__)
+
+
+class Fanout:
+    """Delivers results in place. A lost message is no harm: sessions see the gap and read it back."""
+
+    def __init__(self, connect: Callable[[], Channels]) -> None:
+        self._connect = connect
+        self._lock = RLock()
+        self._takers: dict[str, Callable[[Result], None]] = {}
+        self._channels = connect()
+        gevent.spawn(self._run)
+
+    def add(self, sid: str, take: Callable[[Result], None]) -> None:
+        """From now on results of the session go to `take`, which must not wait."""
+        self._takers[sid] = take
+        with self._lock:
+            self._channels.add(sid)
+
+    def remove(self, sid: str, take: Callable[[Result], None]) -> None:
+        """Ends it, unless another session object has taken over."""
+        if self._takers.get(sid) != take:
+            return
+        del self._takers[sid]
+        try:
+            with self._lock:
+                self._channels.remove(sid)
+        except RedisError:
+            pass
+
+    def _run(self) -> None:
+        while True:
+            try:
+                message = self._channels.next(timeout_s=1.0)
+                if message is not None and message[0] in self._takers:
+                    self._takers[message[0]](message[1])
+            except RedisError as error:
+                log.warning("results wait for Redis: %s", type(error).__name__)
+                gevent.sleep(0.2)
+                self._reconnect()
+            except Exception:
+                log.exception("a result could not be delivered")
+
+    def _reconnect(self) -> None:
+        try:
+            with self._lock:
+                self._channels = self._connect()
+                for sid in self._takers:
+                    self._channels.add(sid)
+        except RedisError:
+            pass

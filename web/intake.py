@@ -1,0 +1,50 @@
+"""Input of all sessions on its way to Redis: what comes within a few milliseconds leaves in one round trip."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import gevent
+
+from config.messages import InEntry
+from tasks.streams import RedisError
+
+log = logging.getLogger(__name__)
+
+#: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once.
+GATHER_S = 0.004
+
+#: Entries kept while Redis is away; the oldest go first.
+BACKLOG_ITEMS = 20_000
+
+
+class Intake:
+    """Batches XADDs; survives Redis errors."""
+
+    def __init__(self, append: Callable[[list[tuple[str, InEntry]]], None]) -> None:
+        self._append = append
+        self._waiting: list[tuple[str, InEntry]] = []
+        self._running = False
+        self._last_s = 0.0
+
+    def add(self, sid: str, entry: InEntry) -> None:
+        """Queues an entry; never waits."""
+        self._waiting.append((sid, entry))
+        if not self._running:
+            self._running = True
+            quiet = time.monotonic() - self._last_s > GATHER_S
+            gevent.spawn_later(0.0 if quiet else GATHER_S, self._run)
+
+    def _run(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            self._last_s = time.monotonic()
+            try:
+                self._append(batch)
+            except RedisError as error:
+                log.warning("input waits for Redis: %s", type(error).__name__)
+                self._waiting = (batch + self._waiting)[-BACKLOG_ITEMS:]
+                gevent.sleep(0.2)
+            if self._waiting:
+                gevent.sleep(GATHER_S)
+        self._running = False

@@ -1,0 +1,36 @@
+"""What the LLM is asked: instructions and history to messages. Pure."""
+
+from collections.abc import Sequence
+
+from config.messages import ChatMessage
+
+#: Spoken answers are short; models are not, unless told.
+DEFAULT_INSTRUCTIONS = (
+    "You are a friendly voice assistant. What you write is read aloud: answer in one or two short spoken sentences, "
+    "without lists, markup or emoji."
+)
+
+#: Messages of the history that are sent along; older ones are dropped.
+HISTORY_MESSAGES = 24
+
+#: Marks where the user cut the assistant short; the LLM never sees it.
+INTERRUPTED = "—"
+
+#: Said on the user's behalf when the assistant shall begin and nobody has spoken yet.
+OPENING = "Hello!"
+
+
+def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The prompt: one system message, then user and assistant in turns."""
+    prompt = [ChatMessage("system", instructions or DEFAULT_INSTRUCTIONS)]
+    for message in history[-HISTORY_MESSAGES:]:
+        content = message.content.removesuffix(INTERRUPTED).strip()
+        if not content:
+            continue
+        if prompt[-1].role == message.role:
+            prompt[-1] = ChatMessage(message.role, f"{prompt[-1].content} {content}")
+        else:
+            prompt.append(ChatMessage(message.role, content))
+    if prompt[-1].role != "user":
+        prompt.append(ChatMessage("user", OPENING))
+    return prompt

@@ -1,0 +1,23 @@
+"""HTTP: health, voices, metrics. Each answer is JSON but the last."""
+
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from web.runtime import runtime
+
+http = Blueprint("http", __name__)
+
+
+@http.get("/v1/health")
+def health() -> tuple[Response, int]:
+    """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible."""
+    stages = runtime().watchdog.health()
+    up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
+    ok = all(up.values())
+    return jsonify({**up, "voice_cloning_up": False, "ok": ok, "stages": stages}), 200 if ok else 503
+
+
+@http.get("/metrics")
+def metrics() -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

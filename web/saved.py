@@ -1,0 +1,28 @@
+"""The session's state as it is saved: enough for any web process to go on from."""
+
+from typing import Any
+
+import msgspec
+
+from config.messages import ChatMessage
+from web.turn import Turn
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What a session was at its last save."""
+
+    dialect: str
+    snapshot: dict[str, Any]
+    turn: Turn
+    history: list[ChatMessage]
+    applied: dict[str, tuple[int, int]]
+    """Newest (epoch, seq) taken of each stage."""
+    received: int
+    """Session samples received."""
+    sent: int = 0
+    """Reply samples sent of the newest reply."""
+    configured: bool = False
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Saved).decode

@@ -1,0 +1,153 @@
+"""One client's WebSocket: safe sending, bounded buffers, one reader. Owns the socket after flask-sock's handshake.
+
+simple-websocket ignores partial sends and buffers without bound, so only its handshake and its wsproto connection
+are used.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+from simple_websocket import Server
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+log = logging.getLogger(__name__)
+
+#: What one read takes from the kernel.
+READ_BYTES = 65_536
+
+#: A client that takes nothing for this long is gone.
+SEND_DEADLINE_S = 20.0
+
+
+class NoThread:
+    """Stands in for simple-websocket's reader thread: this module reads by itself."""
+
+    name = ""
+
+    def __init__(self, target: Any = None) -> None:
+        """Takes the target and forgets it."""
+
+    def start(self) -> None:
+        """Does nothing."""
+
+
+class ClientSocket:
+    """Text messages in and out. `close_code` says how the client left: 1006 when it just vanished."""
+
+    def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int) -> None:
+        self._socket = server.sock
+        self._wire = server.ws
+        self._server = server
+        self._message_bytes = message_bytes
+        self._spill_bytes = spill_bytes
+        self._spill = bytearray()
+        self._draining = False
+        self.open = True
+        self.close_code = 1006
+
+    # --- sending
+
+    def send(self, text: str) -> None:
+        """Sends at once what the kernel takes; the rest follows by itself. A client too slow is disconnected."""
+        if self.open:
+            self._write(self._wire.send(TextMessage(data=text)))
+
+    def _write(self, data: bytes) -> None:
+        if self._draining:
+            self._spill += data
+            if len(self._spill) > self._spill_bytes:
+                log.warning("a client does not read; it is disconnected")
+                self._drop()
+            return
+        try:
+            sent = self._socket.send(data, timeout=0.0)
+        except (BlockingIOError, TimeoutError):
+            sent = 0
+        except OSError:
+            self._drop()
+            return
+        if sent < len(data):
+            self._spill += data[sent:]
+            self._draining = True
+            gevent.spawn(self._drain)
+
+    def _drain(self) -> None:
+        try:
+            while self._spill and self.open:
+                data = bytes(self._spill)
+                self._spill.clear()
+                with gevent.Timeout(SEND_DEADLINE_S, TimeoutError):
+                    self._socket.sendall(data)
+        except OSError:
+            self._drop()
+        finally:
+            self._draining = False
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Says goodbye with a close frame; the reader ends."""
+        if not self.open:
+            return
+        self.close_code = code
+        try:
+            self._write(self._wire.send(CloseConnection(code, reason[:120])))
+            with gevent.Timeout(1.0, False):
+                while self._draining:
+                    gevent.sleep(0.01)
+        except LocalProtocolError:
+            pass
+        self._drop()
+
+    def _drop(self) -> None:
+        self.open = False
+        self._server.connected = False
+        try:
+            self._socket.shutdown(2)
+        except OSError:
+            pass
+
+    # --- receiving
+
+    def messages(self) -> Iterator[str]:
+        """Whole text messages until the client leaves; one over the limit closes with 1009, a binary one with 1003."""
+        parts: list[str] = []
+        size = 0
+        while self.open:
+            try:
+                data = self._socket.recv(READ_BYTES)
+                self._wire.receive_data(data or None)
+                events = list(self._wire.events())
+            except (OSError, RemoteProtocolError, LocalProtocolError):
+                self._drop()
+                return
+            for event in events:
+                if isinstance(event, TextMessage):
+                    parts.append(event.data)
+                    size += len(event.data)
+                    if size > self._message_bytes:
+                        self.close(1009, f"a message may have {self._message_bytes} bytes")
+                        return
+                    if event.message_finished:
+                        yield "".join(parts)
+                        parts, size = [], 0
+                elif not self._control(event):
+                    return
+
+    def _control(self, event: Any) -> bool:
+        """Answers pings and goodbyes; False when nothing more will come."""
+        if isinstance(event, Ping):
+            self._write(self._wire.send(event.response()))
+        elif isinstance(event, BytesMessage):
+            self.close(1003, "send JSON as text messages")
+            return False
+        elif isinstance(event, CloseConnection):
+            self.close_code = event.code
+            try:
+                self._write(self._wire.send(event.response()))
+            except LocalProtocolError:
+                pass
+            self._drop()
+            return False
+        return True

@@ -1,0 +1,53 @@
+"""What a session expects of one stage, and when that is overdue. Pure; wall time is handed in."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from config.settings import OwnershipSettings
+
+
+class Verdict(Enum):
+    """What to do about a stage."""
+
+    FINE = auto()
+    RESUBMIT = auto()  #: its owner died, or nobody took it though somebody could
+    WAITING = auto()  #: nobody has room; the client should know
+
+
+@dataclass
+class StageWatch:
+    """One stage's work, from its submission on."""
+
+    stage: str
+    reply: int
+    submitted_s: float
+    missing_since_s: float
+    claimed: bool = False
+    told: bool = False
+    tries: int = 1
+    fresh: bool = True
+    """Nobody can have worked on it before."""
+
+    def seen(self, now_s: float) -> None:
+        """Somebody holds it."""
+        self.claimed = True
+        self.told = False
+        self.missing_since_s = now_s
+
+    def judge(self, now_s: float, rules: OwnershipSettings, *, room: bool) -> Verdict:
+        """Nobody holds it now: is that still fine?"""
+        if self.claimed:
+            return Verdict.RESUBMIT
+        timeout_s = rules.listen_claim_timeout_s if self.stage == "stt" else rules.claim_timeout_s
+        if room and now_s - self.submitted_s > timeout_s:
+            return Verdict.RESUBMIT
+        if not self.told and now_s - self.missing_since_s > rules.tell_after_s:
+            return Verdict.WAITING
+        return Verdict.FINE
+
+    def submitted(self, now_s: float) -> None:
+        """It was sent again."""
+        self.claimed = False
+        self.submitted_s = now_s
+        self.tries += 1
+        self.fresh = False
