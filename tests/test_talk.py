@@ -663,6 +663,12 @@ def test_a_line_lost_to_a_server_without_a_way_back(scripted: Start, said: Path)
     )
 
 
+def test_a_server_that_is_full_is_one_line(scripted: Start, said: Path) -> None:
+    result = talk("--in", said, "--url", scripted(lambda line: line.socket.close(1013, "no free slot")).url)
+    wanted = "antiphon: the server closed the line before the conversation began (1013 no free slot)\n"
+    assert (result.exit_code, result.stderr) == (2, wanted)
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
