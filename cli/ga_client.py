@@ -86,9 +86,11 @@ class GaClient:
         return [] if resume_token is None else ["realtime", f"antiphon-resume.{resume_token}"]
 
     def hello(self) -> Sequence[str]:
+        """The server speaks first."""
         return []
 
     def configure(self) -> Sequence[str]:
+        """PCM both ways, a transcript of the user, and turns by meaning."""
         pcm = {"type": "audio/pcm", "rate": RATE}
         hear = {
             "format": pcm,
@@ -100,9 +102,11 @@ class GaClient:
         return [_encode({"type": "session.update", "session": session})]
 
     def append(self, pcm: bytes) -> Sequence[str]:
+        """PCM as it is."""
         return [_encode({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})]
 
     def understand(self, message: str | bytes) -> Sequence[h.Happening]:
+        """One happening for an event that matters, none for one that does not."""
         try:
             event = msgspec.json.decode(message, type=_Event)
         except msgspec.DecodeError as error:

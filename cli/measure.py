@@ -150,7 +150,8 @@ class TurnBook:
     @note.register
     def _(self, happening: h.ReplyStarted, t: float) -> list[Notice]:
         reply, notices = self._reply(happening.reply, t)
-        reply.words.clear()  # announced again after a reconnect: its words come again from the first
+        if reply.status is None:
+            reply.words.clear()  # announced again after a reconnect: its words come again from the first
         return notices
 
     @note.register

@@ -142,13 +142,13 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
         [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7, "cancelled"), (2.8, h.ReplyAudio("r", voice(500)))],
         {"reply_audio_s": 1.0},
     ),
-    "a reply announced again after a lost line is the same reply": (
+    "a reply announced again after a lost line is the same reply; its words begin anew": (
         [
             *ONE_TURN,
             *answer("r", 1.6, 1.7, 0)[:-1],
             (1.8, h.LineLost(1006)),
             (1.9, h.ReplyStarted("r")),
-            (1.9, h.ReplyWord("r", " There.")),
+            (1.9, h.ReplyWord("r", "Hi. There.")),
             (1.9, h.ReplyAudio("r", voice(1000))),
             (3, h.ReplyDone("r")),
             (3.1, h.ReplyDone("r", "cancelled")),
@@ -566,7 +566,7 @@ def test_a_lost_line_is_taken_up_again(scripted: Start, said: Path, code: int) -
 
     def goes_on(line: Line) -> None:
         line.created(resume_token="tok-2")
-        line.reply("day.", packets=4)
+        line.reply("Good day.", packets=4)
         line.done()
 
     far = scripted(breaks, goes_on)
