@@ -230,8 +230,8 @@ class Call:
         for message in self._dialect.append(packet):
             await socket.send(message)
         t = due if self._position < self._burst_until else self._now()
-        if spoken and index is not None:
-            self._note(h.PacketSent(clip.loud[index], clip.clear[index]), t)
+        heard = (clip.loud[index], clip.clear[index]) if spoken and index is not None else (False, False)
+        self._note(h.PacketSent(*heard), t)
         self._position += 1
         self._end_file()
 

@@ -67,6 +67,12 @@ def booked(*happenings: Timed) -> TurnBook:
 
 
 ONE_TURN: list[Timed] = [*speech(0, 1), (1.4, h.TurnEnded("a")), (1.45, h.UserText("a", "hello", final=True))]
+QUIET = h.PacketSent(loud=False)
+ANSWERED: list[Timed] = [
+    (4.4, h.TurnEnded("a")),
+    (4.5, h.UserText("a", "hello", True)),
+    *answer("r", 4.6, 4.7, 5.7),
+]
 NO_TEXT: list[Timed] = [*speech(0, 1), (1.4, h.TurnEnded("a"))]
 
 # Each row: what happened, and what the report of the last turn must then say.
@@ -218,6 +224,13 @@ SETTLED: dict[str, tuple[list[Timed], float, bool, int]] = {
     ),
     "speech after the last turn is owed a turn": (
         [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7), *speech(3, 4)], 9, False, 1,
+    ),
+    "speech long before the first that was heard is a failure": (
+        [*speech(0, 1), *[(0.0, QUIET)] * 100, *speech(3, 4), (4, h.SpeechStarted(3.0)), *ANSWERED], 6, True, 1,
+    ),
+    "a pause within a turn is no failure": (
+        [*speech(0, 1), (1, h.SpeechStarted(0.2)), (2, h.SpeechStopped()), *[(0.0, QUIET)] * 100,
+         *speech(3, 4), (4, h.SpeechStarted(3.0)), *ANSWERED], 6, True, 0,
     ),
     "a session that was forgotten takes its open turns along": (
         [(0, h.SessionOpened("one")), *ONE_TURN, (2, h.SessionOpened("two"))], 2, True, 1,
