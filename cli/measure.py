@@ -266,7 +266,7 @@ class TurnBook:
         )
 
     def failures(self) -> list[str]:
-        """One line for each turn without a spoken answer (none was owed if nothing was understood) and each speech missed."""
+        """One line for each turn that is owed a spoken answer and has none, and for speech that was not heard."""
         lines = list(self._missed)
         for name, turn in self.turns.items():
             text = self.texts.get(name)
