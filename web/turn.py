@@ -105,7 +105,7 @@ class Turn:
     """What is understood of the open utterance."""
     settled_to: int = 0
     """All voice up to here is in `text`."""
-    taken_to: int = 0
+    taken_to: int = -1
     """Utterances up to here are in the history."""
     awaiting: bool = False
     """The turn ended; its transcript is still to come."""
@@ -135,7 +135,7 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C9
         case Phase.LISTENING, VoiceStarted(at):
             return _hearing(turn, at), (SpeechBegan(at),)
         case Phase.HEARING, VoiceStarted(at):
-            return replace(turn, voice=True, ends_at=None, p_end=0.0, voice_from=turn.voice_from or at), ()
+            return replace(turn, voice=True, ends_at=None, p_end=0.0), ()
         case Phase.THINKING, VoiceStarted(at) if turn.awaiting:
             return _hearing(replace(turn, awaiting=False, reply_wanted=False), at), (SpeechBegan(at),)
         case Phase.THINKING, VoiceStarted(at) if rules.interrupt_response:
