@@ -278,7 +278,7 @@ class Conversation:
     def _remember(self, action: actions.Action) -> dict[str, Any]:
         """What an action changes in the state to be saved."""
         match action:
-            case actions.TakeText(text=text):
+            case actions.TakeText(text=text) if text:
                 self._history.append(ChatMessage("user", text))
             case actions.CancelReply() | actions.EndReply() if self._replier.reply is not None:
                 heard, whole = self._replier.reply.heard_text(time.monotonic()), self._replier.reply.text
