@@ -29,7 +29,7 @@ from config.messages import (
     VoiceStarted,
     encode,
 )
-from tasks import streams
+from tasks import streams, submit
 from tasks.leases import Lease
 from web import actions, happenings, prompt, saved, turn
 from web.dialects import base
@@ -93,7 +93,7 @@ class Conversation:
             base.HeardUpTo: self._heard_up_to,
         }
         self._acts: dict[type, Callable[[Any], None]] = {
-            actions.SpeechBegan: lambda a: self._send(self._dialect.speech_began(a.at)),
+            actions.SpeechBegan: self._speech_began,
             actions.SpeechStopped: self._speech_stopped,
             actions.CloseUtterance: self._close_utterance,
             actions.TakeText: lambda a: self._send(self._dialect.user_text(a.text)),
@@ -286,10 +286,18 @@ class Conversation:
                 mark = "" if text == whole else prompt.INTERRUPTED
                 if text:
                     self._history.append(ChatMessage("assistant", text + mark))
+            case actions.SpeechBegan():
+                draft = prompt.order(self._turn.reply + 1, self._dialect.wishes, self._history)
+                return {keys.DRAFT: encode(draft)}
             case actions.StartReply(reply=number):
                 order = prompt.order(number, self._dialect.wishes, self._history)
                 return {keys.REPLY: number, keys.ORDER: encode(order)}
         return {}
+
+    def _speech_began(self, action: actions.SpeechBegan) -> None:
+        """While the user speaks the LLM reads what is known already: the prompt up to the words to come."""
+        self._send(self._dialect.speech_began(action.at))
+        submit.prefill(self.sid)
 
     def _speech_stopped(self, action: actions.SpeechStopped) -> None:
         self._turn_ended_s = time.monotonic()
