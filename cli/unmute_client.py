@@ -66,6 +66,7 @@ class UnmuteClient:
         }
 
     def subprotocols(self, resume_token: str | None) -> Sequence[str]:
+        """Exactly this one names the dialect."""
         return ["realtime"]
 
     def hello(self) -> Sequence[str]:
@@ -79,9 +80,11 @@ class UnmuteClient:
         return [_encode({"type": "session.update", "session": session})]
 
     def configure(self) -> Sequence[str]:
+        """All was said in the first message."""
         return []
 
     def append(self, pcm: bytes) -> Sequence[str]:
+        """A page for each packet; the stream's two headers go before the first."""
         pages = [] if self._begun else self._writer.head()
         self._begun = True
         return [
@@ -90,6 +93,7 @@ class UnmuteClient:
         ]
 
     def understand(self, message: str | bytes) -> Sequence[h.Happening]:
+        """What the event says, with the turn and reply it must belong to."""
         try:
             event = msgspec.json.decode(message, type=_Event)
         except msgspec.DecodeError as error:

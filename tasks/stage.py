@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-
 from config import redis_keys as keys
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
@@ -37,8 +35,8 @@ class Ties:
 
     settings: Settings
     worker: str
-    state: redis.Redis
-    media: redis.Redis
+    state: streams.Client
+    media: streams.Client
     leases: Leases
     emitter: Emitter
     again: Callable[[str, str, int], None]

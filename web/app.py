@@ -36,7 +36,7 @@ def create_app() -> Flask:
     flask.register_blueprint(http)
     sock = Sock(flask)
 
-    @sock.route("/v1/realtime")  # type: ignore[untyped-decorator]
+    @sock.route("/v1/realtime")
     def realtime(server: Server) -> None:
         limits = settings.limits
         client = ClientSocket(server, message_bytes=limits.message_bytes, spill_bytes=limits.spill_bytes)
@@ -49,6 +49,11 @@ def create_app() -> Flask:
         )
         admit(runtime(), client, handshake)
 
+    def drain() -> None:
+        for session in runtime().watchdog.sessions():
+            session.hand_over()
+
+    flask.extensions["antiphon_drain"] = drain
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

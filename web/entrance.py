@@ -76,7 +76,7 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
 def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Session:
     sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
     dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
-    fields = {keys.TOKEN: _digest(secret), keys.REPLY: 0}
+    fields = {keys.TOKEN: _digest(secret), keys.REPLY: "0"}
     runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
     return _claimed(runtime, socket, dialect, sid, f"{sid}.{secret}", None)
 

@@ -10,6 +10,31 @@ from typing import Literal
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE, TurnSettings
+from web.actions import (
+    Action,
+    CancelReply,
+    CloseUtterance,
+    EndReply,
+    ForgetInput,
+    Mute,
+    SpeechBegan,
+    SpeechStopped,
+    StartReply,
+    TakeText,
+    Unmute,
+)
+from web.happenings import (
+    CancelAsked,
+    ClearAsked,
+    CommitAsked,
+    Happening,
+    ReplyAsked,
+    ReplyFailed,
+    ReplyHeard,
+    SoundBegan,
+    Tick,
+    TranscriptLate,
+)
 
 Detection = Literal["semantic", "silence", "manual"]
 
@@ -96,150 +121,6 @@ class Turn:
         return self.phase is Phase.SPEAKING or (self.phase is Phase.THINKING and not self.awaiting)
 
 
-# --- what happens, besides the facts of `config.messages`
-
-
-@dataclass(frozen=True)
-class Tick:
-    """It is now session sample `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class CommitAsked:
-    """The client says that its turn ends here."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class ClearAsked:
-    """The client wants what it said since the last turn forgotten."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class ReplyAsked:
-    """The client wants a reply now."""
-
-
-@dataclass(frozen=True)
-class CancelAsked:
-    """The client wants the reply stopped."""
-
-
-@dataclass(frozen=True)
-class SoundBegan:
-    """The first audio of the reply was sent."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class ReplyHeard:
-    """The reply was heard to its end; `empty`: it had no words at all."""
-
-    reply: int
-    at: int
-
-
-@dataclass(frozen=True)
-class ReplyFailed:
-    """The reply cannot be made."""
-
-    reply: int
-    at: int
-
-
-@dataclass(frozen=True)
-class TranscriptLate:
-    """The transcript of the ended turn did not come in time."""
-
-    at: int
-
-
-Happening = (
-    VoiceStarted | VoiceEnded | Pause | Transcript | Tick | CommitAsked | ClearAsked | ReplyAsked | CancelAsked
-    | SoundBegan | ReplyHeard | ReplyFailed | TranscriptLate
-)  # fmt: skip
-
-
-# --- what is to be done
-
-
-@dataclass(frozen=True)
-class SpeechBegan:
-    """Tell the client that the user speaks since `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class SpeechStopped:
-    """Tell the client that the user's voice ended at `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class CloseUtterance:
-    """The user's turn is over at `pos`: tell the client and the STT."""
-
-    pos: int
-
-
-@dataclass(frozen=True)
-class TakeText:
-    """The user said this: into the history with it."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class StartReply:
-    """Make reply `reply`."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class CancelReply:
-    """Stop reply `reply`; keep what was heard of it."""
-
-    reply: int
-    reason: Literal["turn_detected", "client_cancelled", "failed"]
-
-
-@dataclass(frozen=True)
-class EndReply:
-    """Reply `reply` is complete and heard."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class Mute:
-    """Send no audio: the user may be barging in."""
-
-
-@dataclass(frozen=True)
-class Unmute:
-    """Nobody did: go on."""
-
-
-@dataclass(frozen=True)
-class ForgetInput:
-    """Drop the open utterance at `pos`."""
-
-    pos: int
-
-
-Action = (
-    SpeechBegan | SpeechStopped | CloseUtterance | TakeText | StartReply | CancelReply | EndReply | Mute | Unmute
-    | ForgetInput
-)  # fmt: skip
 Step = tuple[Turn, tuple[Action, ...]]
 
 

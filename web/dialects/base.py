@@ -38,6 +38,8 @@ class AddText:
 
     role: Literal["user", "assistant", "system"]
     text: str
+    item_id: str | None = None
+    """The client's own name for it."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,10 @@ class Dialect(Protocol):
 
     def cleared(self) -> list[str]:
         """The input was forgotten."""
+        ...
+
+    def typed(self, added: AddText) -> list[str]:
+        """A typed message is in the history."""
         ...
 
     def partial_text(self, heard: Transcript) -> list[str]:

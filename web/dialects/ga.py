@@ -192,6 +192,10 @@ class GaDialect:
         self._open_item = ""
         return [self._event("input_audio_buffer.cleared")]
 
+    def typed(self, added: AddText) -> list[str]:
+        """The item, added and done."""
+        return []
+
     def partial_text(self, heard: Transcript) -> list[str]:
         """Nothing: partial transcripts may change, and deltas cannot be taken back."""
         return []
