@@ -168,6 +168,10 @@ class UnmuteDialect:
         self._remember("user", text)
         return [*events, self._outputs()]
 
+    def not_understood(self) -> list[str]:
+        """Nothing: the error that goes with it says all."""
+        return []
+
     def _user_words(self, words: str, since: int) -> list[str]:
         if not words:
             return []
