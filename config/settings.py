@@ -28,8 +28,14 @@ class EngineChoice(BaseModel, frozen=True):
     """Name of a module in `gpu_workers/<stage>/`."""
     slots: int = Field(gt=0)
     """Sessions (stt) or replies (llm, tts) that one worker serves at once; `--slots` overrides it."""
+    languages: tuple[str, ...] = ("en",)
+    """What it understands, writes or speaks, by ISO 639-1: characters of other languages are listed unavailable."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+
+    def knows(self, language: str) -> bool:
+        """Whether it serves a language; the null engine serves all."""
+        return self.engine == "null" or language in self.languages
 
 
 class TurnSettings(BaseModel, frozen=True):

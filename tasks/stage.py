@@ -150,7 +150,7 @@ class Stage:
 
     def prefill(self, sid: str) -> None:
         """Lets the LLM read the prompt that probably comes; no claim, no result."""
-        (data,) = self._ties.leases.read(sid, [keys.ORDER])
+        (data,) = self._ties.leases.read(sid, [keys.DRAFT])
         if data is not None and isinstance(self.loop, LlmLoop):
             order = decode_order(data)
             self.loop.prefill(Prompt(order.messages, order.temperature, order.max_tokens, session=sid))

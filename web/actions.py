@@ -27,7 +27,7 @@ class CloseUtterance:
 
 @dataclass(frozen=True)
 class TakeText:
-    """The user said this: into the history with it."""
+    """The user said this in the oldest turn still without text; empty: nothing that could be understood."""
 
     text: str
 

@@ -1,14 +1,16 @@
-"""What all sessions of a web process share: Redis, fan-out, intake. Built once per process, after the fork."""
+"""What all sessions of a web process share: Redis, fan-out, intake, roles. Built once per process, after the fork."""
 
 import os
 import socket
 from functools import cache
 
 from config.settings import Settings, load
+from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.streams import Channels, append_inputs, connect
 from web.fanout import Fanout
 from web.intake import Intake
+from web.roles import cast
 from web.watchdog import Watchdog
 
 
@@ -17,6 +19,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.roles = cast(load_characters(settings.voices_file), settings)
         self.name = f"web-{socket.gethostname()}-{os.getpid()}"
         self.state = connect(settings.redis_url, connections=1024)
         self.media = connect(settings.media_url, connections=1024)

@@ -7,6 +7,9 @@ from config.messages import Cancel, Played
 from tasks import submit
 from web.stage_watch import StageWatch
 
+#: What a client is told when a stage is gone.
+STAGE_NAMES = {"stt": "speech recognition", "llm": "the language model", "tts": "the voice"}
+
 Tell = Callable[[str, Cancel | Played], None]
 
 
