@@ -9,7 +9,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from config.settings import load
-from web.entrance import RESUME_HEADER, Handshake, admit
+from web.entrance import admit
+from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
 from web.runtime import runtime
 from web.socket import ClientSocket, NoThread
