@@ -266,7 +266,9 @@ async def _only_worker_returns(stage: str, house: House) -> None:
         await asyncio.sleep(max(0.0, killed_s + 3.5 - time.monotonic()))
         house.start_worker(stage)
         answer = await talker.answered(1)
-        print(f"\ntold after {told_s:.2f} s, reply done {answer.done_s - killed_s:.2f} s after the kill", end="")
+        print(
+            f"\ntold after {told_s:.2f} s, reply done {answer.done_s - killed_s:.2f} s after the kill", end=""
+        )
         assert_whole(talker, answer)
         assert [error["code"] for error in talker.errors] == ["stage_waiting"], talker.story()
         assert told_s is not None and told_s <= TOLD_S
