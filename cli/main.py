@@ -12,6 +12,7 @@ MUST_MEND = 2
 
 #: Subcommand → the module that holds a click command of the same name, and its line in the help.
 COMMANDS = {
+    "up": ("cli.up", "Start everything on this machine."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 
@@ -20,22 +21,30 @@ class Commands(click.Group):
     """Keeps `antiphon --help` free of imports, and turns our errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command."""
         if cmd_name not in COMMANDS:
             return None
         return cast(click.Command, getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
+        """One line on stderr for what the caller must mend; no traceback."""
         try:
             return super().invoke(ctx)
         except AntiphonError as error:
             click.echo(f"antiphon: {error}", err=True)
+            ctx.exit(MUST_MEND)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "antiphon"
+            click.echo(f"{command}: {error.format_message()} (see {command} --help)", err=True)
             ctx.exit(MUST_MEND)
 
 
