@@ -135,11 +135,22 @@ def test_a_pause_abandons_the_partial():
 
 
 def test_a_long_utterance_goes_on_in_a_new_segment_after_a_pause():
-    talk = Talk().hear("v" * 200 + "-" * 8).answer().hear("v" * 30 + "-" * 8)
+    talk = Talk().hear("v" * 200 + "-" * 12).answer().hear("v" * 30 + "-" * 8)
     second = next(item for item in talk.wanted if isinstance(item, Decode))
     assert len(second.pcm) < 50 * 512
     talk.answer().commit()
     assert talk.finals[0].text == f"205 frames {len(second.pcm) // 512} frames"
+
+
+def test_voice_between_the_last_decode_and_a_stop_too_short_for_one_is_not_lost():
+    rules = Rules(voice=VOICE, pre_roll_ms=96, segment_ms=2000, segment_pause_ms=0, late_voice_ms=64)
+    talk = Talk(rules).hear("v" * 20 + "-" * 8).answer().hear("v" * 80 + "-" * 4 + "v" * 20 + "-" * 8)
+    decodes = [item for item in talk.wanted if isinstance(item, Decode)]
+    assert decodes[-1].segment.start + 1.5 * len(decodes[-1].pcm) >= talk.at - 3 * FRAME
+    assert decodes[-1].segment.start <= 28 * FRAME
+    talk.answer().commit(talk.at)
+    late = Talk(rules).hear("v" * 20 + "-" * 8).answer().hear("v" * 10 + "-" * 4 + "vv").commit().answer()
+    assert late.finals[0].to > 37 * FRAME
 
 
 def test_without_a_pause_it_is_cut_and_nothing_is_lost():
@@ -147,6 +158,21 @@ def test_without_a_pause_it_is_cut_and_nothing_is_lost():
     lengths = [len(item.pcm) // 512 for item in talk.wanted if isinstance(item, Decode)]
     assert lengths == [100, 100, 50]
     assert talk.answer().finals[0].text == "100 frames 100 frames 50 frames"
+
+
+def test_an_older_decode_that_took_longer_changes_nothing():
+    talk = Talk().hear(SPOKEN)
+    older = next(item for item in talk.wanted if isinstance(item, Decode))
+    talk.wanted.clear()
+    talk.hear("vvvvvv------").answer()
+    talk.listener.decoded(older, "stale")
+    talk.commit()
+    assert talk.finals[0].text == "26 frames"
+
+
+def test_partials_after_a_pause_replace_what_was_said_at_it():
+    talk = Talk().hear(SPOKEN).answer().hear("v" * 40, partials=True).answer()
+    assert talk.of(Transcript)[-1].text != "14 frames"
 
 
 def test_the_mark_is_the_start_of_what_is_not_done():

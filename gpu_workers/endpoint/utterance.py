@@ -58,6 +58,8 @@ class Utterance:
     start: int
     voice_from: int
     """Onset of its newest voice."""
+    paused_at: int = -1
+    """Where its voice last ended."""
     segments: list[Segment] = field(default_factory=list)
     partial_at: int = 0
     """Where the newest partial decode was asked for."""
