@@ -17,8 +17,10 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## install what the server needs (again only when a lock changed)
+	@:
 
 setup-dev: .venv/.installed-dev
+	@:
 
 run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)

@@ -75,7 +75,6 @@ class Call:
         self._dialled_at = -RESUME_EVERY_S
         self._resume_token: str | None = None
         self._opened = self._ready = False
-        self._refusal: str | None = None
         self._started_at: float | None = None
         self._ready_at = 0.0
         self._position = 0
@@ -86,7 +85,7 @@ class Call:
     @property
     def began(self) -> bool:
         """Whether the server ever listened to us."""
-        return self._ready
+        return self._started_at is not None
 
     async def run(self) -> None:
         """Talk until done. Raises CallFailed with one line that says what went wrong."""
@@ -145,6 +144,8 @@ class Call:
         words = f"{code} {frame.reason}".strip() if frame is not None and frame.reason else str(code)
         if code == 1000 and self._file_ended_at is not None and self._book.settled(self._now()):
             return True
+        if self._started_at is None and self._resume_token is None:
+            raise CallFailed(f"the server closed the line before the conversation began ({words})")
         if code not in RESUMABLE:
             raise CallFailed(f"the server ended the conversation ({words})")
         if self._resume_token is None:
@@ -229,8 +230,8 @@ class Call:
         for message in self._dialect.append(packet):
             await socket.send(message)
         t = due if self._position < self._burst_until else self._now()
-        if spoken and index is not None:
-            self._note(h.PacketSent(clip.loud[index], clip.clear[index]), t)
+        heard = (clip.loud[index], clip.clear[index]) if spoken and index is not None else (False, False)
+        self._note(h.PacketSent(*heard), t)
         self._position += 1
         self._end_file()
 

@@ -51,6 +51,7 @@ class _Event(msgspec.Struct):
     response_id: str = ""
     delta: str = ""
     transcript: str = ""
+    audio_start_ms: float | None = None
     session: _Session | None = None
     response: _Response | None = None
     error: _Problem | None = None
@@ -67,7 +68,7 @@ class GaClient:
         self._read: Mapping[str, Callable[[_Event], Sequence[h.Happening]]] = {
             "session.created": self._session_created,
             "session.updated": lambda event: [h.SessionReady()],
-            "input_audio_buffer.speech_started": lambda event: [h.SpeechStarted()],
+            "input_audio_buffer.speech_started": self._speech_started,
             "input_audio_buffer.speech_stopped": lambda event: [h.SpeechStopped()],
             "input_audio_buffer.committed": lambda event: [h.TurnEnded(event.item_id)],
             "conversation.item.input_audio_transcription.delta": self._partial_text,
@@ -86,9 +87,11 @@ class GaClient:
         return [] if resume_token is None else ["realtime", f"antiphon-resume.{resume_token}"]
 
     def hello(self) -> Sequence[str]:
+        """The server speaks first."""
         return []
 
     def configure(self) -> Sequence[str]:
+        """PCM both ways, a transcript of the user, and turns by meaning."""
         pcm = {"type": "audio/pcm", "rate": RATE}
         hear = {
             "format": pcm,
@@ -100,9 +103,11 @@ class GaClient:
         return [_encode({"type": "session.update", "session": session})]
 
     def append(self, pcm: bytes) -> Sequence[str]:
+        """PCM as it is."""
         return [_encode({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})]
 
     def understand(self, message: str | bytes) -> Sequence[h.Happening]:
+        """One happening for an event that matters, none for one that does not."""
         try:
             event = msgspec.json.decode(message, type=_Event)
         except msgspec.DecodeError as error:
@@ -114,6 +119,10 @@ class GaClient:
         session = event.session or _Session()
         extension = session.antiphon or _Extension()
         return [h.SessionOpened(session.id, extension.resume_token)]
+
+    def _speech_started(self, event: _Event) -> Sequence[h.Happening]:
+        start_ms = event.audio_start_ms
+        return [h.SpeechStarted(None if start_ms is None else start_ms / 1000)]
 
     def _partial_text(self, event: _Event) -> Sequence[h.Happening]:
         text = self._partial.get(event.item_id, "") + event.delta

@@ -41,7 +41,9 @@ class PacketSent:
 
 @dataclass(frozen=True)
 class SpeechStarted:
-    """The server hears the user."""
+    """The server hears the user; `from_s`: since when, in seconds of sound sent, where the dialect says so."""
+
+    from_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,22 @@ class Commands(click.Group):
     """Keeps `antiphon --help` free of imports, and turns our errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command."""
         if cmd_name not in COMMANDS:
             return None
         return cast(click.Command, getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
+        """One line on stderr for what the caller must mend; no traceback."""
         try:
             return super().invoke(ctx)
         except AntiphonError as error:

@@ -17,10 +17,15 @@ from dataclasses import dataclass, field
 from functools import singledispatchmethod
 
 from cli import happenings as h
+from cli.sound import PACKET_S
 from cli.turn import Reply, Turn
 
 #: Clear speech of this many packets (200 ms) asks for an answer; less is a click or the tail of a word.
 OWED_PACKETS = 10
+#: Clear speech of this many packets (500 ms) that lies this far before what the server says it hears was missed.
+#: Less may be a cough; nearer may be the server's rounding, or packets that died with a line.
+MISSED_PACKETS = 25
+MISSED_BEFORE_S = 1.0
 #: A transcript that has not come so long after the reply ended will not come.
 LATE_TEXT_S = 2.0
 
@@ -50,7 +55,11 @@ class TurnBook:
         self._lost: set[str] = set()
         self._hearing = False
         self._last_loud: float | None = None
-        self._clear_packets = 0
+        self._sent_s = 0.0
+        #: When, in seconds of sound sent, clear speech was sent that no turn holds yet.
+        self._clear_at: list[float] = []
+        self._heard_some = False
+        self._missed: list[str] = []
 
     @singledispatchmethod
     def note(self, happening: h.Happening, t: float) -> list[Notice]:
@@ -91,7 +100,9 @@ class TurnBook:
     def _(self, happening: h.PacketSent, t: float) -> list[Notice]:
         if happening.loud:
             self._last_loud = t
-        self._clear_packets += happening.clear
+        if happening.clear:
+            self._clear_at.append(self._sent_s)
+        self._sent_s += PACKET_S
         return []
 
     @note.register
@@ -106,8 +117,17 @@ class TurnBook:
 
     @note.register
     def _(self, happening: h.SpeechStarted, t: float) -> list[Notice]:
-        self._hearing = True
+        if happening.from_s is not None and not self._heard_some:
+            self._miss(happening.from_s - MISSED_BEFORE_S)
+        self._hearing = self._heard_some = True
         return [Notice("speech_started", t)]
+
+    def _miss(self, before_s: float) -> None:
+        """Speech that was sent before a turn begins, and belongs to no earlier one, was not heard."""
+        missed = [at for at in self._clear_at if at < before_s]
+        self._clear_at = self._clear_at[len(missed) :]
+        if len(missed) >= MISSED_PACKETS:
+            self._missed.append(f"speech {missed[0]:.1f} to {missed[-1]:.1f} s into the call was not heard")
 
     @note.register
     def _(self, happening: h.SpeechStopped, t: float) -> list[Notice]:
@@ -124,9 +144,9 @@ class TurnBook:
             turn.ended_at = t
             turn.spoken_at = turn.spoken_at if self._last_loud is None else self._last_loud
             turn.replies.clear()
-        self._hearing = False
+        self._hearing = self._heard_some = False
         self._last_loud = None
-        self._clear_packets = 0
+        self._clear_at.clear()
         after = _ms(turn.spoken_at, t)
         return [Notice("turn_ended", t, {"turn": turn.number, "end_of_turn_ms": after})]
 
@@ -150,7 +170,8 @@ class TurnBook:
     @note.register
     def _(self, happening: h.ReplyStarted, t: float) -> list[Notice]:
         reply, notices = self._reply(happening.reply, t)
-        reply.words.clear()  # announced again after a reconnect: its words come again from the first
+        if reply.status is None:
+            reply.words.clear()  # announced again after a reconnect: its words come again from the first
         return notices
 
     @note.register
@@ -224,7 +245,7 @@ class TurnBook:
 
     def settled(self, t: float) -> bool:
         """Whether all that was said so far was answered: no turn open, no reply under way."""
-        quiet = not self._hearing and self._clear_packets < OWED_PACKETS
+        quiet = not self._hearing and len(self._clear_at) < OWED_PACKETS
         spoken = all(reply.status for reply in self.replies.values())
         return quiet and spoken and self.turns_over(t) == len(self.turns)
 
@@ -245,14 +266,14 @@ class TurnBook:
         )
 
     def failures(self) -> list[str]:
-        """One line for each turn without a spoken answer; a turn in which nothing was understood needs none."""
-        lines = []
+        """One line for each turn that is owed a spoken answer and has none, and for speech that was not heard."""
+        lines = list(self._missed)
         for name, turn in self.turns.items():
             text = self.texts.get(name)
             if (turn.reply and turn.reply.samples) or (text is not None and text.final and not text.text):
                 continue
             lines.append(f"turn {turn.number} was not answered: {self._why(name, turn)}")
-        if self._hearing or self._clear_packets >= OWED_PACKETS:
+        if self._hearing or len(self._clear_at) >= OWED_PACKETS:
             lines.append("the last speech was not taken as a turn")
         return lines
 

@@ -24,6 +24,7 @@ class Narrator:
         self._replying: str | None = None
 
     def tell(self, happening: h.Happening, notices: Sequence[Notice]) -> None:
+        """Writes what this happening, and what the book made of it, is worth."""
         for notice in notices:
             self._event(notice)
         match happening:

@@ -34,6 +34,7 @@ class Clip:
 
     @property
     def seconds(self) -> float:
+        """The clip's length, counted in whole packets."""
         return len(self.packets) * PACKET_S
 
 

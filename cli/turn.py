@@ -47,10 +47,12 @@ class Reply:
 
     @property
     def text(self) -> str:
+        """All of the reply's words so far."""
         return "".join(self.words).strip()
 
     @property
     def audio_s(self) -> float:
+        """The length of the reply's voice so far."""
         return round(self.samples / RATE, 3)
 
     def play(self, t: float, samples: int) -> None:

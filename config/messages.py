@@ -84,7 +84,7 @@ class Pause(_Message, tag="pause"):
 
 
 class Transcript(_Message, tag="transcript"):
-    """What is understood of the open utterance, which began at `start`, up to `to`. Replaces what was said of it before.
+    """What is understood of the open utterance, begun at `start`, up to `to`. Replaces what was said of it before.
 
     settled: all voice up to `to` was decoded, and none came since. final: the utterance is closed.
     """

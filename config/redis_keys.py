@@ -27,6 +27,7 @@ REPLY = "reply"
 STATE = "state"
 LISTEN = "listen"
 ORDER = "order"
+DRAFT = "draft"
 TOKEN = "token"
 
 

@@ -1,28 +1,10 @@
 """What the null engines share: their words. They fake the work of models and keep the time of real ones."""
 
 #: The NATO alphabet: recognisable in a transcript, and nobody takes it for an answer.
-WORDS = [
-    "alpha",
-    "bravo",
-    "charlie",
-    "delta",
-    "echo",
-    "foxtrot",
-    "golf",
-    "hotel",
-    "india",
-    "juliet",
-    "kilo",
-    "lima",
-    "mike",
-    "november",
-    "oscar",
-    "papa",
-    "quebec",
-    "romeo",
-    "sierra",
-    "tango",
-]
+WORDS = tuple(
+    "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike "  # noqa: SIM905
+    "november oscar papa quebec romeo sierra tango".split()
+)
 
 
 def word(number: int) -> str:

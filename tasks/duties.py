@@ -4,25 +4,25 @@ from tasks.celery import app
 from tasks.worker import running
 
 
-@app.task(name="stt.listen")  # type: ignore[untyped-decorator]
+@app.task(name="stt.listen")
 def listen(sid: str) -> None:
     """Listens to a session until it ends."""
     running["stt"].serve(sid, 0)
 
 
-@app.task(name="llm.reply")  # type: ignore[untyped-decorator]
+@app.task(name="llm.reply")
 def reply(sid: str, number: int) -> None:
     """Writes reply `number` of the session."""
     running["llm"].serve(sid, number)
 
 
-@app.task(name="llm.prefill")  # type: ignore[untyped-decorator]
+@app.task(name="llm.prefill")
 def prefill(sid: str) -> None:
     """Reads the prompt that probably comes."""
     running["llm"].prefill(sid)
 
 
-@app.task(name="tts.speak")  # type: ignore[untyped-decorator]
+@app.task(name="tts.speak")
 def speak(sid: str, number: int) -> None:
     """Speaks reply `number` of the session."""
     running["tts"].serve(sid, number)

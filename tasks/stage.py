@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-
 from config import redis_keys as keys
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
@@ -37,8 +35,8 @@ class Ties:
 
     settings: Settings
     worker: str
-    state: redis.Redis
-    media: redis.Redis
+    state: streams.Client
+    media: streams.Client
     leases: Leases
     emitter: Emitter
     again: Callable[[str, str, int], None]
@@ -152,7 +150,7 @@ class Stage:
 
     def prefill(self, sid: str) -> None:
         """Lets the LLM read the prompt that probably comes; no claim, no result."""
-        (data,) = self._ties.leases.read(sid, [keys.ORDER])
+        (data,) = self._ties.leases.read(sid, [keys.DRAFT])
         if data is not None and isinstance(self.loop, LlmLoop):
             order = decode_order(data)
             self.loop.prefill(Prompt(order.messages, order.temperature, order.max_tokens, session=sid))

@@ -4,8 +4,8 @@ With `tasks/leases.py` the only module that sends commands to Redis. Works under
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -22,8 +22,11 @@ CONTROL_ITEMS = 1000
 
 RedisError = redis.RedisError
 
+#: A connection to one of the two servers; only this module and `tasks/leases.py` use its commands.
+Client = redis.Redis
 
-def connect(url: str, *, connections: int = 64) -> redis.Redis:
+
+def connect(url: str, *, connections: int = 64) -> Client:
     """A client whose commands are tried again once after a broken connection."""
     return redis.Redis.from_url(
         url,
@@ -47,38 +50,38 @@ def answers(client: redis.Redis) -> bool:
 Entry = tuple[str, bytes]
 
 
-def _flat(answer: Iterable[Any]) -> list[Entry]:
-    return [(entry_id.decode(), fields[b"d"]) for entry_id, fields in answer]
+def _flat(answer: Any) -> list[Entry]:
+    return [(entry_id.decode(), fields[b"d"]) for entry_id, fields in answer or ()]
 
 
 def read(
-    media: redis.Redis, cursors: Mapping[str, str], block_ms: int, count: int = 64
+    media: Client, cursors: Mapping[str, str], block_ms: int, count: int = 64
 ) -> list[tuple[str, list[Entry]]]:
     """New entries of all streams after their cursors, waiting at most `block_ms` (0: not at all)."""
-    answer: Any = media.xread(dict(cursors), count=count, block=block_ms or None)
+    answer: Any = media.xread(cast(Any, dict(cursors)), count=count, block=block_ms or None)
     return [(key.decode(), _flat(entries)) for key, entries in answer or ()]
 
 
-def newest_result(media: redis.Redis, stage: str, sid: str, reply: int) -> Result | None:
+def newest_result(media: Client, stage: str, sid: str, reply: int) -> Result | None:
     """The last result stored for a stage: where a successor goes on."""
     entries = _flat(media.xrevrange(keys.replay(stage, sid, reply), count=1))
     return decode_result(entries[0][1]) if entries else None
 
 
-def results_after(media: redis.Redis, stage: str, sid: str, reply: int, epoch: int, seq: int) -> list[Result]:
+def results_after(media: Client, stage: str, sid: str, reply: int, epoch: int, seq: int) -> list[Result]:
     """Stored results newer than (epoch, seq), in order; (0, 0) gives all."""
     first = f"({epoch}-{seq}" if epoch else "-"
     entries = _flat(media.xrange(keys.replay(stage, sid, reply), min=first))
     return [decode_result(data) for _, data in entries]
 
 
-def newest_input(media: redis.Redis, sid: str) -> InEntry | None:
+def newest_input(media: Client, sid: str) -> InEntry | None:
     """The last entry of the session's input."""
     entries = _flat(media.xrevrange(keys.audio_in(sid), count=1))
     return decode_in(entries[0][1]) if entries else None
 
 
-def append_inputs(media: redis.Redis, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
+def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
     """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed."""
     oldest = int((time.time() - keep_s) * 1000)
     pipe = media.pipeline(transaction=False)
@@ -87,18 +90,18 @@ def append_inputs(media: redis.Redis, entries: Sequence[tuple[str, InEntry]], ke
     pipe.execute()
 
 
-def trim_results(media: redis.Redis, stage: str, sid: str, epoch: int, seq: int) -> None:
+def trim_results(media: Client, stage: str, sid: str, epoch: int, seq: int) -> None:
     """Forgets stored results before (epoch, seq), which stays: a successor starts from it."""
     media.xtrim(keys.replay(stage, sid, 0), minid=f"{epoch}-{seq}", approximate=True)
 
 
-def forget_text(media: redis.Redis, sid: str, replies: Sequence[int]) -> None:
+def forget_text(media: Client, sid: str, replies: Sequence[int]) -> None:
     """Drops the text of replies that are over."""
     if replies:
         media.unlink(*(keys.replay("llm", sid, reply) for reply in replies))
 
 
-def forget_media(media: redis.Redis, sid: str, after_s: int) -> None:
+def forget_media(media: Client, sid: str, after_s: int) -> None:
     """Lets everything said in a session die `after_s` from now."""
     pipe = media.pipeline(transaction=False)
     for key in (keys.audio_in(sid), keys.replay("stt", sid, 0), keys.replay("tts", sid, 0)):
@@ -106,7 +109,7 @@ def forget_media(media: redis.Redis, sid: str, after_s: int) -> None:
     pipe.execute()
 
 
-def command(media: redis.Redis, worker: str, what: Command) -> None:
+def command(media: Client, worker: str, what: Command) -> None:
     """Tells a worker something that may be lost."""
     media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 
@@ -114,8 +117,8 @@ def command(media: redis.Redis, worker: str, what: Command) -> None:
 class Channels:
     """One pub/sub connection for all sessions of a process."""
 
-    def __init__(self, media: redis.Redis) -> None:
-        self._pubsub = media.pubsub(ignore_subscribe_messages=True)
+    def __init__(self, media: Client) -> None:
+        self._pubsub: Any = cast(Any, media).pubsub(ignore_subscribe_messages=True)
         self._pubsub.subscribe("antiphon")
 
     def add(self, sid: str) -> None:
@@ -134,16 +137,16 @@ class Channels:
         return keys.session_of(message["channel"]), decode_result(message["data"])
 
 
-def beat(state: redis.Redis, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
+def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
     """Advertises a worker for `ttl_s`."""
     pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=dict(says))
+    pipe.hset(keys.worker(stage, name), mapping=cast(Any, dict(says)))
     pipe.pexpire(keys.worker(stage, name), int(ttl_s * 1000))
     pipe.zadd(keys.workers(stage), {name: time.time()})
     pipe.execute()
 
 
-def retire(state: redis.Redis, stage: str, name: str) -> None:
+def retire(state: Client, stage: str, name: str) -> None:
     """Takes a worker off the list."""
     pipe = state.pipeline(transaction=False)
     pipe.delete(keys.worker(stage, name))
@@ -151,11 +154,11 @@ def retire(state: redis.Redis, stage: str, name: str) -> None:
     pipe.execute()
 
 
-def workers(state: redis.Redis, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
+def workers(state: Client, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
     """What each live worker of a stage says of itself, by name."""
     listing = keys.workers(stage)
     state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
-    names = [name.decode() for name in state.zrange(listing, 0, -1)]
+    names = [name.decode() for name in cast(list[bytes], state.zrange(listing, 0, -1))]
     pipe = state.pipeline(transaction=False)
     for name in names:
         pipe.hgetall(keys.worker(stage, name))

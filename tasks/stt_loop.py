@@ -5,7 +5,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-import redis
 
 from config import metrics
 from config import redis_keys as keys
@@ -34,13 +33,15 @@ MAX_STEPS_PER_TURN = 64
 class Ear(Seat):
     """A seat that listens. Frames and marks wait in `todo` in the order of the stream."""
 
-    listen: Listen = Listen("pcm16")
+    listen: Listen = field(default_factory=lambda: Listen("pcm16"))
     cursor: str = "0"
     heard: int = 0
     """Session sample after the last one taken from the stream."""
     decoder: Decoder | None = None
     rest: Pcm = field(default_factory=lambda: np.zeros(0, np.float32))
     todo: deque[tuple[Pcm, float] | Commit | Clear] = field(default_factory=deque)
+    committed: int = 0
+    """Session sample of the newest commit or clear; the web may repeat older ones after a failure."""
     ended: bool = False
 
 
@@ -49,7 +50,7 @@ class SttLoop(Loop):
 
     stage = "stt"
 
-    def __init__(self, engine: SttEngine, media: redis.Redis, emitter: Emitter, slots: int) -> None:
+    def __init__(self, engine: SttEngine, media: streams.Client, emitter: Emitter, slots: int) -> None:
         super().__init__(emitter, slots)
         self._engine = engine
         self._media = media
@@ -95,7 +96,8 @@ class SttLoop(Loop):
             case Audio():
                 self._take_audio(ear, entry)
             case Commit(pos=pos) | Clear(pos=pos):
-                if pos > ear.resume_at:
+                if pos > max(ear.resume_at, ear.committed):
+                    ear.committed = pos
                     ear.todo.append(entry)
             case End():
                 ear.ended = True

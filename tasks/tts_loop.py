@@ -3,8 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import redis
-
 from config import metrics
 from config import redis_keys as keys
 from config.errors import ConfigError
@@ -66,7 +64,7 @@ class TtsLoop(Loop):
     stage = "tts"
 
     def __init__(
-        self, engine: TtsEngine, media: redis.Redis, emitter: Emitter, slots: int, ahead_s: float
+        self, engine: TtsEngine, media: streams.Client, emitter: Emitter, slots: int, ahead_s: float
     ) -> None:
         super().__init__(emitter, slots)
         self._engine = engine

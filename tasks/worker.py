@@ -66,20 +66,24 @@ class ControlListener(threading.Thread):
         while True:
             try:
                 for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
-                    for cursor, data in entries:
-                        command = decode_command(data)
-                        for stage in running.values():
-                            stage.loop.tell(command)
+                    cursor = entries[-1][0]
+                    self._pass_on([data for _, data in entries])
             except RedisError:
                 time.sleep(0.2)
             except Exception:
                 log.exception("a command could not be read")
 
+    @staticmethod
+    def _pass_on(commands: list[bytes]) -> None:
+        for data in commands:
+            for stage in running.values():
+                stage.loop.tell(decode_command(data))
 
-class AntiphonStep(bootsteps.StartStopStep):
+
+class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Loads engines before Celery consumes, drains them before it stops."""
 
-    requires = {"celery.worker.components:Pool"}
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, slots: int | None = None, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)

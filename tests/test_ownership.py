@@ -452,6 +452,14 @@ class Histories(RuleBasedStateMachine):
         self.desk.expire(stage)
         self.holder[stage] = None
 
+    @rule(stage=STAGES, worker=st.sampled_from("abc"), ago=WHICH)
+    def another_goes_on(self, stage: str, worker: str, ago: int) -> None:
+        """An owner dies, the watchdog sends the task again, its successor speaks, and the dead one proves alive."""
+        self.one_lease_ends(stage)
+        self.claim_work(stage, worker, behind=0)
+        self.emit(stage, 0, fresh=1, again=0)
+        self.emit(stage, ago, fresh=1, again=1)
+
     @rule()
     def all_leases_end(self) -> None:
         """The server stalled."""
@@ -538,7 +546,7 @@ class Histories(RuleBasedStateMachine):
             self.saved = str(fields[keys.STATE])
             self.reply = int(fields.get(keys.REPLY, self.reply))
 
-    @precondition(lambda self: getattr(self, "accepted", ()) and not self.closed)
+    @precondition(lambda self: len(getattr(self, "accepted", ())) > 4 and not self.closed)
     @rule()
     def close(self) -> None:
         """The session ends, once something happened in it; a client that comes back may be the one that ends it."""

@@ -67,6 +67,12 @@ def booked(*happenings: Timed) -> TurnBook:
 
 
 ONE_TURN: list[Timed] = [*speech(0, 1), (1.4, h.TurnEnded("a")), (1.45, h.UserText("a", "hello", final=True))]
+QUIET = h.PacketSent(loud=False)
+ANSWERED: list[Timed] = [
+    (4.4, h.TurnEnded("a")),
+    (4.5, h.UserText("a", "hello", True)),
+    *answer("r", 4.6, 4.7, 5.7),
+]
 NO_TEXT: list[Timed] = [*speech(0, 1), (1.4, h.TurnEnded("a"))]
 
 # Each row: what happened, and what the report of the last turn must then say.
@@ -142,13 +148,13 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
         [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7, "cancelled"), (2.8, h.ReplyAudio("r", voice(500)))],
         {"reply_audio_s": 1.0},
     ),
-    "a reply announced again after a lost line is the same reply": (
+    "a reply announced again after a lost line is the same reply; its words begin anew": (
         [
             *ONE_TURN,
             *answer("r", 1.6, 1.7, 0)[:-1],
             (1.8, h.LineLost(1006)),
             (1.9, h.ReplyStarted("r")),
-            (1.9, h.ReplyWord("r", " There.")),
+            (1.9, h.ReplyWord("r", "Hi. There.")),
             (1.9, h.ReplyAudio("r", voice(1000))),
             (3, h.ReplyDone("r")),
             (3.1, h.ReplyDone("r", "cancelled")),
@@ -218,6 +224,13 @@ SETTLED: dict[str, tuple[list[Timed], float, bool, int]] = {
     ),
     "speech after the last turn is owed a turn": (
         [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7), *speech(3, 4)], 9, False, 1,
+    ),
+    "speech long before the first that was heard is a failure": (
+        [*speech(0, 1), *[(0.0, QUIET)] * 100, *speech(3, 4), (4, h.SpeechStarted(3.0)), *ANSWERED], 6, True, 1,
+    ),
+    "a pause within a turn is no failure": (
+        [*speech(0, 1), (1, h.SpeechStarted(0.2)), (2, h.SpeechStopped()), *[(0.0, QUIET)] * 100,
+         *speech(3, 4), (4, h.SpeechStarted(3.0)), *ANSWERED], 6, True, 0,
     ),
     "a session that was forgotten takes its open turns along": (
         [(0, h.SessionOpened("one")), *ONE_TURN, (2, h.SessionOpened("two"))], 2, True, 1,
@@ -566,7 +579,7 @@ def test_a_lost_line_is_taken_up_again(scripted: Start, said: Path, code: int) -
 
     def goes_on(line: Line) -> None:
         line.created(resume_token="tok-2")
-        line.reply("day.", packets=4)
+        line.reply("Good day.", packets=4)
         line.done()
 
     far = scripted(breaks, goes_on)
@@ -661,6 +674,12 @@ def test_a_line_lost_to_a_server_without_a_way_back(scripted: Start, said: Path)
         json.loads(result.stdout)["errors"][0]
         == "the line was lost (1011 oh no), and the server offers no way back"
     )
+
+
+def test_a_server_that_is_full_is_one_line(scripted: Start, said: Path) -> None:
+    result = talk("--in", said, "--url", scripted(lambda line: line.socket.close(1013, "no free slot")).url)
+    wanted = "antiphon: the server closed the line before the conversation began (1013 no free slot)\n"
+    assert (result.exit_code, result.stderr) == (2, wanted)
 
 
 def _free_port() -> int:

@@ -9,7 +9,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from config.settings import load
-from web.entrance import RESUME_HEADER, Handshake, admit
+from web.entrance import admit
+from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
 from web.runtime import runtime
 from web.socket import ClientSocket, NoThread
@@ -36,7 +37,7 @@ def create_app() -> Flask:
     flask.register_blueprint(http)
     sock = Sock(flask)
 
-    @sock.route("/v1/realtime")  # type: ignore[untyped-decorator]
+    @sock.route("/v1/realtime")
     def realtime(server: Server) -> None:
         limits = settings.limits
         client = ClientSocket(server, message_bytes=limits.message_bytes, spill_bytes=limits.spill_bytes)
@@ -49,6 +50,7 @@ def create_app() -> Flask:
         )
         admit(runtime(), client, handshake)
 
+    flask.extensions["antiphon_drain"] = lambda: runtime().drain()
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

@@ -30,10 +30,7 @@ def post_worker_init(worker: Any) -> None:
     """On SIGTERM clients are closed with 1012, so that they come back to another process; then gunicorn's own way."""
 
     def drain() -> None:
-        from web.runtime import runtime
-
-        for session in runtime().watchdog.sessions():
-            session.hand_over()
+        worker.wsgi.extensions["antiphon_drain"]()
         worker.handle_exit(signal.SIGTERM, None)
 
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))

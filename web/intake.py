@@ -24,6 +24,7 @@ class Intake:
     def __init__(self, append: Callable[[list[tuple[str, InEntry]]], None]) -> None:
         self._append = append
         self._waiting: list[tuple[str, InEntry]] = []
+        self._sources: dict[str, Callable[[], list[InEntry]]] = {}
         self._running = False
         self._last_s = 0.0
 
@@ -35,6 +36,15 @@ class Intake:
             quiet = time.monotonic() - self._last_s > GATHER_S
             gevent.spawn_later(0.0 if quiet else GATHER_S, self._run)
 
+    def add_source(self, sid: str, recent: Callable[[], list[InEntry]]) -> None:
+        """Where the newest input of a session is found again, should the media server lose it."""
+        self._sources[sid] = recent
+
+    def remove_source(self, sid: str, recent: Callable[[], list[InEntry]]) -> None:
+        """Ends it, unless another session object has taken over."""
+        if self._sources.get(sid) == recent:
+            del self._sources[sid]
+
     def _run(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
@@ -43,8 +53,14 @@ class Intake:
                 self._append(batch)
             except RedisError as error:
                 log.warning("input waits for Redis: %s", type(error).__name__)
-                self._waiting = (batch + self._waiting)[-BACKLOG_ITEMS:]
+                self._waiting = self._everything(batch + self._waiting)[-BACKLOG_ITEMS:]
                 gevent.sleep(0.2)
             if self._waiting:
                 gevent.sleep(GATHER_S)
         self._running = False
+
+    def _everything(self, unsent: list[tuple[str, InEntry]]) -> list[tuple[str, InEntry]]:
+        """The server may come back empty: what sessions still know goes again. The STT skips what it has heard."""
+        known = {(sid, id(entry)) for sid, recent in self._sources.items() for entry in recent()}
+        again = [(sid, entry) for sid, recent in self._sources.items() for entry in recent()]
+        return again + [(sid, entry) for sid, entry in unsent if (sid, id(entry)) not in known]

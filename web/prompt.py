@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from config.messages import ChatMessage
+from config.messages import ChatMessage, Order
+from web.config import Wishes
 
 #: Spoken answers are short; models are not, unless told.
 DEFAULT_INSTRUCTIONS = (
@@ -19,6 +20,9 @@ INTERRUPTED = "—"
 #: Said on the user's behalf when the assistant shall begin and nobody has spoken yet.
 OPENING = "Hello!"
 
+#: Warmer for the first message, steadier after: what Unmute found pleasant.
+FIRST_TEMPERATURE, TEMPERATURE = 0.7, 0.3
+
 
 def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMessage]:
     """The prompt: one system message, then user and assistant in turns."""
@@ -34,3 +38,17 @@ def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMess
     if prompt[-1].role != "user":
         prompt.append(ChatMessage("user", OPENING))
     return prompt
+
+
+def order(number: int, wishes: Wishes, history: Sequence[ChatMessage]) -> Order:
+    """What the workers need to make reply `number`."""
+    usual = FIRST_TEMPERATURE if number == 1 else TEMPERATURE
+    return Order(
+        number,
+        messages(wishes.instructions, history),
+        wishes.voice,
+        wishes.output_format,
+        usual if wishes.temperature is None else wishes.temperature,
+        wishes.max_tokens,
+        wishes.speed,
+    )

@@ -28,13 +28,17 @@ class Reply:
     starts: dict[int, int] = field(default_factory=dict)
     """Where each spoken word begins."""
     first_word_s: float | None = None
+    last_words_s: float = 0.0
     first_audio_s: float | None = None
+    last_audio_s: float = 0.0
+    """Monotonic times of what the workers gave."""
 
     def add_words(self, body: Words, now_s: float) -> list[str]:
         """Takes words; returns those not known yet."""
         fresh = body.words[max(0, len(self.words) - body.index) :]
         if fresh and self.first_word_s is None:
             self.first_word_s = now_s
+        self.last_words_s = now_s
         self.words += fresh
         return fresh
 
@@ -42,6 +46,7 @@ class Reply:
         """Takes audio. A successor's begins where its predecessor's last whole word ended: it replaces the rest."""
         if self.first_audio_s is None:
             self.first_audio_s = now_s
+        self.last_audio_s = now_s
         while self.audio and self.audio[-1].pos >= body.pos:
             self.audio.pop()
         for word in body.words:

@@ -4,6 +4,7 @@ simple-websocket ignores partial sends and buffers without bound, so only its ha
 are used.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -103,10 +104,8 @@ class ClientSocket:
     def _drop(self) -> None:
         self.open = False
         self._server.connected = False
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(2)
-        except OSError:
-            pass
 
     # --- receiving
 
@@ -144,10 +143,8 @@ class ClientSocket:
             return False
         elif isinstance(event, CloseConnection):
             self.close_code = event.code
-            try:
+            with contextlib.suppress(LocalProtocolError):
                 self._write(self._wire.send(event.response()))
-            except LocalProtocolError:
-                pass
             self._drop()
             return False
         return True

@@ -10,6 +10,31 @@ from typing import Literal
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE, TurnSettings
+from web.actions import (
+    Action,
+    CancelReply,
+    CloseUtterance,
+    EndReply,
+    ForgetInput,
+    Mute,
+    SpeechBegan,
+    SpeechStopped,
+    StartReply,
+    TakeText,
+    Unmute,
+)
+from web.happenings import (
+    CancelAsked,
+    ClearAsked,
+    CommitAsked,
+    Happening,
+    ReplyAsked,
+    ReplyFailed,
+    ReplyHeard,
+    SoundBegan,
+    Tick,
+    TranscriptLate,
+)
 
 Detection = Literal["semantic", "silence", "manual"]
 
@@ -80,7 +105,7 @@ class Turn:
     """What is understood of the open utterance."""
     settled_to: int = 0
     """All voice up to here is in `text`."""
-    taken_to: int = 0
+    taken_to: int = -1
     """Utterances up to here are in the history."""
     awaiting: bool = False
     """The turn ended; its transcript is still to come."""
@@ -96,150 +121,6 @@ class Turn:
         return self.phase is Phase.SPEAKING or (self.phase is Phase.THINKING and not self.awaiting)
 
 
-# --- what happens, besides the facts of `config.messages`
-
-
-@dataclass(frozen=True)
-class Tick:
-    """It is now session sample `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class CommitAsked:
-    """The client says that its turn ends here."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class ClearAsked:
-    """The client wants what it said since the last turn forgotten."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class ReplyAsked:
-    """The client wants a reply now."""
-
-
-@dataclass(frozen=True)
-class CancelAsked:
-    """The client wants the reply stopped."""
-
-
-@dataclass(frozen=True)
-class SoundBegan:
-    """The first audio of the reply was sent."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class ReplyHeard:
-    """The reply was heard to its end; `empty`: it had no words at all."""
-
-    reply: int
-    at: int
-
-
-@dataclass(frozen=True)
-class ReplyFailed:
-    """The reply cannot be made."""
-
-    reply: int
-    at: int
-
-
-@dataclass(frozen=True)
-class TranscriptLate:
-    """The transcript of the ended turn did not come in time."""
-
-    at: int
-
-
-Happening = (
-    VoiceStarted | VoiceEnded | Pause | Transcript | Tick | CommitAsked | ClearAsked | ReplyAsked | CancelAsked
-    | SoundBegan | ReplyHeard | ReplyFailed | TranscriptLate
-)  # fmt: skip
-
-
-# --- what is to be done
-
-
-@dataclass(frozen=True)
-class SpeechBegan:
-    """Tell the client that the user speaks since `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class SpeechStopped:
-    """Tell the client that the user's voice ended at `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True)
-class CloseUtterance:
-    """The user's turn is over at `pos`: tell the client and the STT."""
-
-    pos: int
-
-
-@dataclass(frozen=True)
-class TakeText:
-    """The user said this: into the history with it."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class StartReply:
-    """Make reply `reply`."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class CancelReply:
-    """Stop reply `reply`; keep what was heard of it."""
-
-    reply: int
-    reason: Literal["turn_detected", "client_cancelled", "failed"]
-
-
-@dataclass(frozen=True)
-class EndReply:
-    """Reply `reply` is complete and heard."""
-
-    reply: int
-
-
-@dataclass(frozen=True)
-class Mute:
-    """Send no audio: the user may be barging in."""
-
-
-@dataclass(frozen=True)
-class Unmute:
-    """Nobody did: go on."""
-
-
-@dataclass(frozen=True)
-class ForgetInput:
-    """Drop the open utterance at `pos`."""
-
-    pos: int
-
-
-Action = (
-    SpeechBegan | SpeechStopped | CloseUtterance | TakeText | StartReply | CancelReply | EndReply | Mute | Unmute
-    | ForgetInput
-)  # fmt: skip
 Step = tuple[Turn, tuple[Action, ...]]
 
 
@@ -247,21 +128,23 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C9
     """One row per line; what is not listed changes nothing."""
     manual = rules.detection == "manual"
     match turn.phase, happening:
-        case _, VoiceStarted(at) | VoiceEnded(at) if manual or at <= turn.taken_to:
-            return turn, ()
-        case _, Pause() if manual:
+        case _, VoiceStarted(at) | VoiceEnded(at) | Pause(at) if manual or at <= turn.taken_to:
             return turn, ()
         case Phase.LISTENING, VoiceStarted(at):
             return _hearing(turn, at), (SpeechBegan(at),)
-        case Phase.HEARING, VoiceStarted(at):
-            return replace(turn, voice=True, ends_at=None, p_end=0.0, voice_from=turn.voice_from or at), ()
+        case Phase.HEARING, VoiceStarted():
+            return replace(turn, voice=True, ends_at=None, p_end=0.0), ()
+        case Phase.THINKING, VoiceStarted(at) if at < turn.voice_to:
+            return turn, ()
         case Phase.THINKING, VoiceStarted(at) if turn.awaiting:
             return _hearing(replace(turn, awaiting=False, reply_wanted=False), at), (SpeechBegan(at),)
         case Phase.THINKING, VoiceStarted(at) if rules.interrupt_response:
             return _hearing(turn, at), (CancelReply(turn.reply, "turn_detected"), SpeechBegan(at))
+        case Phase.THINKING, VoiceStarted(at):
+            return replace(turn, voice=True, voice_from=at), ()
         case Phase.SPEAKING, VoiceStarted(at):
             return _barge_in(replace(turn, voice=True, voice_from=at, text="", p_end=0.0), rules)
-        case Phase.HEARING | Phase.SPEAKING, VoiceEnded(at):
+        case Phase.HEARING | Phase.THINKING | Phase.SPEAKING, VoiceEnded(at) if turn.voice:
             return replace(turn, voice=False, voice_to=at, ends_at=at + _wait(rules)), ()
         case Phase.HEARING, Pause(at, ms, p_end):
             return _paused(replace(turn, voice_to=at, p_end=p_end), at + ms * SAMPLE_RATE // 1000, rules)
@@ -277,24 +160,24 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C9
             return _start_reply(turn, (TakeText("..."),))
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
             return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
+        case _, CommitAsked(at) if turn.replying:
+            return turn, (CloseUtterance(at),)
         case Phase.LISTENING | Phase.HEARING, ClearAsked(at):
-            return replace(turn, phase=Phase.LISTENING, voice=False, text="", taken_to=at, quiet_since=at), (
-                ForgetInput(at),
-            )
+            return replace(_listening(turn, at), taken_to=at), (ForgetInput(at),)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
             return replace(turn, reply_wanted=True), ()
         case Phase.LISTENING | Phase.HEARING, ReplyAsked():
             return _start_reply(turn)
-        case Phase.THINKING | Phase.SPEAKING, CancelAsked() if turn.replying:
-            return _silent(turn), (CancelReply(turn.reply, "client_cancelled"),)
-        case Phase.THINKING, SoundBegan(reply) if reply == turn.reply:
+        case _, CancelAsked() if turn.replying:
+            return _floor_free(turn, turn.quiet_since, rules, CancelReply(turn.reply, "client_cancelled"))
+        case Phase.THINKING, SoundBegan(reply) if reply == turn.reply and turn.replying:
             return replace(turn, phase=Phase.SPEAKING), ()
-        case Phase.THINKING | Phase.SPEAKING, ReplyHeard(reply, at) if reply == turn.reply and turn.replying:
-            return _silent(turn, at), (EndReply(turn.reply),)
-        case Phase.THINKING | Phase.SPEAKING, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
-            return _silent(turn, at), (CancelReply(turn.reply, "failed"),)
+        case _, ReplyHeard(reply, at) if reply == turn.reply and turn.replying:
+            return _floor_free(turn, at, rules, EndReply(turn.reply))
+        case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
+            return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
         case Phase.THINKING, TranscriptLate(at) if turn.awaiting:
-            return replace(_silent(turn, at), taken_to=at), ()
+            return replace(_listening(turn, at), taken_to=at), ()
     return turn, ()
 
 
@@ -319,11 +202,20 @@ def _hearing(turn: Turn, at: int) -> Turn:
     )
 
 
-def _silent(turn: Turn, at: int | None = None) -> Turn:
+def _listening(turn: Turn, at: int) -> Turn:
     return replace(
         turn, phase=Phase.LISTENING, voice=False, ends_at=None, awaiting=False, reply_wanted=False, muted=False,
-        text="", quiet_since=turn.quiet_since if at is None else at,
+        text="", quiet_since=at,
     )  # fmt: skip
+
+
+def _floor_free(turn: Turn, at: int, rules: Rules, ended: Action) -> Step:
+    """The reply is over. A user who spoke meanwhile without interrupting is heard now."""
+    speaks = turn.voice or (turn.voice_to > turn.taken_to and bool(turn.text))
+    if not speaks or rules.detection == "manual":
+        return _listening(turn, at), (ended,)
+    hearing = replace(turn, phase=Phase.HEARING, muted=False)
+    return hearing, (ended, SpeechBegan(turn.voice_from))
 
 
 def _paused(turn: Turn, now: int, rules: Rules) -> Step:
@@ -357,9 +249,11 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
 
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     """A transcript came: it may complete a turn, confirm an interruption, or only be remembered."""
-    if heard.to <= turn.taken_to and not (heard.final and turn.awaiting):
+    awaited = heard.final and turn.awaiting
+    if min(heard.start, heard.to - 1) < turn.taken_to and not awaited:
         return turn, ()
-    if heard.final or (turn.awaiting and heard.settled and heard.to >= turn.voice_to):
+    whole = heard.settled and heard.to >= turn.voice_to and rules.detection != "manual"
+    if heard.final or (turn.awaiting and whole):
         return _take(turn, heard.text, heard.to)
     known = replace(turn, text=heard.text, settled_to=heard.to if heard.settled else turn.settled_to)
     if turn.phase is not Phase.SPEAKING or rules.detection == "manual" or not rules.interrupt_response:
@@ -373,13 +267,13 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
 
 def _take(turn: Turn, text: str, to: int) -> Step:
     """An utterance is complete: into the history, and on to the reply if the turn waited for it."""
-    took: tuple[Action, ...] = (TakeText(text),) if text.strip() else ()
+    took = (TakeText(text.strip()),)
     taken = replace(turn, taken_to=max(turn.taken_to, to), text="" if turn.awaiting else turn.text)
     if not turn.awaiting:
         return taken, took
-    if turn.reply_wanted and took:
+    if turn.reply_wanted and text.strip():
         return _start_reply(replace(taken, awaiting=False), took)
-    return _silent(taken, turn.voice_to), took
+    return _listening(taken, turn.voice_to), took
 
 
 def _start_reply(turn: Turn, before: Sequence[Action] = ()) -> Step:

@@ -1,4 +1,4 @@
-"""Compares leases with what sessions expect: renews the web's own, sends work of the dead again, finds lost messages."""
+"""Compares leases with what sessions expect: renews the web's, sends work of the dead again, finds lost messages."""
 
 import logging
 import time
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import gevent
-import redis
 
 from config import metrics
 from config.redis_keys import STAGES
@@ -48,6 +47,10 @@ class Watched(Protocol):
         """Another web process owns the session."""
         ...
 
+    def hand_over(self) -> None:
+        """This process ends; the client shall come back to another."""
+        ...
+
 
 #: A stage that failed so often for one reply is not tried again.
 MOST_TRIES = 4
@@ -56,7 +59,7 @@ MOST_TRIES = 4
 class Watchdog:
     """One greenlet for all sessions of the process."""
 
-    def __init__(self, state: redis.Redis, leases: Leases, rules: OwnershipSettings) -> None:
+    def __init__(self, state: streams.Client, leases: Leases, rules: OwnershipSettings) -> None:
         self._state = state
         self._leases = leases
         self._rules = rules

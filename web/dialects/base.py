@@ -26,6 +26,8 @@ class Configure:
 class CommitInput:
     """The user's turn ends here."""
 
+    event_id: str | None = None
+
 
 @dataclass(frozen=True)
 class ClearInput:
@@ -38,6 +40,8 @@ class AddText:
 
     role: Literal["user", "assistant", "system"]
     text: str
+    item_id: str | None = None
+    """The client's own name for it."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,20 @@ class Dialect(Protocol):
         """The input was forgotten."""
         ...
 
+    def typed(self, added: AddText) -> list[str]:
+        """A typed message is in the history."""
+        ...
+
     def partial_text(self, heard: Transcript) -> list[str]:
         """What is understood so far."""
         ...
 
     def user_text(self, text: str) -> list[str]:
         """What the user said."""
+        ...
+
+    def not_understood(self) -> list[str]:
+        """What the user said in the turn that ended will never be known."""
         ...
 
     def reply_started(self, number: int, *, again: bool) -> list[str]:

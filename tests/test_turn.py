@@ -1,0 +1,246 @@
+"""Turn-taking as a table: a situation, what happens, what follows. No clock, no audio."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
+from config.settings import TurnSettings
+from web import actions as do
+from web.actions import Action
+from web.happenings import (
+    CancelAsked,
+    ClearAsked,
+    CommitAsked,
+    Happening,
+    ReplyAsked,
+    ReplyFailed,
+    ReplyHeard,
+    SoundBegan,
+    Tick,
+    TranscriptLate,
+)
+from web.turn import Phase, Rules, Turn, advance, next_tick
+
+S = 24_000
+RULES = Rules.of(TurnSettings())
+SILENCE = replace(RULES, detection="silence", min_pause=S // 2)
+MANUAL = replace(RULES, detection="manual")
+PATIENT = replace(RULES, interrupt_response=False)
+NO_REPLY = replace(RULES, create_response=False)
+LONELY = replace(RULES, user_silence=7 * S)
+
+LISTENING = Turn()
+HEARING = Turn(Phase.HEARING, voice=True, voice_from=S)
+PAUSED = Turn(Phase.HEARING, voice_from=S, voice_to=2 * S, ends_at=2 * S + RULES.longest_wait)
+AWAITING = Turn(Phase.THINKING, voice_from=S, voice_to=2 * S, awaiting=True, reply_wanted=True)
+THINKING = Turn(Phase.THINKING, reply=3, voice_from=S, voice_to=2 * S, taken_to=2 * S)
+SPEAKING = replace(THINKING, phase=Phase.SPEAKING)
+MUTED = replace(SPEAKING, muted=True, voice=True, voice_from=5 * S)
+
+
+def said(
+    text: str, start: int = S, to: int = 2 * S, *, settled: bool = True, final: bool = False
+) -> Transcript:
+    """A transcript."""
+    return Transcript(text, start, to, settled, final)
+
+
+ENDED = (do.SpeechStopped(2 * S), do.CloseUtterance(2 * S + S // 5))
+SURE = Pause(2 * S, 200, 0.9)
+
+Row = tuple[str, Turn, Happening, Rules, Phase, tuple[Action, ...]]
+
+TABLE: list[Row] = [
+    ("voice opens the user's turn", LISTENING, VoiceStarted(S), RULES, Phase.HEARING, (do.SpeechBegan(S),)),
+    ("voice at the very first sample is heard", LISTENING, VoiceStarted(0), RULES, Phase.HEARING, (do.SpeechBegan(0),)),
+    ("a voice that was dealt with is no news", replace(LISTENING, taken_to=2 * S), VoiceStarted(S), RULES,
+     Phase.LISTENING, ()),
+    ("a sure pause ends the turn", PAUSED, SURE, RULES, Phase.THINKING, ENDED),
+    ("an unsure pause does not", PAUSED, Pause(2 * S, 200, 0.2), RULES, Phase.HEARING, ()),
+    ("a sure pause that is too short waits", PAUSED, Pause(2 * S, 100, 0.9), RULES, Phase.HEARING, ()),
+    ("the longest wait ends the turn", PAUSED, Tick(PAUSED.ends_at or 0), RULES, Phase.THINKING,
+     (do.SpeechStopped(2 * S), do.CloseUtterance(PAUSED.ends_at or 0))),
+    ("a moment earlier does not", PAUSED, Tick((PAUSED.ends_at or 0) - 1), RULES, Phase.HEARING, ()),
+    ("a turn that never ends is ended", HEARING, Tick(31 * S), RULES, Phase.THINKING,
+     (do.SpeechStopped(31 * S), do.CloseUtterance(31 * S))),
+    ("with its text at hand the reply starts at once", replace(PAUSED, text="hi", settled_to=2 * S), SURE, RULES,
+     Phase.THINKING, (*ENDED, do.TakeText("hi"), do.StartReply(1))),
+    ("text of an older utterance is not at hand", replace(PAUSED, text="hi", settled_to=S), SURE, RULES,
+     Phase.THINKING, ENDED),
+    ("server_vad does not ask the model", PAUSED, SURE, SILENCE, Phase.HEARING, ()),
+    ("the awaited text starts the reply", AWAITING, said("hi"), RULES, Phase.THINKING,
+     (do.TakeText("hi"), do.StartReply(1))),
+    ("a transcript that misses the end does not", AWAITING, said("hi", to=2 * S - 1), RULES, Phase.THINKING, ()),
+    ("an unsettled transcript does not", AWAITING, said("hi", settled=False), RULES, Phase.THINKING, ()),
+    ("nothing understood: listen again", AWAITING, said("", final=True), RULES, Phase.LISTENING, (do.TakeText(""),)),
+    ("create_response off: text, and no reply", replace(AWAITING, reply_wanted=False), said("hi"), RULES,
+     Phase.LISTENING, (do.TakeText("hi"),)),
+    ("a transcript that never comes: listen again", AWAITING, TranscriptLate(5 * S), RULES, Phase.LISTENING, ()),
+    ("the user goes on before the text is there", AWAITING, VoiceStarted(3 * S), RULES, Phase.HEARING,
+     (do.SpeechBegan(3 * S),)),
+    ("a successor of the STT repeats the onset: no news", AWAITING, VoiceStarted(S), RULES, Phase.THINKING, ()),
+    ("the user goes on: the reply is dropped", THINKING, VoiceStarted(3 * S), RULES, Phase.HEARING,
+     (do.CancelReply(3, "turn_detected"), do.SpeechBegan(3 * S))),
+    ("unless replies may not be interrupted", THINKING, VoiceStarted(3 * S), PATIENT, Phase.THINKING, ()),
+    ("the first sound makes it a speaking one", THINKING, SoundBegan(3), RULES, Phase.SPEAKING, ()),
+    ("a late sound of an old reply does not", THINKING, SoundBegan(2), RULES, Phase.THINKING, ()),
+    ("a voice over the reply mutes it", SPEAKING, VoiceStarted(5 * S), RULES, Phase.SPEAKING, (do.Mute(),)),
+    ("not while the echo canceller settles", SPEAKING, VoiceStarted(3 * S - 1), RULES, Phase.SPEAKING, ()),
+    ("a word interrupts even then", replace(SPEAKING, voice=True, voice_from=5 * S),
+     said("stop", 5 * S, 6 * S, settled=False), RULES, Phase.HEARING,
+     (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("a word confirms a barge-in", MUTED, said("stop", 5 * S, 6 * S, settled=False), RULES, Phase.HEARING,
+     (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("so does a voice that lasts", MUTED, Tick(5 * S + RULES.interrupt_voice), RULES, Phase.HEARING,
+     (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("a short voice does not", MUTED, Tick(5 * S + RULES.interrupt_voice - 1), RULES, Phase.SPEAKING, ()),
+    ("a cough: the reply goes on", replace(MUTED, voice=False, voice_to=6 * S), said("", 5 * S, 6 * S), RULES,
+     Phase.SPEAKING, (do.Unmute(),)),
+    ("silence after a mute: the reply goes on", replace(MUTED, voice=False, voice_to=6 * S),
+     Tick(6 * S + RULES.resume_silence), RULES, Phase.SPEAKING, (do.Unmute(),)),
+    ("words of the turn before do not interrupt", SPEAKING, said("hi"), RULES, Phase.SPEAKING, ()),
+    ("interrupt_response off: words do not interrupt", SPEAKING, said("stop", 5 * S, 6 * S), PATIENT,
+     Phase.SPEAKING, ()),
+    ("a reply heard to its end leaves the floor", SPEAKING, ReplyHeard(3, 9 * S), RULES, Phase.LISTENING,
+     (do.EndReply(3),)),
+    ("a user who speaks at that moment is heard", replace(SPEAKING, voice=True, voice_from=8 * S),
+     ReplyHeard(3, 9 * S), PATIENT, Phase.HEARING, (do.EndReply(3), do.SpeechBegan(8 * S))),
+    ("the end of an old reply changes nothing", SPEAKING, ReplyHeard(2, 9 * S), RULES, Phase.SPEAKING, ()),
+    ("a reply that fails leaves the floor", THINKING, ReplyFailed(3, 9 * S), RULES, Phase.LISTENING,
+     (do.CancelReply(3, "failed"),)),
+    ("the client cancels", SPEAKING, CancelAsked(), RULES, Phase.LISTENING, (do.CancelReply(3, "client_cancelled"),)),
+    ("nothing to cancel", LISTENING, CancelAsked(), RULES, Phase.LISTENING, ()),
+    ("silence gives the assistant the turn", LISTENING, Tick(7 * S), LONELY, Phase.THINKING,
+     (do.TakeText("..."), do.StartReply(1))),
+    ("a little less does not", LISTENING, Tick(7 * S - 1), LONELY, Phase.LISTENING, ()),
+    ("asked for a reply, it starts", LISTENING, ReplyAsked(), RULES, Phase.THINKING, (do.StartReply(1),)),
+    ("asked for while the text is awaited, it follows the text", replace(AWAITING, reply_wanted=False), ReplyAsked(),
+     MANUAL, Phase.THINKING, ()),
+    ("push-to-talk: the voice decides nothing", LISTENING, VoiceStarted(S), MANUAL, Phase.LISTENING, ()),
+    ("push-to-talk: the client ends the turn", LISTENING, CommitAsked(3 * S), MANUAL, Phase.THINKING,
+     (do.CloseUtterance(3 * S),)),
+    ("push-to-talk: a pause's text is not the whole", replace(AWAITING, voice_to=0), said("hi"), MANUAL,
+     Phase.THINKING, ()),
+    ("a commit while a reply plays only adds to the history", SPEAKING, CommitAsked(8 * S), MANUAL, Phase.SPEAKING,
+     (do.CloseUtterance(8 * S),)),
+    ("its text then", SPEAKING, said("and you?", 6 * S, 8 * S, final=True), MANUAL, Phase.SPEAKING,
+     (do.TakeText("and you?"),)),
+    ("what was said is forgotten on demand", HEARING, ClearAsked(3 * S), RULES, Phase.LISTENING,
+     (do.ForgetInput(3 * S),)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("turn", "happening", "rules", "phase", "actions"),
+    [row[1:] for row in TABLE],
+    ids=[row[0] for row in TABLE],
+)
+def test_the_table(
+    turn: Turn, happening: Happening, rules: Rules, phase: Phase, actions: tuple[Action, ...]
+) -> None:
+    after, done = advance(turn, happening, rules)
+    assert (after.phase, done) == (phase, actions)
+
+
+def play(
+    happenings: list[Happening], rules: Rules = RULES, turn: Turn = LISTENING
+) -> tuple[Turn, list[Action]]:
+    """A whole story."""
+    done: list[Action] = []
+    for happening in happenings:
+        turn, actions = advance(turn, happening, rules)
+        done += actions
+    return turn, done
+
+
+def test_a_turn_from_voice_to_reply_and_back() -> None:
+    turn, done = play(
+        [VoiceStarted(S), VoiceEnded(2 * S), said("hello"), SURE, SoundBegan(1), ReplyHeard(1, 9 * S)]
+    )
+    assert turn.phase is Phase.LISTENING
+    assert done == [do.SpeechBegan(S), *ENDED, do.TakeText("hello"), do.StartReply(1), do.EndReply(1)]
+
+
+def test_a_pause_within_a_sentence_belongs_to_one_turn() -> None:
+    happenings: list[Happening] = [
+        VoiceStarted(S),
+        VoiceEnded(2 * S),
+        Pause(2 * S, 200, 0.1),
+        said("I think"),
+    ]
+    happenings += [
+        VoiceStarted(3 * S),
+        VoiceEnded(4 * S),
+        said("I think so", to=4 * S),
+        Pause(4 * S, 200, 0.9),
+    ]
+    _, done = play(happenings)
+    assert [action for action in done if isinstance(action, do.TakeText)] == [do.TakeText("I think so")]
+
+
+def test_the_settled_text_and_its_final_copy_are_one_utterance() -> None:
+    happenings: list[Happening] = [VoiceStarted(S), VoiceEnded(2 * S), said("hi"), SURE]
+    _, done = play([*happenings, said("hi", final=True), said("hi", to=2 * S + S // 5, final=True)])
+    assert done.count(do.TakeText("hi")) == 1
+
+
+def test_a_user_who_goes_on_says_two_texts_and_gets_one_reply() -> None:
+    happenings: list[Happening] = [
+        VoiceStarted(S),
+        VoiceEnded(2 * S),
+        SURE,
+        VoiceStarted(3 * S),
+        said("so", final=True),
+    ]
+    happenings += [VoiceEnded(4 * S), said("it is", 3 * S, 4 * S), Pause(4 * S, 200, 0.9)]
+    turn, done = play(happenings)
+    texts = [action.text for action in done if isinstance(action, do.TakeText)]
+    assert texts == ["so", "it is"]
+    assert [action for action in done if isinstance(action, do.StartReply)] == [do.StartReply(1)]
+    assert turn.phase is Phase.THINKING
+
+
+HAPPENINGS = st.one_of(
+    st.builds(VoiceStarted, st.integers(0, 10 * S)),
+    st.builds(VoiceEnded, st.integers(0, 10 * S)),
+    st.builds(Pause, st.integers(0, 10 * S), st.integers(0, 2000), st.floats(0, 1)),
+    st.builds(Transcript, st.sampled_from(["", "word", "two words"]), st.integers(0, 9 * S), st.integers(0, 10 * S),
+              st.booleans(), st.booleans()),
+    st.builds(Tick, st.integers(0, 40 * S)),
+    st.builds(CommitAsked, st.integers(0, 10 * S)),
+    st.builds(ClearAsked, st.integers(0, 10 * S)),
+    st.just(ReplyAsked()),
+    st.just(CancelAsked()),
+    st.builds(SoundBegan, st.integers(0, 4)),
+    st.builds(ReplyHeard, st.integers(0, 4), st.integers(0, 10 * S)),
+    st.builds(ReplyFailed, st.integers(0, 4), st.integers(0, 10 * S)),
+    st.builds(TranscriptLate, st.integers(0, 10 * S)),
+)  # fmt: skip
+
+
+@given(
+    st.lists(HAPPENINGS, max_size=40), st.sampled_from([RULES, SILENCE, MANUAL, PATIENT, NO_REPLY, LONELY])
+)
+def test_whatever_happens_replies_are_numbered_and_each_one_ends_before_the_next(
+    story: list[Happening], rules: Rules
+) -> None:
+    turn, done = play(story, rules)
+    started = 0
+    running: int | None = None
+    for action in done:
+        if isinstance(action, do.StartReply):
+            started += 1
+            assert action.reply == started
+            assert running is None
+            running = started
+        elif isinstance(action, do.CancelReply | do.EndReply):
+            assert action.reply == running
+            running = None
+    assert turn.replying == (running is not None)
+    assert not (turn.muted and turn.phase is not Phase.SPEAKING)
+    tick = next_tick(turn, rules)
+    if turn.phase is Phase.HEARING:
+        assert tick is not None, "no phase without a way out"

@@ -1,0 +1,382 @@
+"""A conversation: the state of one session, what changes it, and what follows. Owned by one greenlet.
+
+What decides is pure and lives elsewhere (`turn`, `inbox`, `replier`). State is saved, fenced by this process's epoch,
+*before* it is acted on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from config import metrics
+from config import redis_keys as keys
+from config.errors import AntiphonError, ClientError, SessionTaken, StageFailed
+from config.messages import (
+    Audio,
+    Cancel,
+    ChatMessage,
+    Claimed,
+    Clear,
+    Commit,
+    Failed,
+    Listen,
+    Pause,
+    Played,
+    Result,
+    Transcript,
+    VoiceEnded,
+    VoiceStarted,
+    encode,
+)
+from tasks import streams, submit
+from tasks.leases import Lease
+from web import actions, happenings, prompt, saved, turn
+from web.dialects import base
+from web.inbox import Inbox
+from web.mailbox import Gap, GivenUp, Mail
+from web.packets import packets_samples
+from web.replier import Replier
+from web.runtime import Runtime
+from web.stage_watch import StageWatch
+from web.stages import STAGE_NAMES, Stages
+from web.turn import Phase
+from web.user_input import UserInput
+
+log = logging.getLogger(__name__)
+
+#: Longest sleep of a conversation: deadlines are looked at this often.
+LOOK_S = 0.5
+
+#: History kept in the saved state.
+SAVED_MESSAGES = 200
+
+
+class Conversation:
+    """Handles letters, looks at the clock, saves and acts."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        lease: Lease,
+        dialect: base.Dialect,
+        send: Callable[[Iterable[str]], None],
+        before: saved.Saved | None,
+    ) -> None:
+        self.sid = lease.sid
+        self.stages = Stages(self.sid, lambda worker, what: streams.command(runtime.media, worker, what))
+        self.inbox = Inbox(self._stored, dict(before.applied) if before else {})
+        self.input = UserInput(
+            self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
+        )
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._lease = lease
+        self._dialect = dialect
+        self._send = send
+        self._before = before
+        self._turn = before.turn if before else turn.Turn()
+        self._rules = dialect.wishes.rules(runtime.settings.turn)
+        self._history = list(before.history) if before else []
+        self._configured = before.configured if before else False
+        self._replier = Replier(dialect, send, runtime.settings.pacing)
+        self._awaiting_s: float | None = None
+        self._turn_ended_s = 0.0
+        self._reported_s = 0.0
+        self._requests: dict[type, Callable[[Any], None]] = {
+            base.Configure: self._configure,
+            base.CommitInput: self._commit_asked,
+            base.ClearInput: lambda r: self._happen(happenings.ClearAsked(self.input.clock.received)),
+            base.AddText: self._text_typed,
+            base.CreateReply: self._reply_asked,
+            base.StopReply: self._stop_asked,
+            base.HeardUpTo: self._heard_up_to,
+        }
+        self._acts: dict[type, Callable[[Any], None]] = {
+            actions.SpeechBegan: self._speech_began,
+            actions.SpeechStopped: self._speech_stopped,
+            actions.CloseUtterance: self._close_utterance,
+            actions.TakeText: lambda a: self._send(self._dialect.user_text(a.text)),
+            actions.ForgetInput: self._forget_input,
+            actions.StartReply: self._start_reply,
+            actions.CancelReply: self._cancel_reply,
+            actions.EndReply: lambda a: self._end_reply("completed", ""),
+            actions.Mute: self._mute,
+            actions.Unmute: self._mute,
+        }
+
+    def patience_s(self) -> float:
+        """Seconds until time brings something."""
+        now_s = time.monotonic()
+        waits = [LOOK_S]
+        tick = turn.next_tick(self._turn, self._rules)
+        if tick is not None:
+            waits.append(self.input.clock.seconds_until(tick, now_s))
+        due_s = self._replier.patience_s(now_s)
+        if due_s is not None:
+            waits.append(due_s)
+        return max(0.0, min(waits))
+
+    def handle(self, mail: Mail) -> None:
+        """One letter."""
+        if isinstance(mail, Result):
+            first = self.stages.first_owner(mail.stage, mail.reply)
+            for result in self.inbox.accept(mail, first_owner=first):
+                self._apply(result)
+        elif isinstance(mail, Gap):
+            self._catch_up()
+        elif isinstance(mail, AntiphonError):
+            self._complain(mail)
+        elif isinstance(mail, GivenUp):
+            self._given_up(mail.stage)
+        else:
+            self._requests[type(mail)](mail)
+
+    # --- requests of the client
+
+    def _configure(self, _: base.Configure) -> None:
+        first, self._configured = not self._configured, True
+        wishes = self._dialect.wishes
+        self._rules = wishes.rules(self._settings.turn)
+        self.save({keys.LISTEN: encode(Listen(wishes.input_format, wishes.language))})
+        self._send(self._dialect.configured())
+        if first:
+            self.stages.order("stt", 0)
+            if self._dialect.speaks_first:
+                self._turn_ended_s = time.monotonic()
+                self._happen(happenings.ReplyAsked())
+
+    def _commit_asked(self, _: base.CommitInput) -> None:
+        at = self.input.clock.received
+        if at <= self._turn.taken_to or self._turn.phase in (Phase.THINKING, Phase.SPEAKING):
+            raise_as = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
+            self._complain(raise_as)
+        else:
+            self._happen(happenings.CommitAsked(at))
+
+    def _reply_asked(self, request: base.CreateReply) -> None:
+        if self._turn.replying:
+            code = "conversation_already_has_active_response"
+            self._complain(ClientError("a response is already active", code=code), request.event_id)
+        else:
+            self._turn_ended_s = time.monotonic()
+            self._happen(happenings.ReplyAsked())
+
+    def _stop_asked(self, request: base.StopReply) -> None:
+        if self._turn.replying:
+            self._happen(happenings.CancelAsked())
+        else:
+            self._complain(
+                ClientError("no response is active", code="response_cancel_not_active"), request.event_id
+            )
+
+    def _text_typed(self, request: base.AddText) -> None:
+        self._history.append(ChatMessage(request.role, request.text))
+        self.save({})
+        self._send(self._dialect.typed(request))
+
+    def _heard_up_to(self, request: base.HeardUpTo) -> None:
+        if self._replier.reply is not None:
+            self._replier.reply.playback.report(request.samples)
+            self._happen(happenings.CancelAsked())
+
+    # --- results of the workers
+
+    def _stored(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
+        return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
+
+    def _catch_up(self) -> None:
+        for stage in keys.STAGES:
+            for result in self.inbox.catch_up(stage, 0 if stage == "stt" else self._turn.reply):
+                self._apply(result)
+
+    def _apply(self, result: Result) -> None:
+        body = result.body
+        if isinstance(body, Claimed):
+            self.stages.owned(result.stage, body.worker)
+        elif isinstance(body, Failed):
+            log.warning("%s failed: %s", result.stage, body.code)
+            self._given_up(result.stage)
+        elif isinstance(body, Transcript):
+            self._send(self._dialect.partial_text(body))
+            self._happen(body)
+        elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
+            self._happen(body)
+        elif result.reply == self._turn.reply and self._turn.replying:
+            completed = self._replier.take(body, time.monotonic())
+            if completed is not None:
+                self.stages.completed(completed)
+
+    def _given_up(self, stage: str) -> None:
+        self.stages.completed(stage)
+        self._complain(StageFailed(f"the reply failed at {STAGE_NAMES[stage]}; please try again"))
+        self._happen(happenings.ReplyFailed(self._turn.reply, self.input.now))
+
+    # --- time
+
+    def look_at_time(self) -> None:
+        """Ticks, deadlines, and audio that is due."""
+        now_s = time.monotonic()
+        tick = turn.next_tick(self._turn, self._rules)
+        if tick is not None and self.input.now >= tick:
+            self._happen(happenings.Tick(self.input.now))
+        self._await_transcript(now_s)
+        if not self._turn.replying:
+            return
+        if self._replier.may_begin():
+            self._happen(happenings.SoundBegan(self._turn.reply))
+        self._replier.pump(now_s)
+        if self._replier.heard_all(now_s):
+            self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now))
+            return
+        late = self._replier.overdue(now_s, self.stages.watches())
+        if late is not None:
+            self._retry(late)
+        self._report_played(now_s)
+
+    def _await_transcript(self, now_s: float) -> None:
+        """A turn that ended gets its transcript in time, or an error; while nobody listens, the clock stands."""
+        if not self._turn.awaiting:
+            self._awaiting_s = None
+        elif self._awaiting_s is None or self.stages.unclaimed("stt"):
+            self._awaiting_s = now_s
+        elif now_s - self._awaiting_s > self._settings.pacing.transcript_deadline_s:
+            self._complain(StageFailed("your words could not be understood in time; please say them again"))
+            self._happen(happenings.TranscriptLate(self.input.now))
+
+    def _retry(self, watch: StageWatch) -> None:
+        """Once more, by whoever takes it; then the reply fails."""
+        if watch.tries > 1:
+            self._given_up(watch.stage)
+        else:
+            self.stages.order_again(watch)
+
+    def _report_played(self, now_s: float) -> None:
+        reply = self._replier.reply
+        if reply is None or not reply.playback.started:
+            return
+        if now_s - self._reported_s >= self._settings.pacing.report_played_s:
+            self._reported_s = now_s
+            self.stages.tell("tts", Played(self.sid, reply.number, reply.playback.heard(now_s)))
+            self.save({})
+
+    # --- deciding and acting
+
+    def _happen(self, happening: happenings.Happening) -> None:
+        """The state moves, is saved, and only then is acted on."""
+        before = self._turn
+        self._turn, actions = turn.advance(before, happening, self._rules)
+        if not actions and self._turn.phase is before.phase:
+            return
+        fields: dict[str, Any] = {}
+        for action in actions:
+            fields.update(self._remember(action))
+        self.save(fields)
+        for action in actions:
+            self._acts[type(action)](action)
+
+    def _remember(self, action: actions.Action) -> dict[str, Any]:
+        """What an action changes in the state to be saved."""
+        match action:
+            case actions.TakeText(text=text) if text:
+                self._history.append(ChatMessage("user", text))
+            case actions.CancelReply() | actions.EndReply() if self._replier.reply is not None:
+                heard, whole = self._replier.reply.heard_text(time.monotonic()), self._replier.reply.text
+                text = whole if isinstance(action, actions.EndReply) else heard
+                mark = "" if text == whole else prompt.INTERRUPTED
+                if text:
+                    self._history.append(ChatMessage("assistant", text + mark))
+            case actions.SpeechBegan():
+                draft = prompt.order(self._turn.reply + 1, self._dialect.wishes, self._history)
+                return {keys.DRAFT: encode(draft)}
+            case actions.StartReply(reply=number):
+                order = prompt.order(number, self._dialect.wishes, self._history)
+                return {keys.REPLY: number, keys.ORDER: encode(order)}
+        return {}
+
+    def _speech_began(self, action: actions.SpeechBegan) -> None:
+        """While the user speaks the LLM reads what is known already: the prompt up to the words to come."""
+        self._send(self._dialect.speech_began(action.at))
+        submit.prefill(self.sid)
+
+    def _speech_stopped(self, action: actions.SpeechStopped) -> None:
+        self._turn_ended_s = time.monotonic()
+        self._send(self._dialect.speech_stopped(action.at))
+
+    def _close_utterance(self, action: actions.CloseUtterance) -> None:
+        self.input.put(Commit(action.pos))
+        self._send(self._dialect.committed())
+
+    def _forget_input(self, action: actions.ForgetInput) -> None:
+        self.input.put(Clear(action.pos))
+        self._send(self._dialect.cleared())
+
+    def _start_reply(self, action: actions.StartReply) -> None:
+        for stage in self._replier.stages:
+            self.stages.order(stage, action.reply)
+        self._replier.start(action.reply, self._turn_ended_s)
+
+    def _cancel_reply(self, action: actions.CancelReply) -> None:
+        self._end_reply("failed" if action.reason == "failed" else "cancelled", action.reason)
+        for stage in ("llm", "tts"):
+            self.stages.tell(stage, Cancel(self.sid, action.reply))
+
+    def _end_reply(self, status: Any, reason: str) -> None:
+        for stage in ("llm", "tts"):
+            self.stages.completed(stage)
+        reply = self._replier.end(status, reason, time.monotonic())
+        if reply is not None:
+            streams.forget_text(self._runtime.media, self.sid, [reply.number])
+            for stage in ("stt", "tts"):
+                if stage in self.inbox.taken:
+                    streams.trim_results(self._runtime.media, stage, self.sid, *self.inbox.taken[stage])
+
+    def _mute(self, action: actions.Mute | actions.Unmute) -> None:
+        if self._replier.reply is None:
+            return
+        playback = self._replier.reply.playback
+        if isinstance(action, actions.Mute):
+            playback.mute(time.monotonic())
+        else:
+            playback.unmute(time.monotonic())
+
+    # --- state
+
+    def save(self, fields: dict[str, Any], ttl_s: int | None = None) -> None:
+        """Raises SessionTaken when another web process owns the session."""
+        state = saved.Saved(
+            dialect=self._dialect.name,
+            snapshot=self._dialect.snapshot(),
+            turn=self._turn,
+            history=self._history[-SAVED_MESSAGES:],
+            applied=self.inbox.taken,
+            received=self.input.clock.received,
+            sent=self._replier.reply.playback.sent if self._replier.reply else 0,
+            configured=self._configured,
+        )
+        everything = {**fields, keys.STATE: saved.encode(state)}
+        if not self._runtime.leases.save(
+            self._lease, ttl_s or self._settings.limits.session_ttl_s, everything
+        ):
+            raise SessionTaken("this session goes on over another connection")
+
+    def pick_up(self) -> None:
+        """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
+        newest = streams.newest_input(self._runtime.media, self.sid)
+        if isinstance(newest, Audio):
+            end = newest.pos + packets_samples(newest.packets, self._dialect.wishes.input_format)
+            self.input.clock.received = max(self.input.clock.received, end)
+        if self._configured:
+            self.stages.expect("stt", 0, fresh=False)
+        if self._turn.replying:
+            number = self._turn.reply
+            sent = self._before.sent if self._before else 0
+            self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
+            for stage in self._replier.stages:
+                self.stages.expect(stage, number, fresh=False)
+                self.inbox.read_again(stage, number)
+        self._catch_up()
+
+    def _complain(self, error: AntiphonError, event_id: str | None = None) -> None:
+        metrics.errors.labels(error.wire_code if isinstance(error, ClientError) else error.code).inc()
+        self._send(self._dialect.error(error, event_id))

@@ -1,0 +1,72 @@
+"""What happens in a conversation, besides the facts of `config.messages`. Times are session samples."""
+
+from dataclasses import dataclass
+
+from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
+
+
+@dataclass(frozen=True)
+class Tick:
+    """It is now session sample `at`."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class CommitAsked:
+    """The client says that its turn ends here."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class ClearAsked:
+    """The client wants what it said since the last turn forgotten."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class ReplyAsked:
+    """The client wants a reply now."""
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """The client wants the reply stopped."""
+
+
+@dataclass(frozen=True)
+class SoundBegan:
+    """The first audio of the reply was sent."""
+
+    reply: int
+
+
+@dataclass(frozen=True)
+class ReplyHeard:
+    """The reply was heard to its end; `empty`: it had no words at all."""
+
+    reply: int
+    at: int
+
+
+@dataclass(frozen=True)
+class ReplyFailed:
+    """The reply cannot be made."""
+
+    reply: int
+    at: int
+
+
+@dataclass(frozen=True)
+class TranscriptLate:
+    """The transcript of the ended turn did not come in time."""
+
+    at: int
+
+
+Happening = (
+    VoiceStarted | VoiceEnded | Pause | Transcript | Tick | CommitAsked | ClearAsked | ReplyAsked | CancelAsked
+    | SoundBegan | ReplyHeard | ReplyFailed | TranscriptLate
+)  # fmt: skip

@@ -1,0 +1,175 @@
+"""The reply under way: what goes to the client and when, and which stage is overdue. Wall time is handed in."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from config import metrics
+from config.messages import Speech, SpeechDone, TextDone, Words
+from config.settings import PacingSettings
+from web.dialects.base import AudioOut, Dialect, ReplyOutcome
+from web.pacing import Playback
+from web.reply import Reply
+from web.stage_watch import StageWatch
+
+Send = Callable[[Iterable[str]], None]
+
+
+class Replier:
+    """At most one reply at a time. It decides nothing: the session does, from what this says is due."""
+
+    def __init__(self, dialect: Dialect, send: Send, rules: PacingSettings) -> None:
+        self._dialect = dialect
+        self._send = send
+        self._rules = rules
+        self.reply: Reply | None = None
+
+    def start(self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False) -> None:
+        """Reply `number` begins; `again`: an earlier connection has sent some of it."""
+        playback = Playback(self._dialect.lead_ms, sent=sent_before)
+        self.reply = Reply(number, playback, asked_s, self._dialect.wishes.text_only)
+        self._send(self._dialect.reply_started(number, again=again))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Which stages a reply needs."""
+        return ("llm",) if self._dialect.wishes.text_only else ("llm", "tts")
+
+    def take(self, body: object, now_s: float) -> str | None:
+        """A result of a worker; returns the stage it completes."""
+        reply = self.reply
+        match body:
+            case _ if reply is None:
+                return None
+            case Words(said=said):
+                fresh = reply.add_words(body, now_s)
+                if fresh:
+                    self._send(self._dialect.reply_words(reply.number, fresh))
+                    metrics.word_lag.observe(max(0.0, time.time() - said))
+            case TextDone(words=words):
+                reply.text_done = body
+                if words == 0:
+                    reply.samples = 0
+                return "llm"
+            case Speech():
+                reply.add_speech(body, now_s)
+            case SpeechDone(samples=samples):
+                reply.samples = samples
+                return "tts"
+        return None
+
+    # --- what time brings
+
+    def patience_s(self, now_s: float) -> float | None:
+        """Seconds until something is due; None: nothing but a result changes anything."""
+        reply = self.reply
+        if reply is None or reply.playback.muted:
+            return None
+        if reply.audio:
+            return reply.playback.due_s(now_s)
+        return reply.playback.left_s(now_s) if reply.all_sent else None
+
+    def may_begin(self) -> bool:
+        """Audio is there and none was sent on this connection."""
+        reply = self.reply
+        return (
+            reply is not None
+            and bool(reply.audio)
+            and not reply.playback.started
+            and not reply.playback.muted
+        )
+
+    def pump(self, now_s: float) -> None:
+        """Sends the audio that is due."""
+        reply = self.reply
+        if reply is None:
+            return
+        while reply.audio and not reply.playback.muted and reply.playback.due_s(now_s) <= 0:
+            speech = reply.next_speech()
+            if speech is None:
+                return
+            if not reply.playback.started:
+                metrics.reply_wait.observe(max(0.0, now_s - reply.asked_s))
+            reply.playback.send(speech.samples, now_s)
+            words = [
+                (word, reply.words[word.index]) for word in speech.words if word.index < len(reply.words)
+            ]
+            self._send(
+                self._dialect.reply_audio(AudioOut(reply.number, speech.packets, speech.samples, words))
+            )
+
+    def heard_all(self, now_s: float) -> bool:
+        """The reply is complete and its last sound was heard."""
+        reply = self.reply
+        if reply is None or reply.playback.muted or not reply.all_sent:
+            return False
+        return reply.playback.left_s(now_s) <= 0
+
+    def overdue(self, now_s: float, watches: Iterable[StageWatch]) -> StageWatch | None:
+        """The stage at work that gives nothing for too long."""
+        reply = self.reply
+        if reply is None:
+            return None
+        for watch in watches:
+            since_s = self._silent_since(reply, watch.stage, now_s)
+            limit_s = (
+                self._rules.first_word_deadline_s
+                if watch.stage == "llm"
+                else self._rules.first_audio_deadline_s
+            )
+            if watch.claimed and since_s is not None and now_s - max(since_s, watch.submitted_s) > limit_s:
+                return watch
+        return None
+
+    @staticmethod
+    def _silent_since(reply: Reply, stage: str, now_s: float) -> float | None:
+        """Since when a stage owes something; None when it owes nothing now."""
+        if stage == "llm":
+            return None if reply.text_done else reply.last_words_s or reply.asked_s
+        if (
+            stage != "tts"
+            or reply.first_word_s is None
+            or reply.audio
+            or reply.all_sent
+            or reply.playback.muted
+        ):
+            return None
+        if reply.first_audio_s is None:
+            return reply.first_word_s
+        spoken_out = reply.playback.left_s(now_s) <= 0 and len(reply.starts) < len(reply.words)
+        return max(reply.last_audio_s, reply.last_words_s) if spoken_out else None
+
+    # --- its end
+
+    def end(
+        self, status: Literal["completed", "cancelled", "failed"], reason: str, now_s: float
+    ) -> Reply | None:
+        """The reply is over; the client is told. Returns it."""
+        reply, self.reply = self.reply, None
+        metrics.turns.labels(status).inc()
+        if reply is None:
+            return None
+        complete = status == "completed"
+        done = reply.text_done
+        self._send(
+            self._dialect.reply_ended(
+                ReplyOutcome(
+                    number=reply.number,
+                    status=status,
+                    reason=reason,
+                    text=reply.text if complete else reply.heard_text(now_s),
+                    full_text=reply.text,
+                    heard_samples=reply.playback.heard(now_s),
+                    cut=not complete and reply.playback.sent > 0,
+                    input_tokens=done.input_tokens if done else 0,
+                    output_tokens=done.output_tokens if done else len(reply.words),
+                    llm_first_token_ms=_ms_between(reply.asked_s, reply.first_word_s),
+                    tts_first_audio_ms=_ms_between(reply.first_word_s, reply.first_audio_s),
+                )
+            )
+        )
+        return reply
+
+
+def _ms_between(begin_s: float | None, end_s: float | None) -> float | None:
+    return None if begin_s is None or end_s is None else round((end_s - begin_s) * 1000, 1)

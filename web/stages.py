@@ -1,0 +1,67 @@
+"""The stages of one session: what is expected of each, who works on it, and how they are told."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from config.messages import Cancel, Played
+from tasks import submit
+from web.stage_watch import StageWatch
+
+#: What a client is told when a stage is gone.
+STAGE_NAMES = {"stt": "speech recognition", "llm": "the language model", "tts": "the voice"}
+
+Tell = Callable[[str, Cancel | Played], None]
+
+
+class Stages:
+    """Submits work, remembers it until it is completed, and knows the workers that hold it."""
+
+    def __init__(self, sid: str, tell: Tell) -> None:
+        self._sid = sid
+        self._tell = tell
+        self._watches: dict[str, StageWatch] = {}
+        self._owners: dict[str, str] = {}
+
+    def expect(self, stage: str, reply: int, *, fresh: bool) -> None:
+        """Work is under way. fresh: nobody can have worked on it before."""
+        now_s = time.monotonic()
+        self._owners.pop(stage, None)
+        self._watches[stage] = StageWatch(stage, reply, now_s, now_s, fresh=fresh)
+
+    def order(self, stage: str, reply: int) -> None:
+        """Expects work and submits it."""
+        self.expect(stage, reply, fresh=stage != "stt")
+        submit.again(stage, self._sid, reply)
+
+    def order_again(self, watch: StageWatch) -> None:
+        """Takes it from a worker that gives nothing, and submits it once more."""
+        self.tell(watch.stage, Cancel(self._sid, watch.reply))
+        watch.submitted(time.monotonic())
+        submit.again(watch.stage, self._sid, watch.reply)
+
+    def completed(self, stage: str) -> None:
+        """Nothing more is expected of it."""
+        self._watches.pop(stage, None)
+
+    def owned(self, stage: str, worker: str) -> None:
+        """This worker has it."""
+        self._owners[stage] = worker
+
+    def tell(self, stage: str, what: Cancel | Played) -> None:
+        """Tells the worker that has it; what is told may be lost."""
+        if stage in self._owners:
+            self._tell(self._owners[stage], what)
+
+    def first_owner(self, stage: str, reply: int) -> bool:
+        """Nobody can have worked on it before its present owner."""
+        watch = self._watches.get(stage)
+        return watch is not None and watch.fresh and watch.reply == reply
+
+    def unclaimed(self, stage: str) -> bool:
+        """It is expected and nobody has taken it."""
+        watch = self._watches.get(stage)
+        return watch is not None and not watch.claimed
+
+    def watches(self) -> Iterable[StageWatch]:
+        """All that is expected now."""
+        return list(self._watches.values())

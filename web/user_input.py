@@ -1,0 +1,48 @@
+"""The user's input on its way to the STT: its clock, and its newest part in case the media server loses it."""
+
+import time
+from collections import deque
+
+from config.messages import Audio, InEntry
+from web.clock import SessionClock
+from web.intake import Intake
+
+
+class UserInput:
+    """Whatever must keep its place in the audio goes through here, in order."""
+
+    def __init__(self, sid: str, intake: Intake, keep_s: float, received: int) -> None:
+        self._sid = sid
+        self._intake = intake
+        self._keep_s = keep_s
+        self._newest: deque[tuple[float, InEntry]] = deque()
+        self.clock = SessionClock(time.monotonic(), received)
+
+    def open(self) -> None:
+        """From now on the intake asks here for what it must send again."""
+        self._intake.add_source(self._sid, self._recent)
+
+    def close(self) -> None:
+        """No more."""
+        self._intake.remove_source(self._sid, self._recent)
+
+    @property
+    def now(self) -> int:
+        """Session time."""
+        return self.clock.now(time.monotonic())
+
+    def hear(self, packets: list[bytes], samples: int) -> None:
+        """Audio came."""
+        pos = self.clock.receive(samples, time.monotonic())
+        self.put(Audio(pos, packets, time.time()))
+
+    def put(self, entry: InEntry) -> None:
+        """Queues an entry for the STT."""
+        now_s = time.monotonic()
+        self._newest.append((now_s, entry))
+        while now_s - self._newest[0][0] > self._keep_s:
+            self._newest.popleft()
+        self._intake.add(self._sid, entry)
+
+    def _recent(self) -> list[InEntry]:
+        return [entry for _, entry in self._newest]
