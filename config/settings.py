@@ -97,8 +97,8 @@ class OwnershipSettings(BaseModel, frozen=True):
     """A reply task unclaimed this long is sent again, if a worker has room."""
     listen_claim_timeout_s: float = Field(5.0, gt=0)
     """The same for stt.listen."""
-    tell_after_s: float = Field(2.0, gt=0)
-    """A stage gone this long is told to the client."""
+    tell_after_s: float = Field(1.2, gt=0)
+    """A stage gone this long is told to the client. Counted from the end of its lease, so within 3 s of a death."""
     orphan_s: float = Field(10.0, gt=0)
     """A session without a web process this long gives its slots back."""
     resume_s: int = Field(120, gt=0)

@@ -50,11 +50,7 @@ def create_app() -> Flask:
         )
         admit(runtime(), client, handshake)
 
-    def drain() -> None:
-        for session in runtime().watchdog.sessions():
-            session.hand_over()
-
-    flask.extensions["antiphon_drain"] = drain
+    flask.extensions["antiphon_drain"] = lambda: runtime().drain()
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

@@ -10,8 +10,9 @@ from random import Random
 import msgspec
 
 from config import redis_keys as keys
-from config.errors import AntiphonError, SessionUnknown
+from config.errors import AntiphonError, SessionTaken, SessionUnknown
 from tasks.leases import Refusal
+from tasks.streams import RedisError
 from web import saved
 from web.casting import play
 from web.dialects.base import Dialect
@@ -50,10 +51,16 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
     try:
+        if runtime.closing:
+            raise SessionTaken("the server restarts; reconnect to go on")
         token = handshake.resume_token
         session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
     except AntiphonError as error:
         socket.close(error.close_code or 1008, str(error))
+        return
+    except RedisError as error:
+        log.warning("a session could not begin without Redis: %s", type(error).__name__)
+        socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
         return
     session.run()
 

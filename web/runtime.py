@@ -4,6 +4,8 @@ import os
 import socket
 from functools import cache
 
+import gevent
+
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
@@ -12,6 +14,9 @@ from web.fanout import Fanout
 from web.intake import Intake
 from web.roles import cast
 from web.watchdog import Watchdog
+
+#: The most that a client may take to hear that it shall come back elsewhere.
+FAREWELL_S = 2.0
 
 
 class Runtime:
@@ -28,6 +33,13 @@ class Runtime:
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
         self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
         self.watchdog = Watchdog(self.state, self.leases, settings.ownership)
+        self.closing = False
+
+    def drain(self) -> None:
+        """No session begins here any more. Those there are sent on, all at once: one may be slow to take it."""
+        self.closing = True
+        farewells = [gevent.spawn(session.hand_over) for session in self.watchdog.sessions()]
+        gevent.joinall(farewells, timeout=FAREWELL_S)
 
 
 @cache
