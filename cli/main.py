@@ -12,6 +12,7 @@ MUST_MEND = 2
 
 #: Subcommand → the module that holds a click command of the same name, and its line in the help.
 COMMANDS = {
+    "up": ("cli.up", "Start everything on this machine."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 
@@ -40,6 +41,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except AntiphonError as error:
             click.echo(f"antiphon: {error}", err=True)
+            ctx.exit(MUST_MEND)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "antiphon"
+            click.echo(f"{command}: {error.format_message()} (see {command} --help)", err=True)
             ctx.exit(MUST_MEND)
 
 

@@ -16,6 +16,8 @@ from cli.ogg_opus import NotOgg, OggOpusReader, OggOpusWriter
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 
+RESUME_PROTOCOL = "antiphon-resume."
+
 BAD_MESSAGE = "bad_server_message"
 
 
@@ -25,8 +27,13 @@ class _Problem(msgspec.Struct):
     code: str | None = None
 
 
+class _Extension(msgspec.Struct):
+    resume_token: str | None = None
+
+
 class _Session(msgspec.Struct):
     id: str | None = None
+    antiphon: _Extension | None = None
 
 
 class _Event(msgspec.Struct):
@@ -46,6 +53,7 @@ class UnmuteClient:
         self._writer = OggOpusWriter()
         self._reader = OggOpusReader()
         self._begun = False
+        self._resumable = False
         self._turns = self._replies = 0
         #: The words of the turn; None while no turn is open.
         self._words: str | None = None
@@ -67,10 +75,12 @@ class UnmuteClient:
 
     def subprotocols(self, resume_token: str | None) -> Sequence[str]:
         """Exactly this one names the dialect."""
-        return ["realtime"]
+        return ["realtime"] if resume_token is None else ["realtime", RESUME_PROTOCOL + resume_token]
 
     def hello(self) -> Sequence[str]:
-        """Unmute opens no session of itself: it waits for this."""
+        """Unmute opens no session of itself: it waits for this. A session taken up again needs no second one."""
+        if self._resumable:
+            return []
         session: dict[str, object] = {
             "instructions": {"type": "constant", "text": INSTRUCTIONS},
             "allow_recording": False,
@@ -102,8 +112,10 @@ class UnmuteClient:
         return read(event) if read is not None else []
 
     def _session_updated(self, event: _Event) -> list[h.Happening]:
-        session = event.session.id if event.session is not None else None
-        return [h.SessionOpened(session), h.SessionReady()]
+        session = event.session or _Session()
+        token = session.antiphon.resume_token if session.antiphon is not None else None
+        self._resumable = token is not None
+        return [h.SessionOpened(session.id, token), h.SessionReady()]
 
     # The user's turns.
 

@@ -37,6 +37,8 @@ class ClientError(AntiphonError):
         super().__init__(message)
         self.wire_code = code or self.code
         self.param = param
+        self.event_id: str | None = None
+        """The client's own id of the event that did not fit, where it gave one."""
 
 
 class MessageTooBig(ClientError):

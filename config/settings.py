@@ -28,8 +28,14 @@ class EngineChoice(BaseModel, frozen=True):
     """Name of a module in `gpu_workers/<stage>/`."""
     slots: int = Field(gt=0)
     """Sessions (stt) or replies (llm, tts) that one worker serves at once; `--slots` overrides it."""
+    languages: tuple[str, ...] = ("en",)
+    """What it understands, writes or speaks, by ISO 639-1: characters of other languages are listed unavailable."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+
+    def knows(self, language: str) -> bool:
+        """Whether it serves a language; the null engine serves all."""
+        return self.engine == "null" or language in self.languages
 
 
 class TurnSettings(BaseModel, frozen=True):
@@ -91,8 +97,8 @@ class OwnershipSettings(BaseModel, frozen=True):
     """A reply task unclaimed this long is sent again, if a worker has room."""
     listen_claim_timeout_s: float = Field(5.0, gt=0)
     """The same for stt.listen."""
-    tell_after_s: float = Field(2.0, gt=0)
-    """A stage gone this long is told to the client."""
+    tell_after_s: float = Field(1.2, gt=0)
+    """A stage gone this long is told to the client. Counted from the end of its lease, so within 3 s of a death."""
     orphan_s: float = Field(10.0, gt=0)
     """A session without a web process this long gives its slots back."""
     resume_s: int = Field(120, gt=0)

@@ -39,6 +39,14 @@ def connect(url: str, *, connections: int = 64) -> Client:
     )
 
 
+def answers(client: redis.Redis) -> bool:
+    """Whether the server is there, takes our password and has loaded its data."""
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
 Entry = tuple[str, bytes]
 
 

@@ -47,9 +47,9 @@ def running(executable: str) -> Iterator[Server]:
     """Runs a server as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="antiphon-redis-") as folder:
         server = Server(_free_port(), secrets.token_hex(16))
-        process = _start(executable, server, Path(folder))
+        process = start(executable, server, Path(folder))
         try:
-            _wait_until_up(server, process, Path(folder))
+            wait_until_up(server, process, Path(folder))
             yield server
         finally:
             process.terminate()
@@ -60,17 +60,20 @@ def running(executable: str) -> Iterator[Server]:
                 process.wait()
 
 
-def _start(executable: str, server: Server, folder: Path) -> subprocess.Popen[bytes]:
+def start(
+    executable: str, server: Server, folder: Path, *, appendonly: bool = False
+) -> subprocess.Popen[bytes]:
+    """Starts a server whose files lie in `folder`; with `appendonly` it finds there what an earlier one knew."""
     conf = folder / "redis.conf"  # not the command line: other users of the machine can read that
     conf.write_text(
         f"port {server.port}\nbind 127.0.0.1\nrequirepass {server.password}\n"
-        f'save ""\nappendonly no\ndir {folder}\nlogfile {folder / "log"}\n'
+        f'save ""\nappendonly {"yes" if appendonly else "no"}\ndir {folder}\nlogfile {folder / "log"}\n'
     )
     conf.chmod(0o600)
     return subprocess.Popen([executable, str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _wait_until_up(server: Server, process: subprocess.Popen[bytes], folder: Path) -> None:
+def wait_until_up(server: Server, process: subprocess.Popen[bytes], folder: Path) -> None:
     client = server.client(0)
     deadline = time.monotonic() + START_DEADLINE_S
     while True:
@@ -78,7 +81,7 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes], folder: Pat
             client.ping()
             client.close()
             return
-        except redis.ConnectionError as error:
+        except (redis.ConnectionError, redis.TimeoutError) as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 log = folder / "log"
                 said = log.read_text()[-2000:] if log.exists() else ""

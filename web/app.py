@@ -9,7 +9,8 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from config.settings import load
-from web.entrance import RESUME_HEADER, Handshake, admit
+from web.entrance import admit
+from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
 from web.runtime import runtime
 from web.socket import ClientSocket, NoThread
@@ -49,11 +50,7 @@ def create_app() -> Flask:
         )
         admit(runtime(), client, handshake)
 
-    def drain() -> None:
-        for session in runtime().watchdog.sessions():
-            session.hand_over()
-
-    flask.extensions["antiphon_drain"] = drain
+    flask.extensions["antiphon_drain"] = lambda: runtime().drain()
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

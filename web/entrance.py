@@ -4,71 +4,46 @@ import hashlib
 import hmac
 import logging
 import secrets
-from dataclasses import dataclass
 
 import msgspec
 
 from config import redis_keys as keys
-from config.errors import AntiphonError, ClientError, SessionUnknown
+from config.errors import AntiphonError, SessionTaken, SessionUnknown
 from tasks.leases import Refusal
+from tasks.streams import RedisError
 from web import saved
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
+from web.dialects.unmute import UnmuteDialect
+from web.handshake import Handshake, dialect_name
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
 
 log = logging.getLogger(__name__)
 
-#: Subprotocol or header that carries a resume token; never the URL, which is logged.
-RESUME_PROTOCOL = "antiphon-resume."
-RESUME_HEADER = "X-Antiphon-Resume"
-
-
-@dataclass(frozen=True)
-class Handshake:
-    """What a client said before the connection stood."""
-
-    query: dict[str, str]
-    subprotocols: tuple[str, ...]
-    authorized: bool
-    """It sent an Authorization header."""
-    resume_header: str = ""
-
-    @property
-    def resume_token(self) -> str:
-        """The token of a session that shall go on; empty for a new one."""
-        for offered in self.subprotocols:
-            if offered.startswith(RESUME_PROTOCOL):
-                return offered.removeprefix(RESUME_PROTOCOL)
-        return self.resume_header
-
-
-def dialect_name(handshake: Handshake) -> str:
-    """`ga` or `unmute`; `?dialect=` wins. Raises ClientError for an unknown one."""
-    asked = handshake.query.get("dialect")
-    if asked is not None:
-        if asked not in ("ga", "unmute"):
-            raise ClientError("there are two dialects: ga and unmute", param="dialect")
-        return asked
-    plain = tuple(p for p in handshake.subprotocols if not p.startswith(RESUME_PROTOCOL))
-    page_of_unmute = plain == ("realtime",) and "model" not in handshake.query and not handshake.authorized
-    return "unmute" if page_of_unmute else "ga"
-
 
 def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) -> Dialect:
     """A dialect's translator for one connection."""
-    pacing = runtime.settings.pacing
+    pacing, turn = runtime.settings.pacing, runtime.settings.turn
+    if name == "unmute":
+        return UnmuteDialect(sid, pacing.unmute_lead_ms, turn.user_silence_timeout_s)
     return GaDialect(sid, pacing.lead_ms, model=handshake.query.get("model", "antiphon")[:64])
 
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
     try:
+        if runtime.closing:
+            raise SessionTaken("the server restarts; reconnect to go on")
         token = handshake.resume_token
         session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
     except AntiphonError as error:
         socket.close(error.close_code or 1008, str(error))
+        return
+    except RedisError as error:
+        log.warning("a session could not begin without Redis: %s", type(error).__name__)
+        socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
         return
     session.run()
 

@@ -1,6 +1,9 @@
 """Gunicorn's settings: gevent workers, and a shutdown that sends every client on with a close frame."""
 
+import ctypes
+import os
 import signal
+import sys
 from typing import Any
 
 import gevent
@@ -10,6 +13,17 @@ worker_connections = 4000
 graceful_timeout = 5
 timeout = 60
 accesslog = None
+
+#: <linux/prctl.h>
+PR_SET_PDEATHSIG = 1
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """A worker dies with its master: it would keep the port from the next one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != worker.ppid:
+            os._exit(1)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from web.roles import listing
 from web.runtime import runtime
 
 http = Blueprint("http", __name__)
@@ -15,6 +16,12 @@ def health() -> tuple[Response, int]:
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
     return jsonify({**up, "voice_cloning_up": False, "ok": ok, "stages": stages}), 200 if ok else 503
+
+
+@http.get("/v1/voices")
+def voices() -> Response:
+    """The characters in Unmute's shape, those that can be talked to first."""
+    return jsonify(listing(runtime().roles))
 
 
 @http.get("/metrics")

@@ -26,6 +26,8 @@ class Configure:
 class CommitInput:
     """The user's turn ends here."""
 
+    event_id: str | None = None
+
 
 @dataclass(frozen=True)
 class ClearInput:
@@ -141,6 +143,10 @@ class Dialect(Protocol):
 
     def user_text(self, text: str) -> list[str]:
         """What the user said."""
+        ...
+
+    def not_understood(self) -> list[str]:
+        """What the user said in the turn that ended will never be known."""
         ...
 
     def reply_started(self, number: int, *, again: bool) -> list[str]:

@@ -7,6 +7,7 @@ import msgspec
 from config.messages import MAX_TEXT
 
 Id = Annotated[str, msgspec.Meta(max_length=64)]
+Name = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
@@ -37,7 +38,7 @@ class Clear(_Event, tag="input_audio_buffer.clear"):
 class ContentPart(msgspec.Struct):
     """A part of a message."""
 
-    type: str = "input_text"
+    type: Id = "input_text"
     text: Text | None = None
     transcript: Text | None = None
 
@@ -45,7 +46,7 @@ class ContentPart(msgspec.Struct):
 class Item(msgspec.Struct):
     """A conversation item; messages only, so far."""
 
-    type: str
+    type: Id
     role: Literal["user", "assistant", "system"] = "user"
     content: Annotated[list[ContentPart], msgspec.Meta(max_length=64)] = []
     id: Id | None = None
@@ -78,10 +79,16 @@ class ItemDelete(_Event, tag="conversation.item.delete", kw_only=True):
     item_id: Id
 
 
+class ResponseConfig(msgspec.Struct):
+    """What this one response is to be; so far only where it belongs."""
+
+    conversation: Literal["auto", "none"] = "auto"
+
+
 class ResponseCreate(_Event, tag="response.create", kw_only=True):
     """Answer now."""
 
-    response: dict[str, Any] | None = None
+    response: ResponseConfig | None = None
 
 
 class ResponseCancel(_Event, tag="response.cancel", kw_only=True):
@@ -116,20 +123,40 @@ class TurnDetection(msgspec.Struct):
     idle_timeout_ms: int | None = None
 
 
+class Transcription(msgspec.Struct):
+    """Whether the client wants to read what was understood."""
+
+    model: Id | None = None
+    language: Id | None = None
+    prompt: Text | None = None
+
+
+class NoiseReduction(msgspec.Struct):
+    """Where the microphone stands."""
+
+    type: Literal["near_field", "far_field"] = "near_field"
+
+
 class AudioInput(msgspec.Struct):
     """How the client sends."""
 
     format: Format = msgspec.field(default_factory=Format)
     turn_detection: TurnDetection | None = None
-    transcription: dict[str, Any] | None = None
-    noise_reduction: dict[str, Any] | None = None
+    transcription: Transcription | None = None
+    noise_reduction: NoiseReduction | None = None
+
+
+class Voice(msgspec.Struct):
+    """A voice by its id."""
+
+    id: Name
 
 
 class AudioOutput(msgspec.Struct):
     """How the client wants to hear."""
 
     format: Format = msgspec.field(default_factory=Format)
-    voice: str | dict[str, Any] = ""
+    voice: Name | Voice = ""
     speed: Annotated[float, msgspec.Meta(ge=0.25, le=1.5)] = 1.0
 
 
@@ -140,10 +167,50 @@ class AudioConfig(msgspec.Struct):
     output: AudioOutput = msgspec.field(default_factory=AudioOutput)
 
 
-class SessionConfig(msgspec.Struct):
-    """The fields of a session that act; others are kept and echoed."""
+class Tool(msgspec.Struct):
+    """A function that the assistant may ask the client to call."""
 
+    type: Literal["function"]
+    name: Id
+    description: Text = ""
+    parameters: dict[str, Any] = {}
+
+
+class ToolChoice(msgspec.Struct):
+    """One function that must be called."""
+
+    type: Literal["function"]
+    name: Id
+
+
+class Tracing(msgspec.Struct):
+    """Of no meaning here."""
+
+    workflow_name: Name | None = None
+    group_id: Name | None = None
+    metadata: Any = None
+
+
+class Prompt(msgspec.Struct):
+    """Of no meaning here."""
+
+    id: Name
+
+
+class SessionConfig(msgspec.Struct):
+    """What a session may be told. Fields that do nothing yet are here so that only what fits is echoed."""
+
+    type: Literal["realtime"] = "realtime"
+    model: Name | None = None
     instructions: Text = ""
-    output_modalities: list[Literal["audio", "text"]] = msgspec.field(default_factory=lambda: ["audio"])
+    output_modalities: Annotated[list[Literal["audio", "text"]], msgspec.Meta(min_length=1, max_length=2)] = (
+        msgspec.field(default_factory=lambda: ["audio"])
+    )
     audio: AudioConfig = msgspec.field(default_factory=AudioConfig)
-    max_output_tokens: int | Literal["inf"] = "inf"
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | Literal["inf"] = "inf"
+    tools: Annotated[list[Tool], msgspec.Meta(max_length=128)] = []
+    tool_choice: Literal["auto", "none", "required"] | ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
+    tracing: Literal["auto"] | Tracing | None = None
+    prompt: Prompt | None = None

@@ -1,0 +1,104 @@
+"""What `antiphon up` runs: the command of each program, its environment, and how it is stopped. Starts nothing."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from cli.redis_servers import RedisServer
+from config.redis_keys import STAGES
+from config.settings import Settings
+
+#: Where `web`, `tasks` and the rest lie; programs start here, so that they are found before a namesake.
+ROOT = Path(__file__).resolve().parent.parent
+
+#: For all programs, where the operator says nothing else. glibc gives each thread an arena that only grows: a worker
+#: with a hundred threads would hold hundreds of MB. Engines set the threads they need; numpy's would only fight them.
+FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Rank(IntEnum):
+    """The order of stopping, highest first: clients are sent on, workers drain, Redis outlives all."""
+
+    REDIS = 1
+    WORKERS = 2
+    WEB = 3
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process that is kept running."""
+
+    name: str
+    rank: Rank
+    command: tuple[str, ...]
+    death_signal: str
+    """What it gets when the supervisor dies."""
+    stop_wait_s: int
+    """From SIGTERM to SIGKILL."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str | None:
+        """`tts` for a worker of that stage; None for what is no worker."""
+        return self.name.partition(".")[0] if self.rank is Rank.WORKERS else None
+
+
+def environment(settings: Settings, redis_url: str, media_url: str) -> dict[str, str]:
+    """What all programs share. Passwords travel here, where only the same user can read them."""
+    return {
+        **FRUGAL,
+        **os.environ,
+        "ANTIPHON_PROFILE": settings.profile,
+        "ANTIPHON_REDIS_URL": redis_url,
+        "ANTIPHON_MEDIA_URL": media_url,
+        "ANTIPHON_VOICES_FILE": str(settings.voices_file.resolve()),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def redis(server: RedisServer) -> Program:
+    """A Redis server. An unknown locale of the user's would keep it from starting."""
+    return Program(server.name, Rank.REDIS, server.command, "SIGTERM", 10, {"LC_ALL": "C"})
+
+
+def web(address: str, certificate: tuple[Path, Path] | None) -> Program:
+    """Gunicorn; `certificate` is that and its key. Its control socket has one path for all gunicorns of a user."""
+    command: tuple[str, ...] = (
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        "python:web.gunicorn",
+        "-b",
+        address,
+        "--no-control-socket",
+    )
+    if certificate is not None:
+        command += ("--certfile", str(certificate[0]), "--keyfile", str(certificate[1]))
+    # Orphaned, it still says goodbye to its clients. It gives its own workers 5 s.
+    return Program("web", Rank.WEB, (*command, "web.app:app"), "SIGTERM", 8)
+
+
+def workers(settings: Settings, counts: Mapping[str, int], run_id: str) -> list[Program]:
+    """One or more Celery workers for each stage."""
+    found: list[Program] = []
+    for stage in STAGES:
+        for number in range(1, counts.get(stage, 1) + 1):
+            name = stage if number == 1 else f"{stage}.{number}"
+            port = settings.metrics_port and settings.metrics_port + len(found)
+            found.append(_worker(settings, name, stage, run_id, port))
+    return found
+
+
+def _worker(settings: Settings, name: str, stage: str, run_id: str, metrics_port: int) -> Program:
+    command = (
+        sys.executable, "-m", "celery", "-A", "tasks", "worker", "-Q", stage,
+        "--slots", str(settings.stage(stage).slots), "-n", f"{name}-{run_id}@%h",
+        "--without-mingle", "--without-gossip", "-l", settings.log_level,
+    )  # fmt: skip
+    # Without its supervisor it has no Redis to hand work back to. When it is stopped, the web has gone before: nobody
+    # hears what it would finish.
+    return Program(name, Rank.WORKERS, command, "SIGKILL", 5, {"ANTIPHON_METRICS_PORT": str(metrics_port)})

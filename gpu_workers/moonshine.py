@@ -1,0 +1,103 @@
+"""Moonshine, a small speech recogniser, on ONNX: an utterance in, its text out, and a way to give up half-way.
+
+The package's own library is not used: it takes every core there is, cannot be stopped, and cuts lines by a voice
+detector of its own. Its weights are the published ones; greedy search over them gives the same words.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpu_workers import onnx, weights
+from gpu_workers.engine import Pcm
+
+RATE = 16_000
+
+#: What an ONNX session is given, by name.
+Feeds = dict[str, npt.NDArray[Any]]
+
+#: Shorter audio than this has no frame for the encoder's convolutions; it is padded with silence.
+SHORTEST = RATE // 4
+
+#: More tokens a second nobody speaks; the publisher's guard against a decoder that repeats itself.
+TOKENS_PER_S = 6.5
+
+_BEGIN, _END = 1, 2
+
+#: Heads and their width in the decoder of the tiny model.
+_HEADS, _WIDTH = 8, 36
+
+_PACKAGE = "moonshine-voice"
+
+
+class Abandoned(Exception):
+    """A decode was given up because nobody wants its result any more."""
+
+
+def never() -> bool:
+    """For those who want the result, whatever happens."""
+    return False
+
+
+class Moonshine:
+    """English speech to text. Callable from several threads at once."""
+
+    def __init__(self, threads: int) -> None:
+        def file(name: str) -> Path:
+            return weights.find("moonshine_voice", f"assets/tiny-en/{name}", _PACKAGE)
+
+        self._encoder = onnx.session(file("encoder_model.ort"), threads)
+        self._decoder = onnx.session(file("decoder_model_merged.ort"), threads)
+        self._pieces = read_vocabulary(file("tokenizer.bin").read_bytes())
+        names = [given.name for given in self._decoder.get_inputs()]
+        self._past = [name for name in names if name.startswith("past_key_values")]
+        self._present = [output.name for output in self._decoder.get_outputs()[1:]]
+
+    def transcribe(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> str:
+        """The words in `pcm` (16 kHz). Raises Abandoned soon after `abandoned` says so."""
+        if len(pcm) < SHORTEST:
+            pcm = np.concatenate([pcm, np.zeros(SHORTEST - len(pcm), np.float32)])
+        mask = np.ones((1, len(pcm)), np.int64)
+        (hidden,) = self._encoder.run(None, {"input_values": pcm[None], "attention_mask": mask})
+        feeds: Feeds = {name: np.zeros((1, _HEADS, 0, _WIDTH), np.float32) for name in self._past}
+        feeds |= {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
+        return self._text(self._search(feeds, int(len(pcm) / RATE * TOKENS_PER_S) + 1, abandoned))
+
+    def _search(self, feeds: Feeds, limit: int, abandoned: Callable[[], bool]) -> list[int]:
+        """Greedy: the likeliest token, until the end."""
+        tokens = [_BEGIN]
+        for step in range(limit):
+            if abandoned():
+                raise Abandoned
+            feeds["input_ids"] = np.array([[tokens[-1]]], np.int64)
+            feeds["use_cache_branch"] = np.array([step > 0])
+            logits, *present = self._decoder.run(None, feeds)
+            token = int(logits[0, -1].argmax())
+            if token == _END:
+                break
+            tokens.append(token)
+            for name, value in zip(self._present, present, strict=True):
+                if (
+                    step == 0 or ".decoder." in name
+                ):  # what the encoder said stays as it was after the first step
+                    feeds[name.replace("present", "past_key_values")] = value
+        return tokens[1:]
+
+    def _text(self, tokens: list[int]) -> str:
+        joined = b"".join(self._pieces[token] for token in tokens)
+        return joined.decode("utf-8", "replace").replace("▁", " ").strip()
+
+
+def read_vocabulary(data: bytes) -> list[bytes]:
+    """Pieces in the order of their tokens: each a length (one byte, or two from 128 on) and so many bytes."""
+    pieces, at = [], 0
+    while at < len(data):
+        length, at = data[at], at + 1
+        if length >= 128:
+            length, at = length - 128 + 128 * data[at], at + 1
+        pieces.append(data[at : at + length])
+        at += length
+    return pieces

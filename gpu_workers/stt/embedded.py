@@ -1,0 +1,182 @@
+"""Speech-to-text on a few CPU cores: Silero, Smart Turn and Moonshine. English only.
+
+The loop's thread listens for voice and nothing else; decodes and judgements run on threads of their own, so that a slow
+one of one slot never delays voice detection of another.
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from config.errors import ConfigError
+from gpu_workers.downsample import Downsampler
+from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rules
+from gpu_workers.endpoint.silero import FRAME, SileroVad
+from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact
+from gpu_workers.moonshine import Abandoned, Moonshine
+from gpu_workers.workers import Workers
+
+log = logging.getLogger(__name__)
+
+#: How much a new decode's duration counts in the running mean.
+DECODE_MEAN_WEIGHT = 0.2
+
+
+class Settings(BaseModel, frozen=True):
+    """How it listens, and how much of the machine it takes."""
+
+    listening: Rules = Rules()  # type: ignore[call-arg]
+    partial_ms: int = Field(500, gt=0)
+    """Shortest interval between partials of a slot."""
+    partial_load: float = Field(4.0, ge=0)
+    """Interval between partials in times of what decodes took lately, for each voice that sounds."""
+    decode_workers: int = Field(2, gt=0)
+    """Decodes at a time; partials leave one of them to finals."""
+    decode_threads: int = Field(1, gt=0)
+    """Threads of one decode. Two gain next to nothing on this model."""
+    judge_threads: int = Field(1, gt=0)
+    """Threads of an end-of-turn judgement."""
+    vad_threads: int = Field(1, gt=0)
+    """Threads of voice detection, which takes 0.1 ms."""
+
+
+class EmbeddedStt:
+    """One Listener for each slot, one set of models for all."""
+
+    frame_samples = FRAME * 3 // 2
+
+    def __init__(self, settings: Settings, slots: int) -> None:
+        self.slots = slots
+        self._settings = settings
+        self._downsampler = Downsampler(slots)
+        self._vad = SileroVad(slots, settings.vad_threads)
+        self._smart_turn = SmartTurn(settings.judge_threads)
+        self._moonshine = Moonshine(settings.decode_threads)
+        self._decoders = Workers("stt-decode", settings.decode_workers)
+        self._judges = Workers("stt-judge", 1)
+        self._results: queue.SimpleQueue[tuple[Slot, Listener, Decode | Judge, str | float | None]]
+        self._results = queue.SimpleQueue()
+        self._listeners: dict[Slot, Listener] = {}
+        self._decoding = 0
+        self._decode_s = 0.1
+
+    def warm_up(self) -> None:
+        """Runs each model once, on as much as it will get, and starts the threads."""
+        noise = np.random.default_rng(0).normal(0, 1e-3, WINDOW).astype(np.float32)
+        self._vad.probabilities({slot: noise[:FRAME] for slot in range(self.slots)})
+        self._smart_turn.p_end(noise)
+        self._moonshine.transcribe(noise)
+        self._decoders.start()
+        self._judges.start()
+
+    def open(self, slot: Slot, options: ListenOptions) -> None:
+        """Listens from `options.start` on. ConfigError for a language other than English."""
+        if options.language.partition("-")[0] != "en":
+            raise ConfigError(f"the embedded speech-to-text understands English, not {options.language!r}")
+        self._downsampler.reset(slot)
+        self._vad.reset(slot)
+        self._listeners[slot] = Listener(self._settings.listening, options.start)
+
+    def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
+        """Frames of (768,), 32 ms."""
+        pcm = self._downsampler.convert({slot: _clean(frame) for slot, frame in frames.items()})
+        partial_ms = self._partial_ms()
+        for slot, probability in self._vad.probabilities(pcm).items():
+            self._listeners[slot].hear(pcm[slot], probability, partial_ms)
+        self._collect()
+        facts: dict[Slot, Sequence[SttFact]] = {}
+        for slot, listener in self._listeners.items():
+            self._send_off(slot, listener)
+            if listener.facts:
+                facts[slot], listener.facts = listener.facts, []
+        return facts
+
+    def _partial_ms(self) -> int | None:
+        """The interval between partials just now; None when the decoders have better to do."""
+        if self._decoding >= max(1, self._decoders.size - 1):
+            return None
+        voices = sum(listener.voice for listener in self._listeners.values())
+        load_ms = self._settings.partial_load * self._decode_s * 1e3 * voices
+        return max(self._settings.partial_ms, int(load_ms))
+
+    def _send_off(self, slot: Slot, listener: Listener) -> None:
+        for wanted in listener.wanted:
+            if isinstance(wanted, Judge):
+                self._judges.submit(0, partial(self._judge, slot, listener, wanted))
+            else:
+                self._decoding += 1
+                self._decoders.submit(wanted.rank, partial(self._decode, slot, listener, wanted))
+        listener.wanted.clear()
+
+    def _collect(self) -> None:
+        while not self._results.empty():
+            slot, listener, wanted, result = self._results.get()
+            if isinstance(wanted, Decode):
+                self._decoding -= 1
+            if self._listeners.get(slot) is not listener:
+                continue
+            if isinstance(wanted, Judge):
+                if isinstance(result, float):
+                    listener.judged(wanted, result)
+            else:
+                listener.decoded(wanted, result if isinstance(result, str) else None)
+
+    def _decode(self, slot: Slot, listener: Listener, wanted: Decode) -> None:
+        """On a thread: a result follows, whatever happens."""
+        text = None
+        began = time.monotonic()
+        try:
+            stale = partial(self._stale, slot, listener, wanted)
+            text = "" if stale() else self._moonshine.transcribe(wanted.pcm, stale)
+            took = time.monotonic() - began
+            self._decode_s += DECODE_MEAN_WEIGHT * (took - self._decode_s)
+        except Abandoned:
+            pass
+        except Exception:
+            log.exception("a decode of %d samples failed", len(wanted.pcm))
+        finally:
+            self._results.put((slot, listener, wanted, text))
+
+    def _stale(self, slot: Slot, listener: Listener, wanted: Decode) -> bool:
+        return wanted.abandoned or self._listeners.get(slot) is not listener
+
+    def _judge(self, slot: Slot, listener: Listener, wanted: Judge) -> None:
+        p_end = None
+        try:
+            p_end = self._smart_turn.p_end(wanted.pcm)
+        finally:
+            self._results.put((slot, listener, wanted, p_end))
+
+    def commit(self, slot: Slot, at: int) -> None:
+        """Closes the utterance; its final Transcript comes from a later step."""
+        self._listeners[slot].commit(at)
+
+    def clear(self, slot: Slot, at: int) -> None:
+        """Forgets the utterance."""
+        self._listeners[slot].clear(at)
+
+    def mark(self, slot: Slot) -> int:
+        """The start of the oldest utterance that is not done, or a little before now."""
+        return self._listeners[slot].mark
+
+    def close(self, slot: Slot) -> None:
+        """Forgets the slot; what runs for it stops soon."""
+        self._listeners.pop(slot, None)
+
+
+def _clean(frame: Pcm) -> Pcm:
+    """The frame without what is no sound: a single NaN would stay in the detector's state for ever."""
+    if np.isfinite(frame).all():
+        return np.clip(frame, -1.0, 1.0)
+    return np.clip(np.nan_to_num(frame, posinf=0.0, neginf=0.0), -1.0, 1.0)
+
+
+def build(settings: Settings, slots: int) -> EmbeddedStt:
+    """The engine."""
+    return EmbeddedStt(settings, slots)

@@ -1,0 +1,153 @@
+"""The session object of the GA dialect: its beginnings, its updates, and the wishes that follow from it. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from config.errors import ClientError
+from config.settings import SAMPLE_RATE
+from web.config import Wishes
+from web.dialects import ga_events as ev
+from web.dialects.reading import field_of
+
+Session = dict[str, Any]
+
+#: Longest waits of semantic_vad by eagerness, in ms; the published ones are 8, 4 and 2 s. auto: the operator's.
+EAGERNESS_MS = {"low": 8000, "medium": 4000, "high": 2000, "auto": None}
+
+#: The API's own bound; more is taken as this.
+MAX_OUTPUT_TOKENS = 4096
+
+#: Words that "inf" allows: a spoken answer beyond two minutes is a fault.
+USUAL_TOKENS = 256
+
+#: A session object is echoed with every update and saved with every turn.
+MAX_SESSION_BYTES = 1 << 17
+
+#: Where null means "none"; null anywhere else leaves the field as it is.
+NULLABLE = frozenset(
+    ("turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms")
+)
+
+
+def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Session:
+    """What a client gets that asks for nothing."""
+    pcm = {"type": "audio/pcm", "rate": SAMPLE_RATE}
+    detection = ev.TurnDetection(type="semantic_vad")
+    return {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": f"sess_{session_id}",
+        "model": model,
+        "expires_at": expires_at,
+        "output_modalities": ["audio"],
+        "instructions": "",
+        "audio": {
+            "input": {
+                "format": pcm,
+                "noise_reduction": None,
+                "transcription": {"model": "antiphon"},
+                "turn_detection": _effective(detection),
+            },
+            "output": {"format": dict(pcm), "voice": voice, "speed": 1.0},
+        },
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+    }
+
+
+def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
+    """The session with the fields of `patch`, and what it now asks for. Raises ClientError that names the field."""
+    try:
+        merged = _merge(session, patch)
+        size = len(msgspec.json.encode(merged))
+    except RecursionError as error:
+        raise ClientError("session is nested too deeply", param="session") from error
+    if size > MAX_SESSION_BYTES:
+        raise ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
+    for fixed in ("id", "object", "expires_at"):
+        merged[fixed] = session[fixed]
+    config = _checked(merged)
+    _fill_in(merged, config)
+    return merged, wishes_of(merged)
+
+
+def wishes_of(session: Session) -> Wishes:
+    """What a session object asks for."""
+    config = _checked(session)
+    detection, voice = config.audio.input.turn_detection, config.audio.output.voice
+    transcription, limit = config.audio.input.transcription, config.max_output_tokens
+    wishes = Wishes(
+        instructions=config.instructions,
+        voice=voice if isinstance(voice, str) else voice.id,
+        language=(transcription.language if transcription else None) or "en",
+        text_only=config.output_modalities == ["text"],
+        max_tokens=USUAL_TOKENS if limit == "inf" else limit,
+        speed=config.audio.output.speed,
+        detection="manual",
+    )
+    if detection is None:
+        return wishes
+    semantic = detection.type == "semantic_vad"
+    return msgspec.structs.replace(
+        wishes,
+        detection="semantic" if semantic else "silence",
+        pause_ms=EAGERNESS_MS[detection.eagerness] if semantic else detection.silence_duration_ms,
+        create_response=detection.create_response,
+        interrupt_response=detection.interrupt_response,
+    )
+
+
+def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge; an object of another `type` replaces, and so does all else."""
+    merged = dict(base)
+    for key, value in patch.items():
+        old = merged.get(key)
+        if value is None and key in base and key not in NULLABLE:
+            continue
+        if isinstance(old, dict) and isinstance(value, dict) and _same_type(old, value):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _same_type(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return bool(new.get("type", old.get("type")) == old.get("type"))
+
+
+def _checked(session: Session) -> ev.SessionConfig:
+    try:
+        config = msgspec.convert(session, ev.SessionConfig)
+    except msgspec.ValidationError as error:
+        raise ClientError(str(error), param=field_of(str(error), "session")) from error
+    for way, audio in (("input", config.audio.input.format), ("output", config.audio.output.format)):
+        if audio.type != "audio/pcm" or audio.rate not in (None, SAMPLE_RATE):
+            raise ClientError(
+                f"only audio/pcm at {SAMPLE_RATE} Hz is supported yet",
+                param=f"session.audio.{way}.format",
+                code="invalid_audio",
+            )
+    return config
+
+
+def _fill_in(session: Session, config: ev.SessionConfig) -> None:
+    """Effective values where the client gave none, or too large ones: clients act on what is echoed."""
+    audio = session["audio"]
+    for way in ("input", "output"):
+        audio[way]["format"] = {"type": "audio/pcm", "rate": SAMPLE_RATE}
+    if config.audio.input.turn_detection is not None:
+        audio["input"]["turn_detection"] = _effective(config.audio.input.turn_detection)
+    if config.max_output_tokens != "inf":
+        session["max_output_tokens"] = min(config.max_output_tokens, MAX_OUTPUT_TOKENS)
+
+
+def _effective(detection: ev.TurnDetection) -> dict[str, Any]:
+    values = msgspec.to_builtins(detection)
+    theirs = (
+        ("eagerness",)
+        if detection.type == "semantic_vad"
+        else ("threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms")
+    )
+    return {key: values[key] for key in ("type", *theirs, "create_response", "interrupt_response")}

@@ -1,0 +1,292 @@
+"""The dialect of Unmute's page and load tester: Ogg-Opus both ways, and an assistant that speaks first. Sans-IO.
+
+The wire has no ids and nothing that takes words back: what is said here stays said.
+Facts: kyutai-labs/unmute at 84aa28d.
+"""
+
+import base64
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from config.errors import AntiphonError, ClientError, StageWaiting
+from config.messages import ChatMessage, Transcript
+from config.settings import SAMPLE_RATE
+from web.config import Wishes
+from web.dialects import unmute_events as ev
+from web.dialects.base import AddText, AppendAudio, AudioOut, Configure, ReplyOutcome, Request
+from web.dialects.reading import EventReader
+from web.ogg import OggOpusReader, OggOpusWriter
+from web.packets import opus_samples
+from web.prompt import DEFAULT_INSTRUCTIONS, INTERRUPTED
+from web.transcript import AppendOnly
+
+_reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
+_encode = msgspec.json.encode
+
+#: What the session puts into the mouth of a user who says nothing; a client is not told that they said it.
+SILENCE = "..."
+
+#: Audio that one message may bring. A page may name minutes in a few bytes, and somebody must decode them.
+MAX_APPEND = 10 * SAMPLE_RATE
+
+#: Messages of the history that clients are shown.
+HISTORY_MESSAGES = 100
+
+#: An instruction to the text that makes the LLM keep to it.
+PromptFor = Callable[[ev.Instructions], str]
+
+
+def plain_prompt(instructions: ev.Instructions) -> str:
+    """SEAM: the prompts of `web/characters.py` take this place, as `prompt_for`. Only `constant` is itself here."""
+    text = instructions.text if isinstance(instructions, ev.Constant) else ""
+    return f"{DEFAULT_INSTRUCTIONS}\n\n{text}".strip()
+
+
+class UnmuteDialect:
+    """One client of Unmute's kind."""
+
+    name = "unmute"
+    speaks_first = True
+
+    def __init__(
+        self, session_id: str, lead_ms: int, user_silence_s: float = 7.0, prompt_for: PromptFor = plain_prompt
+    ) -> None:
+        self.lead_ms = lead_ms
+        self._id = session_id
+        self._token = ""
+        self._prompt_for = prompt_for
+        self._events = 0
+        self._config = ev.SessionConfig(allow_recording=False)
+        self._input = OggOpusReader()
+        self._output = OggOpusWriter(zlib.crc32(session_id.encode()))
+        self._output_begun = False
+        self._heard = AppendOnly()
+        self._held_space = ""
+        self._history: list[ChatMessage] = []
+        self.wishes = Wishes(input_format="opus", output_format="opus", user_silence_s=user_silence_s)
+
+    # --- client events
+
+    def receive(self, raw: str) -> list[Request]:
+        """What a message asks for."""
+        try:
+            event = _reader.read(raw)
+        except ClientError as error:
+            raise _explained(error, raw) from error
+        if isinstance(event, ev.Append):
+            return self._append(event.audio)
+        self._update(event.session)
+        return [Configure()]
+
+    def _append(self, pages: bytes) -> list[Request]:
+        """Packets of the client's stream; none before its first page has come."""
+        packets = [packet for packet in self._input.read(pages) if opus_samples(packet)]
+        samples = sum(map(opus_samples, packets))
+        if samples > MAX_APPEND:
+            raise ClientError(
+                f"one append may bring {MAX_APPEND // SAMPLE_RATE} s", param="audio", code="invalid_audio"
+            )
+        if packets:
+            return [AppendAudio(packets, samples)]
+        if self._input.trouble:
+            raise ClientError(
+                f"audio must be Ogg-Opus: {self._input.trouble}", param="audio", code="invalid_audio"
+            )
+        return []
+
+    def _update(self, config: ev.SessionConfig) -> None:
+        kept = self._config
+        self._config = ev.SessionConfig(
+            config.allow_recording, config.instructions or kept.instructions, config.voice or kept.voice
+        )
+        wishes = msgspec.structs.replace(self.wishes, voice=self._config.voice or "")
+        if config.instructions is not None:
+            language = (config.instructions.language or "en").partition("/")[0]
+            text = self._prompt_for(config.instructions)
+            wishes = msgspec.structs.replace(wishes, instructions=text, language=language)
+        self.wishes = wishes
+
+    # --- the connection
+
+    def _event(self, kind: str, **fields: Any) -> str:
+        self._events += 1
+        return _encode({"type": kind, "event_id": f"event_{self._events}", **fields}).decode()
+
+    def greeting(self, *, resumed: bool, token: str) -> list[str]:
+        """Nothing: this client speaks first on the wire. One that comes back knows the session by its update."""
+        self._token = token
+        return self.configured() if resumed else []
+
+    def configured(self) -> list[str]:
+        """The session as it is now; a client of ours finds its token there, others do not look."""
+        ours = {"id": f"sess_{self._id}", "antiphon": {"resume_token": self._token}}
+        return [self._event("session.updated", session={**msgspec.to_builtins(self._config), **ours})]
+
+    def error(self, error: AntiphonError, event_id: str | None = None) -> list[str]:
+        """A `warning` is not shown to people: it is for what mends itself."""
+        body: dict[str, Any] = {"type": "fatal", "code": error.code, "message": str(error)}
+        if isinstance(error, ClientError):
+            body.update(type=error.type, code=error.wire_code)
+            if error.param is not None:
+                body.update(param=error.param, details={"field": error.param})
+        elif isinstance(error, StageWaiting):
+            body["type"] = "warning"
+        return [self._event("error", error=body)]
+
+    # --- the user
+
+    def speech_began(self, at: int) -> list[str]:
+        """The user speaks."""
+        return [self._event("input_audio_buffer.speech_started")]
+
+    def speech_stopped(self, at: int) -> list[str]:
+        """The user's turn ended."""
+        return [self._event("input_audio_buffer.speech_stopped")]
+
+    def committed(self) -> list[str]:
+        """Nothing: not of this dialect."""
+        return []
+
+    def cleared(self) -> list[str]:
+        """Nothing: not of this dialect."""
+        return []
+
+    def typed(self, added: AddText) -> list[str]:
+        """Nothing: nobody types in this dialect."""
+        return []
+
+    def partial_text(self, heard: Transcript) -> list[str]:
+        """The words that will not change any more."""
+        return self._user_words(*self._heard.partial(heard))
+
+    def user_text(self, text: str) -> list[str]:
+        """The rest of them. The history goes along: who waits for the reply looks there for what was asked."""
+        events = [] if text == SILENCE else self._user_words(*self._heard.final(text))
+        self._remember("user", text)
+        return [*events, self._outputs()]
+
+    def not_understood(self) -> list[str]:
+        """Nothing: the error that goes with it says all."""
+        return []
+
+    def _user_words(self, words: str, since: int) -> list[str]:
+        if not words:
+            return []
+        kind = "conversation.item.input_audio_transcription.delta"
+        return [self._event(kind, delta=words, start_time=round(since / SAMPLE_RATE, 3))]
+
+    # --- the assistant
+
+    def reply_started(self, number: int, *, again: bool) -> list[str]:
+        """A reply is being made; `again` is nothing new for this client."""
+        self._held_space = ""
+        if again:
+            return []
+        response = {
+            "object": "realtime.response",
+            "status": "in_progress",
+            "voice": self.wishes.voice,
+            "chat_history": self._chat_history(system=True),
+        }
+        return [self._event("response.created", response=response)]
+
+    def reply_words(self, number: int, words: list[str]) -> list[str]:
+        """Words of the LLM, each with the space before it instead of after it."""
+        text = self._held_space + "".join(words)
+        ready = text.rstrip()
+        self._held_space = text[len(ready) :]
+        return [self._event("unmute.response.text.delta.ready", delta=ready)] if ready else []
+
+    def reply_audio(self, audio: AudioOut) -> list[str]:
+        """The words whose sound begins here, then the sound."""
+        words = [word.strip() for _, word in audio.words]
+        events = [self._event("response.text.delta", delta=word) for word in words if word]
+        if audio.packets:
+            head = b"" if self._output_begun else self._output.head()
+            self._output_begun = True
+            pages = base64.b64encode(head + self._output.pages(audio.packets)).decode()
+            events.append(self._event("response.audio.delta", delta=pages))
+        return events
+
+    def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
+        """What was heard goes into the history, and that to the client, before it learns that this is the end."""
+        if outcome.text:
+            mark = "" if outcome.text == outcome.full_text else INTERRUPTED
+            self._remember("assistant", outcome.text + mark)
+        outputs = self._outputs(outcome)
+        if outcome.status != "completed":
+            return [outputs, self._event("unmute.interrupted_by_vad")]
+        return [
+            self._event("response.text.done", text=outcome.full_text),
+            outputs,
+            self._event("response.audio.done"),
+        ]
+
+    # --- what clients are shown of the conversation
+
+    def _remember(self, role: Any, text: str) -> None:
+        if self._history and self._history[-1].role == role:
+            text = f"{self._history.pop().content} {text}"
+        self._history.append(ChatMessage(role, text))
+        del self._history[:-HISTORY_MESSAGES]
+
+    def _chat_history(self, *, system: bool = False) -> list[ChatMessage]:
+        prompt = [ChatMessage("system", self.wishes.instructions)] if system else []
+        return prompt + self._history
+
+    def _outputs(self, outcome: ReplyOutcome | None = None) -> str:
+        timing: dict[str, float] = {}
+        if outcome is not None and outcome.llm_first_token_ms is not None:
+            timing["to_first_token"] = outcome.llm_first_token_ms / 1000
+        if outcome is not None and outcome.tts_first_audio_ms is not None:
+            timing["tts_audio"] = outcome.tts_first_audio_ms / 1000
+        debug = {"timing": timing, "tts_voice": self.wishes.voice}
+        args = {"chat_history": self._chat_history(), "debug_dict": debug, "debug_plot_data": []}
+        return self._event("unmute.additional_outputs", args=args)
+
+    # --- going on later
+
+    def snapshot(self) -> dict[str, object]:
+        """The configuration, the history, and which Ogg stream the client is sending."""
+        return {
+            "events": self._events,
+            "config": msgspec.to_builtins(self._config),
+            "instructions": self.wishes.instructions,
+            "language": self.wishes.language,
+            "history": msgspec.to_builtins(self._history),
+            "stream": self._input.serial,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Goes on; the client's decoder is new, so our stream begins anew."""
+        self._events = snapshot["events"]
+        self._config = msgspec.convert(snapshot["config"], ev.SessionConfig)
+        self._history = msgspec.convert(snapshot["history"], list[ChatMessage])
+        self._input = OggOpusReader(snapshot["stream"])
+        self.wishes = msgspec.structs.replace(
+            self.wishes,
+            voice=self._config.voice or "",
+            instructions=snapshot["instructions"],
+            language=snapshot["language"],
+        )
+
+
+def _explained(error: ClientError, raw: str) -> ClientError:
+    """The same error, in words that help with the mistakes people make here."""
+    param = error.param or ""
+    if param == "session.instructions.type" or (param == "session.instructions" and "`type`" in str(error)):
+        known = ", ".join(ev.INSTRUCTION_TYPES)
+        return ClientError(f"unknown type of instructions; there are: {known}", param=param)
+    if param.startswith("session") and _speaks_ga(raw):
+        return ClientError(
+            "this looks like the OpenAI dialect: connect with ?dialect=ga to speak it", param=param
+        )
+    return error
+
+
+def _speaks_ga(raw: str) -> bool:
+    session = msgspec.json.decode(raw, type=ev.GaLike).session
+    return not ev.GA_FIELDS.isdisjoint(session)

@@ -1,0 +1,40 @@
+"""What a client says before the connection stands, and the dialect it asks for with it. Pure."""
+
+from dataclasses import dataclass
+
+from config.errors import ClientError
+
+#: Subprotocol or header that carries a resume token; never the URL, which is logged.
+RESUME_PROTOCOL = "antiphon-resume."
+RESUME_HEADER = "X-Antiphon-Resume"
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a client said before the connection stood."""
+
+    query: dict[str, str]
+    subprotocols: tuple[str, ...]
+    authorized: bool
+    """It sent an Authorization header."""
+    resume_header: str = ""
+
+    @property
+    def resume_token(self) -> str:
+        """The token of a session that shall go on; empty for a new one."""
+        for offered in self.subprotocols:
+            if offered.startswith(RESUME_PROTOCOL):
+                return offered.removeprefix(RESUME_PROTOCOL)
+        return self.resume_header
+
+
+def dialect_name(handshake: Handshake) -> str:
+    """`ga` or `unmute`; `?dialect=` wins. Raises ClientError for an unknown one."""
+    asked = handshake.query.get("dialect")
+    if asked is not None:
+        if asked not in ("ga", "unmute"):
+            raise ClientError("there are two dialects: ga and unmute", param="dialect")
+        return asked
+    plain = tuple(p for p in handshake.subprotocols if not p.startswith(RESUME_PROTOCOL))
+    page_of_unmute = plain == ("realtime",) and "model" not in handshake.query and not handshake.authorized
+    return "unmute" if page_of_unmute else "ga"

@@ -1,0 +1,97 @@
+"""Which characters the engines in use can play, and whom a client means by a voice. Pure.
+
+By the wire a voice is a character's name, its `path_on_server` or one of its aliases; `find` makes of it the name
+that the TTS engine knows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.errors import ClientError
+from config.redis_keys import STAGES
+from config.settings import EngineChoice, Settings
+from config.voices import LANGUAGES, SHOWN_CHARACTERS, Character
+
+#: What the null engine, which has no voices, is given for one.
+NULL_VOICE = "null"
+
+
+@dataclass(frozen=True)
+class Role:
+    """A character, as the engines in use can play it."""
+
+    character: Character
+    voice: str
+    """The TTS engine's name for it; empty if it has none."""
+    unavailable: str
+    """Why nobody can talk to it; empty if everybody can."""
+
+
+def cast(characters: Sequence[Character], settings: Settings) -> list[Role]:
+    """A role for each character, those that can be talked to first."""
+    roles = [_role(character, settings) for character in characters]
+    return sorted(roles, key=lambda role: bool(role.unavailable))
+
+
+def _role(character: Character, settings: Settings) -> Role:
+    engines = {stage: settings.stage(stage) for stage in STAGES}
+    lacking = [f"{stage} ({of.engine})" for stage, of in engines.items() if not of.knows(character.language)]
+    voice = _voice(character, settings.tts)
+    reason = ""
+    if lacking:
+        reason = f"{LANGUAGES[character.language]} is not among the languages of {', '.join(lacking)}"
+    elif not voice:
+        reason = f"it has no voice for the tts engine {settings.tts.engine}"
+    return Role(character, voice, reason)
+
+
+def _voice(character: Character, tts: EngineChoice) -> str:
+    return NULL_VOICE if tts.engine == "null" else character.engine_voices.get(tts.engine, "")
+
+
+def find(roles: Sequence[Role], wanted: str, *, param: str = "session.voice") -> Role:
+    """Who is meant by `wanted`; the first that can be talked to, if nobody in particular.
+
+    Raises ClientError `voice_not_found` or `voice_unavailable`; `param` is the field that named the voice.
+    """
+    available = [role for role in roles if role.character.good and not role.unavailable]
+    names = ", ".join(role.character.name for role in available) or "none"
+    if not wanted and available:
+        return available[0]
+    for role in roles:
+        if wanted.casefold() in role.character.names():
+            if role.unavailable:
+                said = f"{role.character.name} is not available: {role.unavailable}; voices: {names}"
+                raise ClientError(said, code="voice_unavailable", param=param)
+            return role
+    said = f"there is no voice {wanted[:SHOWN_CHARACTERS]!r}; voices: {names}"
+    raise ClientError(said, code="voice_not_found", param=param)
+
+
+def speaker(roles: Sequence[Role], wanted: str, *, param: str = "session.voice") -> str:
+    """The TTS engine's name for the voice `wanted`. Raises as `find` does."""
+    return find(roles, wanted, param=param).voice
+
+
+def listing(roles: Sequence[Role]) -> list[dict[str, Any]]:
+    """The good ones in the shape of Unmute's GET /v1/voices.
+
+    Unmute's load tester takes the first and refuses fields it does not know. So what we add, `available` and
+    `unavailable_reason`, stands only where it is needed, and the rest goes where unknown fields are let pass.
+    """
+    return [_listed(role) for role in roles if role.character.good]
+
+
+def _listed(role: Role) -> dict[str, Any]:
+    character = role.character
+    entry: dict[str, Any] = {
+        "name": character.name,
+        "comment": character.description,
+        "good": True,
+        "instructions": character.spoken.model_dump(exclude_none=True),
+        "source": character.source.model_dump(exclude_none=True),
+    }
+    if role.unavailable:
+        entry |= {"available": False, "unavailable_reason": role.unavailable}
+    return entry
