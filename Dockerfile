@@ -24,10 +24,12 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin antiphon
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# As `antiphon up` has it: many threads must not mean much memory, and engines set the threads they need.
+ENV MALLOC_ARENA_MAX=2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
 USER antiphon
 EXPOSE 8000
 ENTRYPOINT ["/app/deploy/entrypoint"]
-CMD ["gunicorn", "-c", "python:web.gunicorn", "-b", "0.0.0.0:8000", "web.app:app"]
+CMD ["gunicorn", "-c", "python:web.gunicorn", "-b", "0.0.0.0:8000", "--no-control-socket", "web.app:app"]

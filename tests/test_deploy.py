@@ -221,6 +221,33 @@ def test_packages_are_installed_as_make_does_from_locks_with_hashes():
     assert built.count("pip install") == 3, "nothing is installed beside the locks"
 
 
+def test_processes_are_as_frugal_as_those_of_up():
+    from cli.programs import FRUGAL
+
+    said = dict(pair.split("=", 1) for word, args in last_stage() if word == "ENV" for pair in args.split())
+    assert {name: said.get(name) for name in FRUGAL} == FRUGAL
+
+
+@pytest.mark.parametrize("name", ["web", *STAGES])
+def test_a_service_starts_as_up_starts_it(name):
+    """The same program with the same options; what differs is where it listens, its name and its slots."""
+    from cli import programs
+    from config.settings import load
+
+    mine = service(name)["command"]
+    if name == "web":
+        theirs = programs.web("0.0.0.0:8000", None).command
+    else:
+        (theirs,) = [p.command for p in programs.workers(load("null"), {}, "run") if p.stage == name]
+    assert theirs[:2] == (sys.executable, "-m")
+    assert mine[0] == theirs[2]
+    own = {"-E", "--loglevel", "INFO"}
+    without = {"--slots", "256", "-n", f"{name}-run@%h", "-l", "INFO"}
+    assert [word for word in mine[1:] if word not in own] == [
+        word for word in theirs[3:] if word not in without
+    ]
+
+
 def test_only_what_is_named_gets_into_the_image_and_all_that_it_needs_does():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
