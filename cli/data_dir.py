@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,12 +66,11 @@ class DataDir:
             if path != self.pid_file("up"):
                 path.unlink(missing_ok=True)
 
-    def check_socket(self, path: Path) -> Path:
-        """The path of a unix socket. Raises ConfigError where it is too long for one."""
+    def socket_path(self) -> Path:
+        """Where the supervisor listens: in `run`, or in a private folder elsewhere if that path is too long."""
+        path = self.run / "supervisor.sock"
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-            raise ConfigError(
-                f"the path {self.root} is too long to hold a socket; choose a shorter --data-dir"
-            )
+            return Path(tempfile.mkdtemp(prefix="antiphon-")) / path.name
         return path
 
 

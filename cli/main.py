@@ -44,7 +44,7 @@ class Commands(click.Group):
             ctx.exit(MUST_MEND)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "antiphon"
-            click.echo(f"{command}: {error.format_message()} (see {command} --help)", err=True)
+            click.echo(f"{command}: {error.format_message().rstrip('.')} (see {command} --help)", err=True)
             ctx.exit(MUST_MEND)
 
 

@@ -135,7 +135,7 @@ class Supervisord:
 
     def __init__(self, data: DataDir, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
         self._data = data
-        socket_path = data.check_socket(data.run / "supervisor.sock")
+        socket_path = data.socket_path()
         conf = data.run / "supervisord.conf"
         write_private(conf, configuration(data, socket_path, programs))
         self._said = data.log_file("supervisord.start")

@@ -5,6 +5,8 @@ values (`ANTIPHON_TURN__USER_SILENCE_TIMEOUT_S=5`). `load` is called once, at an
 reads the environment.
 """
 
+import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,10 @@ PROFILES = Path(__file__).parent / "profiles"
 
 #: The one rate used inside: every engine takes and gives mono float32 at this rate.
 SAMPLE_RATE = 24_000
+
+
+#: A value of a profile that is to be taken from the environment.
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class EngineChoice(BaseModel, frozen=True):
@@ -173,6 +179,17 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
+def _expanded(value: Any) -> Any:
+    """A profile's value, where `${NAME}` stands for the environment variable NAME: keys do not belong into files."""
+    if isinstance(value, dict):
+        return {key: _expanded(inner) for key, inner in value.items()}
+    if isinstance(value, str) and (named := _VARIABLE.fullmatch(value)):
+        if named[1] not in os.environ:
+            raise ConfigError(f"the profile wants the environment variable {named[1]}, which is not set")
+        return os.environ[named[1]]
+    return value
+
+
 @cache
 def load(profile: str | None = None) -> Settings:
     """Settings of `profile` (default: `ANTIPHON_PROFILE`) under the environment's overrides.
@@ -184,7 +201,7 @@ def load(profile: str | None = None) -> Settings:
     if not path.is_file():
         raise ConfigError(f"unknown profile {name!r}; there are: {', '.join(profiles())}")
     try:
-        return Settings(**{**yaml.safe_load(path.read_text()), "profile": name})
+        return Settings(**{**_expanded(yaml.safe_load(path.read_text())), "profile": name})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

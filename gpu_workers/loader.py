@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from config.errors import ConfigError, EngineMissing
 from config.settings import EngineChoice
 
+#: What to install for a module whose package goes by another name.
+DISTRIBUTIONS = {"piper": "piper-tts", "piper.config": "piper-tts", "yaml": "pyyaml"}
+
 
 def engines(stage: str) -> list[str]:
     """Names of the engines there are for a stage."""
@@ -28,8 +31,9 @@ def load(stage: str, choice: EngineChoice, slots: int) -> Any:
         module = importlib.import_module(f"gpu_workers.{stage}.{name}")
         return module.build(module.Settings(**choice.options), slots)
     except ImportError as error:
+        package = DISTRIBUTIONS.get(error.name or "", error.name)
         raise EngineMissing(
-            f"{stage} engine {name!r} needs a package that is not installed: {error}"
+            f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error})"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -14,7 +14,7 @@ class Workers:
 
     def __init__(self, name: str, size: int) -> None:
         self.size = size
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._ready = threading.Condition()
         self._name = name
@@ -28,7 +28,7 @@ class Workers:
         for number in range(self.size):
             threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
 
-    def submit(self, rank: int, job: Callable[[], None]) -> None:
+    def submit(self, rank: float, job: Callable[[], None]) -> None:
         """Runs `job` on a thread, before all of higher rank that wait, after those of the same rank."""
         with self._ready:
             heapq.heappush(self._heap, (rank, next(self._numbers), job))

@@ -1,0 +1,210 @@
+"""Makes a TTS engine for the loop out of one that speaks whole clauses: cuts, queues, and deals out frames.
+
+Clauses are spoken on threads: one at a time for each slot, first the slot whose audio runs out first.
+"""
+
+import logging
+import queue
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from config.errors import ConfigError
+from config.settings import SAMPLE_RATE
+from gpu_workers import speech_text
+from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
+from gpu_workers.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+class Rules(BaseModel, frozen=True):
+    """How clauses are cut and scheduled."""
+
+    text: speech_text.Rules = speech_text.Rules()  # type: ignore[call-arg]
+    frame_samples: int = Field(1920, gt=0)
+    workers: int = Field(1, gt=0)
+    """Clauses spoken at a time."""
+    hold_s: float = Field(2.0, gt=0)
+    """Finished audio a slot may have waiting; beyond, its next clause waits, for it may never be wanted."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A clause as audio at 24 kHz. spans: (start, stop) of each of its words, in order, not overlapping."""
+
+    pcm: Pcm
+    spans: Sequence[tuple[int, int]]
+
+
+class ClauseEngine(Protocol):
+    """Speaks one clause at a time, from any thread."""
+
+    def warm_up(self) -> None:
+        """Loads and runs everything once."""
+        ...
+
+    def voices(self) -> Sequence[str]:
+        """Names of the voices it can speak with."""
+        ...
+
+    def synthesise(self, words: Sequence[str], voice: str, speed: float) -> Spoken:
+        """The words, which are speakable or empty; silence around them is cut off."""
+        ...
+
+
+@dataclass(eq=False)
+class _Mouth:
+    """One slot. Positions are samples since `open`."""
+
+    options: VoiceOptions
+    words: deque[str] = field(default_factory=deque)
+    told_last: bool = False
+    busy: bool = False
+    """A clause is being spoken, or waits for a thread."""
+    begun: float = 0.0
+    """Monotonic time of the first audio."""
+    clauses: int = 0
+    made: int = 0
+    """Samples made so far."""
+    given: int = 0
+    """Samples given out so far."""
+    waiting: Pcm = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Samples made and not given out."""
+    spans: deque[tuple[int, int, int]] = field(default_factory=deque)
+    """(word number, start, stop) of words whose sound has not begun in what was given out."""
+    sounding: deque[tuple[int, int, int]] = field(default_factory=deque)
+    """Those that have begun and are not complete."""
+    next_word: int = 0
+    """Number of the next word to be spoken."""
+    spoken: int = 0
+    spoken_to: int = 0
+
+    def __post_init__(self) -> None:
+        self.next_word = self.spoken = self.options.first_word
+
+    @property
+    def said_all(self) -> bool:
+        """Nothing is to come beyond `waiting`."""
+        return self.told_last and not self.words and not self.busy
+
+    @property
+    def runs_out(self) -> float:
+        """Monotonic time at which a listener has heard all that was made; 0 before the first audio."""
+        return self.begun + self.made / SAMPLE_RATE if self.begun else 0.0
+
+
+class ClauseRunner:
+    """A TtsEngine over a ClauseEngine."""
+
+    def __init__(self, engine: ClauseEngine, rules: Rules, slots: int) -> None:
+        self.slots = slots
+        self.frame_samples = rules.frame_samples
+        self._engine = engine
+        self._rules = rules
+        self._workers = Workers("tts", rules.workers)
+        self._mouths: dict[Slot, _Mouth] = {}
+        self._results: queue.SimpleQueue[tuple[_Mouth, Sequence[str], Spoken]] = queue.SimpleQueue()
+
+    def warm_up(self) -> None:
+        """Warms the engine and starts the threads."""
+        self._engine.warm_up()
+        self._workers.start()
+
+    def voices(self) -> Sequence[str]:
+        """The engine's."""
+        return self._engine.voices()
+
+    def open(self, slot: Slot, options: VoiceOptions) -> None:
+        """Starts a reply. ConfigError names the voices there are."""
+        if options.voice not in self._engine.voices():
+            known = ", ".join(self._engine.voices())
+            raise ConfigError(f"there is no voice {options.voice!r}; there are: {known}")
+        self._mouths[slot] = _Mouth(options)
+
+    def feed(self, slot: Slot, say: Say) -> None:
+        """Queues words; the first clause goes to a thread as soon as it is whole."""
+        mouth = self._mouths[slot]
+        mouth.words.extend(say.words)
+        mouth.told_last = mouth.told_last or say.last
+        self._dispatch(slot, mouth)
+
+    def step(self, wanted: Sequence[Slot]) -> Mapping[Slot, SpeechFrame]:
+        """A frame for each wanted slot that has one."""
+        while not self._results.empty():
+            self._keep(*self._results.get())
+        for slot, mouth in self._mouths.items():
+            self._dispatch(slot, mouth)
+        frames = {slot: self._frame(self._mouths[slot]) for slot in wanted}
+        return {slot: frame for slot, frame in frames.items() if frame is not None}
+
+    def close(self, slot: Slot) -> None:
+        """Forgets the slot; a clause that waits for a thread is never spoken."""
+        self._mouths.pop(slot, None)
+
+    # --- clauses
+
+    def _dispatch(self, slot: Slot, mouth: _Mouth) -> None:
+        if mouth.busy or not mouth.words or len(mouth.waiting) > self._rules.hold_s * SAMPLE_RATE:
+            return
+        count = speech_text.clause(
+            list(mouth.words), self._rules.text, first=mouth.clauses == 0, done=mouth.told_last
+        )
+        if not count:
+            return
+        mouth.busy, mouth.clauses = True, mouth.clauses + 1
+        words = [mouth.words.popleft() for _ in range(count)]
+        self._workers.submit(mouth.runs_out, partial(self._speak, slot, mouth, words))
+
+    def _speak(self, slot: Slot, mouth: _Mouth, words: Sequence[str]) -> None:
+        """On a thread. A clause that cannot be spoken is passed over, so that the reply goes on."""
+        if self._mouths.get(slot) is not mouth:
+            return
+        said = [speech_text.speakable(word) for word in words]
+        spoken = Spoken(np.zeros(0, np.float32), [(0, 0)] * len(words))
+        try:
+            if any(said):
+                spoken = self._engine.synthesise(said, mouth.options.voice, mouth.options.speed)
+        except Exception:
+            log.exception("a clause of %d words could not be spoken", len(words))
+        finally:
+            self._results.put((mouth, words, spoken))
+
+    def _keep(self, mouth: _Mouth, words: Sequence[str], spoken: Spoken) -> None:
+        """A clause is there: behind what waits, with the pause that belongs after it."""
+        for start, stop in spoken.spans:
+            mouth.spans.append((mouth.next_word, mouth.made + start, mouth.made + stop))
+            mouth.next_word += 1
+        pause_ms = speech_text.pause_ms(words[-1]) if len(spoken.pcm) else 0
+        pause = np.zeros(int(pause_ms * SAMPLE_RATE / 1000 / mouth.options.speed), np.float32)
+        mouth.waiting = np.concatenate([mouth.waiting, spoken.pcm, pause])
+        mouth.made += len(spoken.pcm) + len(pause)
+        mouth.begun = mouth.begun or time.monotonic()
+        mouth.busy = False
+
+    # --- frames
+
+    def _frame(self, mouth: _Mouth) -> SpeechFrame | None:
+        """The next frame, or the shorter last one; None while there is not enough for one."""
+        size = self.frame_samples
+        if len(mouth.waiting) < size and not mouth.said_all:
+            return None
+        pcm, mouth.waiting = mouth.waiting[:size], mouth.waiting[size:]
+        mouth.given += len(pcm)
+        last = mouth.said_all and not len(mouth.waiting)
+        begun = []
+        while mouth.spans and (mouth.spans[0][1] < mouth.given or last):
+            begun.append(mouth.spans.popleft())
+        mouth.sounding.extend(begun)
+        while mouth.sounding and mouth.sounding[0][2] <= mouth.given:
+            number, _, mouth.spoken_to = mouth.sounding.popleft()
+            mouth.spoken = number + 1
+        if last and len(pcm) % 480:  # whole 20 ms, so that no packet is half empty
+            pcm = np.concatenate([pcm, np.zeros(-len(pcm) % 480, np.float32)])
+        return SpeechFrame(pcm, begun, mouth.spoken, mouth.spoken_to, last)

