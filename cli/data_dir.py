@@ -81,6 +81,19 @@ def write_private(path: Path, data: str | bytes) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def holder(root: Path) -> int | None:
+    """The process id of the `up` that holds the directory; None when nobody does."""
+    try:
+        with (root / "run" / "up.pid").open() as lock:
+            said = lock.read().split()
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(said[0]) if said else None
+    except OSError:
+        return None
+    return None
+
+
 @contextmanager
 def held(root: Path) -> Iterator[DataDir]:
     """Makes the directory and holds it. Raises ConfigError when it cannot be written, or another `up` holds it."""
@@ -110,3 +123,4 @@ def held(root: Path) -> Iterator[DataDir]:
             yield data
         finally:
             data.forget_pids()
+            lock.truncate(0)

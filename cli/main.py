@@ -13,6 +13,7 @@ MUST_MEND = 2
 #: Subcommand → the module that holds a click command of the same name, and its line in the help.
 COMMANDS = {
     "up": ("cli.up", "Start everything on this machine."),
+    "status": ("cli.status", "Show what `up` runs here."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 

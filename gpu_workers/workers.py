@@ -1,5 +1,6 @@
 """Threads that run jobs, the most urgent first. Knows nothing of what the jobs do."""
 
+import atexit
 import heapq
 import logging
 import threading
@@ -7,6 +8,9 @@ from collections.abc import Callable
 from itertools import count
 
 log = logging.getLogger(__name__)
+
+#: Longest wait for a job when the process exits.
+EXIT_S = 3.0
 
 
 class Workers:
@@ -19,14 +23,28 @@ class Workers:
         self._ready = threading.Condition()
         self._name = name
         self._started = False
+        self._stopping = False
 
     def start(self) -> None:
         """Starts the threads; a second call changes nothing."""
         if self._started:
             return
         self._started = True
-        for number in range(self.size):
-            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        threads = [
+            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+            for number in range(self.size)
+        ]
+        for thread in threads:
+            thread.start()
+        atexit.register(self._stop, threads)
+
+    def _stop(self, threads: list[threading.Thread]) -> None:
+        """At exit: what runs ends, what waits is dropped. Native code on a thread that is torn down aborts."""
+        with self._ready:
+            self._stopping = True
+            self._ready.notify_all()
+        for thread in threads:
+            thread.join(timeout=EXIT_S)
 
     def submit(self, rank: float, job: Callable[[], None]) -> None:
         """Runs `job` on a thread, before all of higher rank that wait, after those of the same rank."""
@@ -42,8 +60,10 @@ class Workers:
     def _work(self) -> None:
         while True:
             with self._ready:
-                while not self._heap:
+                while not self._heap and not self._stopping:
                     self._ready.wait()
+                if self._stopping:
+                    return
                 job = heapq.heappop(self._heap)[2]
             try:
                 job()

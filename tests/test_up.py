@@ -114,6 +114,18 @@ def test_state_is_on_the_disk_and_media_is_not(shared):
     assert kept and {path.relative_to(shared.data).parts[0] for path in kept} == {"redis-state"}
 
 
+def test_status_shows_each_process(shared):
+    ran = antiphon("status", "--data-dir", str(shared.data))
+    assert ran.returncode == 0
+    assert ran.stdout.startswith(f"up (pid {shared.process.pid}) runs on {shared.data}")
+    assert all(f"{name:<6} pid {shared.pid(name)}" in ran.stdout for name in NAMES)
+
+
+def test_status_of_nothing(data):
+    ran = antiphon("status", "--data-dir", str(data))
+    assert (ran.returncode, ran.stdout) == (1, f"nothing runs on {data}\n")
+
+
 def test_it_talks(shared, hum):
     turn = talk(hum, f"ws://127.0.0.1:{shared.port}/v1/realtime")
     assert turn["assistant_text"] and turn["reply_audio_s"] > 0

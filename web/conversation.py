@@ -146,11 +146,11 @@ class Conversation:
                 self._turn_ended_s = time.monotonic()
                 self._happen(happenings.ReplyAsked())
 
-    def _commit_asked(self, _: base.CommitInput) -> None:
+    def _commit_asked(self, request: base.CommitInput) -> None:
         at = self.input.clock.received
         if at <= self._turn.taken_to or self._turn.phase in (Phase.THINKING, Phase.SPEAKING):
-            raise_as = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
-            self._complain(raise_as)
+            error = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
+            self._complain(error, request.event_id)
         else:
             self._happen(happenings.CommitAsked(at))
 
@@ -242,6 +242,7 @@ class Conversation:
             self._awaiting_s = now_s
         elif now_s - self._awaiting_s > self._settings.pacing.transcript_deadline_s:
             self._complain(StageFailed("your words could not be understood in time; please say them again"))
+            self._send(self._dialect.not_understood())
             self._happen(happenings.TranscriptLate(self.input.now))
 
     def _retry(self, watch: StageWatch) -> None:

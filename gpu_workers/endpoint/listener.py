@@ -57,13 +57,15 @@ class Decode:
     """Nobody wants it any more; whoever runs it may stop."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Judge:
     """Wanted: how probable it is that the turn ended with the voice that ended at `at`."""
 
     utterance: Utterance
     pcm: Pcm
     at: int
+    abandoned: bool = False
+    """A newer one is wanted, or the pause is over."""
 
 
 class Listener:
@@ -77,6 +79,7 @@ class Listener:
         self._open: Utterance | None = None
         self._closing: list[Utterance] = []
         self._partial: Decode | None = None
+        self._judge: Judge | None = None
         self.wanted: list[Decode | Judge] = []
         self.facts: list[SttFact] = []
 
@@ -121,6 +124,7 @@ class Listener:
         if self._ear.voice_from > utterance.voice_from:
             utterance.voice_from = self._ear.voice_from
             self.facts.append(VoiceStarted(utterance.voice_from))
+            self._abandon_judge()
         self._split_if_long(utterance)
         if partial_ms is None or self._partial is not None:
             return
@@ -158,7 +162,9 @@ class Listener:
         if utterance.newest.asked_to < pause.at:
             self._decode(utterance, pause.at, Rank.FINAL)
         begin = max(utterance.start, self._tape.end - JUDGED)
-        self.wanted.append(Judge(utterance, self._tape.read(begin, self._tape.end), pause.at))
+        self._abandon_judge()
+        self._judge = Judge(utterance, self._tape.read(begin, self._tape.end), pause.at)
+        self.wanted.append(self._judge)
 
     def _decode(self, utterance: Utterance, to: int, rank: Rank, end: int | None = None) -> Decode:
         """Wants the newest segment decoded, with the silence after `to` as far as it was heard."""
@@ -174,6 +180,10 @@ class Listener:
     def _abandon_partial(self) -> None:
         if self._partial is not None:
             self._partial.abandoned, self._partial = True, None
+
+    def _abandon_judge(self) -> None:
+        if self._judge is not None:
+            self._judge.abandoned, self._judge = True, None
 
     # --- what the owner found out
 
@@ -215,6 +225,7 @@ class Listener:
         if utterance.newest.asked_to < voice_to:
             self._decode(utterance, voice_to, Rank.FINAL, end)
         self._abandon_partial()
+        self._abandon_judge()
         self._ear.forget()
         self._closing.append(utterance)
         self._finish_closed()
@@ -240,6 +251,7 @@ class Listener:
     def clear(self, at: int) -> None:
         """What was said before `at` is forgotten."""
         self._abandon_partial()
+        self._abandon_judge()
         self._open, self._floor = None, max(self._floor, min(at, self._tape.end))
         self._ear.forget()
 

@@ -143,13 +143,14 @@ class EmbeddedStt:
         finally:
             self._results.put((slot, listener, wanted, text))
 
-    def _stale(self, slot: Slot, listener: Listener, wanted: Decode) -> bool:
+    def _stale(self, slot: Slot, listener: Listener, wanted: Decode | Judge) -> bool:
         return wanted.abandoned or self._listeners.get(slot) is not listener
 
     def _judge(self, slot: Slot, listener: Listener, wanted: Judge) -> None:
         p_end = None
         try:
-            p_end = self._smart_turn.p_end(wanted.pcm)
+            if not self._stale(slot, listener, wanted):
+                p_end = self._smart_turn.p_end(wanted.pcm)
         finally:
             self._results.put((slot, listener, wanted, p_end))
 
