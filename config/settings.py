@@ -142,6 +142,8 @@ class Settings(BaseSettings, frozen=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Port of a worker's own /metrics; 0: none."""
+    metrics_host: str = "127.0.0.1"
+    """Address of that port; 0.0.0.0 in an overlay network, where Prometheus comes from elsewhere."""
     stt: EngineChoice
     llm: EngineChoice
     tts: EngineChoice

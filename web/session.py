@@ -77,6 +77,8 @@ class Session:
             self._send(self._dialect.greeting(resumed=self._resumed, token=self._token))
             if self._resumed:
                 self._conversation.pick_up()
+            else:
+                self._conversation.begin()
             self._placed.set()
             while not self._ended:
                 for mail in self._mailbox.take(self._conversation.patience_s()):
