@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,12 +66,11 @@ class DataDir:
             if path != self.pid_file("up"):
                 path.unlink(missing_ok=True)
 
-    def check_socket(self, path: Path) -> Path:
-        """The path of a unix socket. Raises ConfigError where it is too long for one."""
+    def socket_path(self) -> Path:
+        """Where the supervisor listens: in `run`, or in a private folder elsewhere if that path is too long."""
+        path = self.run / "supervisor.sock"
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-            raise ConfigError(
-                f"the path {self.root} is too long to hold a socket; choose a shorter --data-dir"
-            )
+            return Path(tempfile.mkdtemp(prefix="antiphon-")) / path.name
         return path
 
 
@@ -79,6 +79,19 @@ def write_private(path: Path, data: str | bytes) -> None:
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def holder(root: Path) -> int | None:
+    """The process id of the `up` that holds the directory; None when nobody does."""
+    try:
+        with (root / "run" / "up.pid").open() as lock:
+            said = lock.read().split()
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(said[0]) if said else None
+    except OSError:
+        return None
+    return None
 
 
 @contextmanager
@@ -110,3 +123,4 @@ def held(root: Path) -> Iterator[DataDir]:
             yield data
         finally:
             data.forget_pids()
+            lock.truncate(0)

@@ -13,6 +13,7 @@ MUST_MEND = 2
 #: Subcommand → the module that holds a click command of the same name, and its line in the help.
 COMMANDS = {
     "up": ("cli.up", "Start everything on this machine."),
+    "status": ("cli.status", "Show what `up` runs here."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 
@@ -44,7 +45,7 @@ class Commands(click.Group):
             ctx.exit(MUST_MEND)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "antiphon"
-            click.echo(f"{command}: {error.format_message()} (see {command} --help)", err=True)
+            click.echo(f"{command}: {error.format_message().rstrip('.')} (see {command} --help)", err=True)
             ctx.exit(MUST_MEND)
 
 

@@ -272,10 +272,21 @@ class TurnBook:
             text = self.texts.get(name)
             if (turn.reply and turn.reply.samples) or (text is not None and text.final and not text.text):
                 continue
+            if self._went_on(turn):
+                continue
             lines.append(f"turn {turn.number} was not answered: {self._why(name, turn)}")
         if self._hearing or len(self._clear_at) >= OWED_PACKETS:
             lines.append("the last speech was not taken as a turn")
         return lines
+
+    def _went_on(self, turn: Turn) -> bool:
+        """The user went on before an answer could be heard: a later turn's reply answers this one too."""
+        dropped = bool(turn.replies) and all(reply.status == "cancelled" for reply in turn.replies)
+        return dropped and any(
+            later.reply is not None and later.reply.samples
+            for later in self.turns.values()
+            if later.number > turn.number
+        )
 
     def _why(self, name: str, turn: Turn) -> str:
         if name in self._lost:

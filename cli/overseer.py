@@ -106,8 +106,9 @@ class Overseer:
         """One line: how a program died and what it said. What a worker says to the operator says all."""
         lines = self._log_lines(name)
         for line in reversed(lines):
-            if line.startswith(WORKER_SAYS):
-                return f"{name} ended: {line.removeprefix(WORKER_SAYS)}"
+            _, said, what = line.partition(WORKER_SAYS)  # Celery puts a moment before it
+            if said:
+                return f"{name} ended: {what}"
         how = self._supervisord.how_died(name)
         if how.startswith("terminated"):
             return f"{name} died ({how})"

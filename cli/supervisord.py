@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ ANSWER_DEADLINE_S = 10.0
 
 #: While it starts, while it ends, or when it hangs.
 NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error)
+
+#: All programs' patience together is less. What is left by then is for `kill`.
+STOP_DEADLINE_S = 30.0
 
 #: A program that dies younger than this is started again only after a pause, which grows.
 YOUNG_S = 3
@@ -135,7 +139,7 @@ class Supervisord:
 
     def __init__(self, data: DataDir, programs: Sequence[Program], environment: Mapping[str, str]) -> None:
         self._data = data
-        socket_path = data.check_socket(data.run / "supervisor.sock")
+        socket_path = data.socket_path()
         conf = data.run / "supervisord.conf"
         write_private(conf, configuration(data, socket_path, programs))
         self._said = data.log_file("supervisord.start")
@@ -175,8 +179,9 @@ class Supervisord:
 
     def stop(self) -> None:
         """Web, workers, Redis, each rank when the one before is gone. Programs that hang are killed in the end."""
+        deadline_s = time.monotonic() + STOP_DEADLINE_S
         self._process.send_signal(signal.SIGTERM)
-        while self._process.poll() is None:
+        while self._process.poll() is None and time.monotonic() < deadline_s:
             try:
                 self._process.wait(0.1)
             except subprocess.TimeoutExpired:

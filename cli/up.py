@@ -8,9 +8,10 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 
@@ -32,6 +33,9 @@ LEFTOVER_PATIENCE_S = 7.0
 #: Connections of many thousand sessions; most systems start programs with 1024.
 OPEN_FILES = 65_536
 
+#: What Celery and redis-py both take.
+REDIS_SCHEMES = ("redis", "rediss")
+
 #: Processes of one stage beyond which it is surely a slip.
 MOST_WORKERS = 64
 
@@ -49,6 +53,21 @@ def _counts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[st
             raise click.BadParameter(f"{stage} is named twice")
         counts[stage] = int(number)
     return counts
+
+
+def _redis_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Raises BadParameter, which does not show the URL: it may hold a password."""
+    try:
+        wrong = value is not None and (
+            urlsplit(value).scheme not in REDIS_SCHEMES or not urlsplit(value).hostname
+        )
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise click.BadParameter(
+            "not the address of a Redis server; it looks like redis://:password@host:6379/0"
+        )
+    return value
 
 
 @click.command()
@@ -71,12 +90,14 @@ def _counts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[st
 )
 @click.option(
     "--redis-url",
+    callback=_redis_url,
     envvar="ANTIPHON_REDIS_URL",
     show_envvar=True,
     help="A state server that runs already; else one is started.",
 )
 @click.option(
     "--media-url",
+    callback=_redis_url,
     envvar="ANTIPHON_MEDIA_URL",
     show_envvar=True,
     help="A media server that runs already; else one is started.",
@@ -214,7 +235,8 @@ def _raise_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with suppress(ValueError, OSError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _programs(

@@ -98,15 +98,15 @@ class Stage:
         while not seat.over.wait(PARK_S):
             if not self.loop.is_alive():
                 break
-        if not seat.lost:
-            self._ties.leases.let_go(seat.lease, done=seat.done)
+        # a lease that is lost is nobody's to end, and a cancelled one is free for a successor at once
+        self._ties.leases.let_go(seat.lease, done=seat.done and not seat.lost)
         if self.loop.draining and not seat.done and not seat.lost:
             self._ties.again(self.name, seat.sid, seat.lease.reply)
 
     def _wait_for_slot(self) -> int | None:
         deadline = time.monotonic() + SLOT_WAIT_S
         while (slot := self.loop.take_slot()) is None:
-            if time.monotonic() > deadline:
+            if self.loop.draining or time.monotonic() > deadline:
                 return None
             time.sleep(0.02)
         return slot

@@ -5,6 +5,7 @@ With `tasks/leases.py` the only module that sends commands to Redis. Works under
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
@@ -91,14 +92,19 @@ def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s:
 
 
 def trim_results(media: Client, stage: str, sid: str, epoch: int, seq: int) -> None:
-    """Forgets stored results before (epoch, seq), which stays: a successor starts from it."""
-    media.xtrim(keys.replay(stage, sid, 0), minid=f"{epoch}-{seq}", approximate=True)
+    """Forgets stored results before (epoch, seq), which stays: a successor starts from it.
+
+    With the server away, this and its siblings forget nothing: what is not told to die has a last day anyway.
+    """
+    with suppress(RedisError):
+        media.xtrim(keys.replay(stage, sid, 0), minid=f"{epoch}-{seq}", approximate=True)
 
 
 def forget_text(media: Client, sid: str, replies: Sequence[int]) -> None:
     """Drops the text of replies that are over."""
     if replies:
-        media.unlink(*(keys.replay("llm", sid, reply) for reply in replies))
+        with suppress(RedisError):
+            media.unlink(*(keys.replay("llm", sid, reply) for reply in replies))
 
 
 def forget_media(media: Client, sid: str, after_s: int) -> None:
@@ -106,12 +112,14 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
     pipe = media.pipeline(transaction=False)
     for key in (keys.audio_in(sid), keys.replay("stt", sid, 0), keys.replay("tts", sid, 0)):
         pipe.expire(key, after_s)
-    pipe.execute()
+    with suppress(RedisError):
+        pipe.execute()
 
 
 def command(media: Client, worker: str, what: Command) -> None:
-    """Tells a worker something that may be lost."""
-    media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
+    """Tells a worker something that may be lost, and is if the server is away."""
+    with suppress(RedisError):
+        media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 
 
 class Channels:

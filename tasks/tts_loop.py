@@ -133,11 +133,17 @@ class TtsLoop(Loop):
             mouth = hungry[key]
             for entry_id, data in entries:
                 mouth.cursor = entry_id
+                if mouth.over.is_set():
+                    break
                 self._take(mouth, decode_result(data).body)
 
     def _take(self, mouth: Mouth, body: object) -> None:
         """New words go to the engine; those a predecessor has spoken, or that came twice, do not."""
-        if isinstance(body, Words):
+        if isinstance(body, Words) and body.index > mouth.words:
+            # the server lost what lies between: a reply with a hole is not passed off as whole
+            self.outbox.add(mouth, Failed("text_lost", f"{body.index - mouth.words} words are missing"))
+            self.leave(mouth, done=True)
+        elif isinstance(body, Words):
             fresh = body.words[max(0, mouth.words - body.index) :]
             mouth.words += len(fresh)
             if fresh:

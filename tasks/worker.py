@@ -115,7 +115,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             log.exception("a stage could not start")
             os._exit(4)
         if settings.metrics_port:
-            start_http_server(settings.metrics_port, addr="127.0.0.1")
+            start_http_server(settings.metrics_port, addr=settings.metrics_host)
         ControlListener(name, ties).start()
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         self._keeper = Keeper(list(running.values()), ties, {"gpu": gpu, "pid": str(os.getpid())})

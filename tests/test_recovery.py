@@ -5,7 +5,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ TAKEOVER_S = 2.5
 
 #: The bar for telling a client that nobody can go on with its turn.
 TOLD_S = 3.0
+
+#: A worker that is told to end hands its sessions over within this time.
+HANDED_OVER_S = 0.5
 
 #: A session that lost nobody hears its reply without a hole longer than this; packets come every 160 ms at most.
 UNDISTURBED_S = 0.6
@@ -95,12 +99,15 @@ def assert_undisturbed(talker: Talker) -> None:
     assert talker.longest_gap("response.output_audio.delta") < UNDISTURBED_S, talker.story()
 
 
+Come = Callable[[Talker], Awaitable[object]]
+
+
 @dataclass(frozen=True)
 class Moment:
     """When who is killed."""
 
     stages: tuple[str, ...]
-    come: Callable[[Talker], Awaitable[object]]
+    come: Come
 
 
 def _audio_of(talker: Talker, seconds: float) -> bool:
@@ -194,113 +201,71 @@ async def _outlives(moment: Moment, house: House) -> None:
         assert house.metric("antiphon_recoveries_total", stage=stage) > recoveries[stage]
 
 
-WEB_MOMENTS = {
-    "while the user speaks": _speaking,
-    "just after the pause": _paused,
-    "before the first word": _asked,
-    "in mid-stream": _some_words,
-    "in mid-reply": _some_audio,
-}
+#: When each moment comes after the user began to speak, about.
+COMES_AFTER_S: dict[Come, float] = {
+    _speaking: 1.0, _paused: 1.6, _asked: 2.2, _first_word: 2.4, _some_words: 2.8, _some_audio: 3.3,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("come", WEB_MOMENTS.values(), ids=WEB_MOMENTS.keys())
-def test_a_client_that_returns_goes_on_when_web_died(
-    come: Callable[[Talker], Awaitable[object]], house: House
-) -> None:
-    asyncio.run(_web_dies(come, house))
+@asynccontextmanager
+async def talkers_at(house: House, *moments: Come) -> AsyncIterator[list[Talker]]:
+    """One talker for each moment, each of them there at the same time."""
+    last_s = max(COMES_AFTER_S[come] for come in moments)
 
-
-async def _web_dies(come: Callable[[Talker], Awaitable[object]], house: House) -> None:
-    async with Talker(house.url) as talker:
-        await asyncio.sleep(0.3)
+    async def reach(talker: Talker, come: Come) -> None:
+        await asyncio.sleep(0.3 + last_s - COMES_AFTER_S[come])
         talker.speak(SPEECH_S)
         await come(talker)
+
+    async with AsyncExitStack() as stack:
+        talkers = [await stack.enter_async_context(Talker(house.url)) for _ in moments]
+        await asyncio.gather(*map(reach, talkers, moments))
+        yield talkers
+
+
+async def assert_all_whole(talkers: list[Talker], timeout_s: float = 20.0) -> None:
+    """Everybody's first turn."""
+    for talker in talkers:
+        assert_whole(talker, await talker.answered(1, timeout_s))
+
+
+async def assert_next_turns(talkers: list[Talker]) -> None:
+    """Every session is as good as new."""
+    numbers = [len(talker.answers) + 1 for talker in talkers]
+    for talker in talkers:
+        talker.user_texts.clear()
+        talker.speak(SPEECH_S)
+    for talker, number in zip(talkers, numbers, strict=True):
+        assert_whole(talker, await talker.answered(number))
+
+
+EVERY_PHASE = (_speaking, _paused, _asked, _some_words, _some_audio)
+
+
+def test_clients_that_return_go_on_when_web_died(house: House) -> None:
+    asyncio.run(_web_dies(house))
+
+
+async def _web_dies(house: House) -> None:
+    async with talkers_at(house, *EVERY_PHASE) as talkers:
         killed_s = time.monotonic()
         house.kill_web()
-        await talker.until("session.created", count=2)
-        print(f"\nback after {talker.next_after(killed_s, 'session.created'):.2f} s", end="")
-        assert_whole(talker, await talker.answered(1))
-        assert not talker.errors, talker.story()
-        await assert_next_turn(talker)
+        await assert_all_whole(talkers)
+        for talker in talkers:
+            print(f"\nback after {talker.next_after(killed_s, 'session.created'):.2f} s", end="")
+            assert not talker.errors, talker.story()
+        await assert_next_turns(talkers)
 
 
-async def assert_next_turn(talker: Talker) -> None:
-    """The session is as good as new."""
-    number = len(talker.answers)
-    talker.user_texts.clear()
-    talker.speak(SPEECH_S)
-    assert_whole(talker, await talker.answered(number + 1))
-
-
-def test_a_client_goes_on_when_all_of_web_died_and_came_back(house: House) -> None:
+def test_clients_go_on_when_all_of_web_died_and_came_back(house: House) -> None:
     asyncio.run(_all_of_web_dies(house))
 
 
 async def _all_of_web_dies(house: House) -> None:
-    async with Talker(house.url) as speaking, Talker(house.url) as listening:
-        listening.speak(SPEECH_S)
-        await _some_audio(listening)
-        speaking.speak(SPEECH_S)
-        await _speaking(speaking)
+    async with talkers_at(house, *EVERY_PHASE) as talkers:
         house.kill_web_whole()
         house.start_web()
-        assert_whole(speaking, await speaking.answered(1))
-        assert_whole(listening, await listening.answered(1))
-
-
-@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
-def test_a_turn_waits_for_the_only_worker_to_come_back(stage: str, house: House) -> None:
-    asyncio.run(_only_worker_returns(stage, house))
-
-
-async def _only_worker_returns(stage: str, house: House) -> None:
-    async with Talker(house.url) as talker:
-        await asyncio.sleep(0.3)
-        talker.speak(SPEECH_S)
-        await {"stt": _speaking, "llm": _some_words, "tts": _some_words}[stage](talker)
-        killed_s = time.monotonic()
-        for child in house.workers[stage]:
-            child.kill()
-        await talker.until("error", timeout_s=5)
-        told_s = talker.next_after(killed_s, "error")
-        await asyncio.sleep(max(0.0, killed_s + 3.5 - time.monotonic()))
-        house.start_worker(stage)
-        answer = await talker.answered(1)
-        print(
-            f"\ntold after {told_s:.2f} s, reply done {answer.done_s - killed_s:.2f} s after the kill", end=""
-        )
-        assert_whole(talker, answer)
-        assert [error["code"] for error in talker.errors] == ["stage_waiting"], talker.story()
-        assert told_s is not None and told_s <= TOLD_S
-
-
-DRAIN_MOMENTS = {"stt": _speaking, "llm": _some_words, "tts": _some_audio}
-
-
-@pytest.mark.parametrize("stage", DRAIN_MOMENTS)
-def test_a_worker_told_to_end_loses_and_doubles_nothing(stage: str, house: House) -> None:
-    asyncio.run(_drained(stage, house))
-
-
-async def _drained(stage: str, house: House) -> None:
-    async with Talker(house.url) as talker:
-        await asyncio.sleep(0.3)
-        talker.speak(SPEECH_S)
-        await DRAIN_MOMENTS[stage](talker)
-        before = house.holder(stage, talker.sid)
-        assert before is not None
-        child = house.worker_of(stage, talker.sid)
-        told_s = time.monotonic()
-        child.process.send_signal(signal.SIGTERM)
-        if stage == "stt":
-            moved_s = await asyncio.wait_for(taken_over(house, stage, talker.sid, before.epoch), 10)
-            print(f"\n{stage} handed over after {moved_s - told_s:.2f} s", end="")
-            assert moved_s - told_s < 0.5
-        assert_whole(talker, await talker.answered(1))
-        assert_undisturbed(talker)
-        await asyncio.to_thread(child.process.wait, 5)
-        assert child.process.returncode == 0, child.log.read_text()[-2000:]
-        await assert_next_turn(talker)
+        await assert_all_whole(talkers)
 
 
 def test_web_told_to_end_sends_its_clients_on(house: House) -> None:
@@ -308,54 +273,136 @@ def test_web_told_to_end_sends_its_clients_on(house: House) -> None:
 
 
 async def _web_drained(house: House) -> None:
-    async with Talker(house.url) as speaking, Talker(house.url) as listening:
-        listening.speak(SPEECH_S)
-        await _some_audio(listening)
-        speaking.speak(SPEECH_S)
-        await _speaking(speaking)
+    async with talkers_at(house, *EVERY_PHASE) as talkers:
         assert house.web is not None
         took_s = await asyncio.to_thread(house.web.drain)
         house.start_web()
         print(f"\nweb ended {took_s:.2f} s after SIGTERM", end="")
-        assert_whole(speaking, await speaking.answered(1))
-        assert_whole(listening, await listening.answered(1))
-        assert speaking.closes == listening.closes == [1012]
-        assert took_s < 5
+        assert took_s < 3
+        await assert_all_whole(talkers)
+        # who came back to it before it was gone was sent on again
+        assert {code for talker in talkers for code in talker.closes} == {1012}
+
+
+#: The moment at which each stage is busiest.
+BUSY = {"stt": _speaking, "llm": _some_words, "tts": _some_audio}
+
+
+def test_turns_wait_when_no_worker_is_left(house: House) -> None:
+    asyncio.run(_no_worker_left(house))
+
+
+async def _no_worker_left(house: House) -> None:
+    async with talkers_at(house, *BUSY.values()) as talkers:
+        killed_s = time.monotonic()
+        for child in [child for group in house.workers.values() for child in group]:
+            child.kill()
+        for talker in talkers:
+            await talker.until("error", timeout_s=5)
+            told_s = talker.next_after(killed_s, "error")
+            print(f"\ntold after {told_s:.2f} s", end="")
+            assert told_s is not None and told_s <= TOLD_S, talker.story()
+        await asyncio.sleep(max(0.0, killed_s + 3.5 - time.monotonic()))
+        for stage in BUSY:
+            house.start_worker(stage)
+        await assert_all_whole(talkers)
+        for talker in talkers:
+            done_s = max(answer.done_s for answer in talker.answers.values()) - killed_s
+            print(f"\nreply done {done_s:.2f} s after the kill", end="")
+            assert {error["code"] for error in talker.errors} == {"stage_waiting"}, talker.story()
+        await assert_next_turns(talkers)
+
+
+def test_workers_told_to_end_lose_and_double_nothing(house: House) -> None:
+    asyncio.run(_drained(house))
+
+
+async def _drained(house: House) -> None:
+    async with talkers_at(house, *BUSY.values()) as talkers:
+        stt = house.holder("stt", talkers[0].sid)
+        assert stt is not None
+        ending = [house.worker_of(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
+        told_s = time.monotonic()
+        for child in ending:
+            child.process.send_signal(signal.SIGTERM)
+        moved_s = await asyncio.wait_for(taken_over(house, "stt", talkers[0].sid, stt.epoch), 10)
+        print(f"\nstt handed over after {moved_s - told_s:.2f} s", end="")
+        assert moved_s - told_s < HANDED_OVER_S
+        await assert_all_whole(talkers)
+        for talker in talkers:
+            assert_undisturbed(talker)
+        for child in ending:
+            await asyncio.to_thread(child.process.wait, 10)
+            assert child.process.returncode == 0, child.log.read_text()[-2000:]
+        await assert_next_turns(talkers)
 
 
 #: Hung longer than a lease, shorter than the keeper's patience.
 HUNG_S = 3.0
 
 
-@pytest.mark.parametrize("stage", DRAIN_MOMENTS)
-def test_what_a_worker_says_after_it_hung_is_dropped(stage: str, house: House) -> None:
-    asyncio.run(_zombie(stage, house))
+def test_what_workers_say_after_they_hung_is_dropped(house: House) -> None:
+    asyncio.run(_zombies(house))
 
 
-async def _zombie(stage: str, house: House) -> None:
-    async with Talker(house.url) as talker:
-        await asyncio.sleep(0.3)
-        talker.speak(SPEECH_S)
-        await DRAIN_MOMENTS[stage](talker)
-        before = house.holder(stage, talker.sid)
-        assert before is not None
-        child = house.worker_of(stage, talker.sid)
-        os.kill(child.pid, signal.SIGSTOP)
+async def _zombies(house: House) -> None:
+    async with talkers_at(house, *BUSY.values()) as talkers:
+        hung = [house.worker_of(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
+        before = [house.holder(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
+        hung_s = time.monotonic()
         try:
-            hung_s = time.monotonic()
-            moved_s = await asyncio.wait_for(taken_over(house, stage, talker.sid, before.epoch), 10)
-            print(f"\n{stage} taken over after {moved_s - hung_s:.2f} s", end="")
+            for child in hung:
+                os.kill(child.pid, signal.SIGSTOP)
+            for stage, talker, holder in zip(BUSY, talkers, before, strict=True):
+                assert holder is not None
+                moved_s = await asyncio.wait_for(taken_over(house, stage, talker.sid, holder.epoch), 10)
+                print(f"\n{stage} taken over after {moved_s - hung_s:.2f} s", end="")
+                assert moved_s - hung_s <= TAKEOVER_S
             await asyncio.sleep(max(0.0, hung_s + HUNG_S - time.monotonic()))
         finally:
-            os.kill(child.pid, signal.SIGCONT)
-        assert_whole(talker, await talker.answered(1))
-        assert not talker.errors, talker.story()
-        await assert_next_turn(talker)
-        assert child.alive
+            for child in hung:
+                os.kill(child.pid, signal.SIGCONT)
+        await assert_all_whole(talkers)
+        assert not [error for talker in talkers for error in talker.errors]
+        await assert_next_turns(talkers)
+        assert all(child.alive for child in hung)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_turn_outlives_two_deaths_at_any_moment(seed: int, house: House) -> None:
+#: How long a Redis server is away.
+AWAY_S = 1.0
+
+
+def test_turns_outlive_the_state_server(house: House) -> None:
+    asyncio.run(_state_dies(house))
+
+
+async def _state_dies(house: House) -> None:
+    async with talkers_at(house, *EVERY_PHASE) as talkers:
+        await asyncio.to_thread(house.state.restart, AWAY_S)
+        await assert_all_whole(talkers, timeout_s=30)
+        await assert_next_turns(talkers)
+
+
+def test_sessions_outlive_the_media_server(house: House) -> None:
+    asyncio.run(_media_dies(house))
+
+
+async def _media_dies(house: House) -> None:
+    """What the server forgot of a reply may be gone; then the client is told. The session goes on."""
+    async with talkers_at(house, *EVERY_PHASE) as talkers:
+        await asyncio.to_thread(house.media.restart, AWAY_S)
+        for talker in talkers:
+            answer = await talker.answered(1, timeout_s=30)
+            print(f"\n{answer.status}, {len(answer.transcript.split())} words, {answer.samples / SAMPLE_RATE:.2f} s, "
+                  f"{[error['code'] for error in talker.errors]}", end="")  # fmt: skip
+        for talker in talkers:
+            if not talker.errors:
+                assert_whole(talker, await talker.answered(1))
+        await assert_next_turns(talkers)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_turns_outlive_two_deaths_at_any_moment(seed: int, house: House) -> None:
     asyncio.run(_two_deaths(random.Random(seed), house))
 
 
@@ -363,17 +410,43 @@ async def _two_deaths(chance: random.Random, house: House) -> None:
     victims = chance.sample(["stt", "llm", "tts", "web"], 2)
     moments_s = sorted(chance.uniform(0.2, 4.0) for _ in victims)
     print(f"\n{victims} at {[round(moment_s, 2) for moment_s in moments_s]} s", end="")
-    async with Talker(house.url) as talker:
+    async with AsyncExitStack() as stack:
+        talkers = [await stack.enter_async_context(Talker(house.url)) for _ in range(4)]
         await asyncio.sleep(0.3)
-        talker.speak(SPEECH_S)
         began_s = time.monotonic()
+        waits = [
+            asyncio.create_task(_speak_at(talker, chance.uniform(0.0, 2.0), began_s)) for talker in talkers
+        ]
         for victim, moment_s in zip(victims, moments_s, strict=True):
             await asyncio.sleep(max(0.0, began_s + moment_s - time.monotonic()))
             if victim == "web":
                 house.kill_web()
-            elif house.holder(victim, talker.sid):
-                house.worker_of(victim, talker.sid).kill()
             else:
-                house.workers[victim][0].kill()
-        assert_whole(talker, await talker.answered(1))
-        await assert_next_turn(talker)
+                chance.choice(house.workers[victim]).kill()
+        await asyncio.gather(*waits)
+        await assert_all_whole(talkers)
+        await assert_next_turns(talkers)
+
+
+async def _speak_at(talker: Talker, after_s: float, began_s: float) -> None:
+    await asyncio.sleep(max(0.0, began_s + after_s - time.monotonic()))
+    talker.speak(SPEECH_S)
+
+
+def test_sixteen_sessions_outlive_a_death_of_each_stage(house: House) -> None:
+    asyncio.run(_sixteen(house))
+
+
+async def _sixteen(house: House) -> None:
+    async with AsyncExitStack() as stack:
+        talkers = [await stack.enter_async_context(Talker(house.url, packet_ms=80)) for _ in range(16)]
+        began_s = time.monotonic()
+        waits = [
+            asyncio.create_task(_speak_at(talker, 0.15 * at, began_s)) for at, talker in enumerate(talkers)
+        ]
+        await talkers[0].wait(lambda: _audio_of(talkers[0], 0.5), 10, "audio")
+        for stage in BUSY:
+            house.workers[stage][0].kill()
+        await asyncio.gather(*waits)
+        await assert_all_whole(talkers)
+        assert not [error for talker in talkers for error in talker.errors]

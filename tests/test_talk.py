@@ -222,6 +222,11 @@ SETTLED: dict[str, tuple[list[Timed], float, bool, int]] = {
         [*ONE_TURN, *speech(2, 3), (3.1, h.TurnEnded("b")), (3.1, h.UserText("b", "x", True)), *answer("r", 4, 5, 6)],
         6, True, 1,
     ),
+    "a user who goes on is answered by the later reply": (
+        [*ONE_TURN, (1.6, h.ReplyStarted("q")), *speech(2, 3), (2.1, h.ReplyDone("q", "cancelled", "turn_detected")),
+         (3.1, h.TurnEnded("b")), (3.1, h.UserText("b", "x", True)), *answer("r", 4, 5, 6)],
+        6, True, 0,
+    ),
     "speech after the last turn is owed a turn": (
         [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7), *speech(3, 4)], 9, False, 1,
     ),

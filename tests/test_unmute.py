@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+from datetime import datetime
+from random import Random
 from typing import Any
 
 import msgspec
@@ -14,9 +16,13 @@ import soundfile
 from cli import happenings as h
 from cli.sound import PACKET_SAMPLES
 from cli.unmute_client import UnmuteClient
+from config import settings, voices
 from config.errors import ClientError, StageFailed, StageWaiting
 from config.messages import SpokenWord, Transcript
 from config.settings import SAMPLE_RATE
+from config.voices import Instructions
+from web import characters, roles
+from web.casting import Part, play
 from web.dialects.base import AppendAudio, AudioOut, Configure, ReplyOutcome
 from web.dialects.unmute import MAX_APPEND, UnmuteDialect
 from web.handshake import Handshake, dialect_name
@@ -31,8 +37,14 @@ SMALLTALK = {
 }
 
 
-def new(**options: Any) -> UnmuteDialect:
-    return UnmuteDialect("0123456789abcdef", 320, **options)
+def new() -> UnmuteDialect:
+    return UnmuteDialect("0123456789abcdef", 320, casting)
+
+
+def casting(instructions: object, voice: str) -> Part:
+    """The voice knows itself; what it is told is checked as the server checks it."""
+    wanted = characters.instructions(instructions)
+    return Part(f"You: {wanted.text or wanted.type}", voice, (wanted.language or "en")[:2])
 
 
 def update(session: dict[str, Any]) -> str:
@@ -327,14 +339,40 @@ def test_the_system_prompt_is_shown_when_a_reply_begins():
     assert response["chat_history"][0]["content"].endswith("You are a pirate.")
 
 
-def test_prompts_may_be_made_elsewhere():
-    dialect = new(prompt_for=lambda instructions: f"made for {type(instructions).__name__}")
+def test_an_update_changes_what_it_names():
+    dialect = new()
     dialect.receive(
         update({"instructions": {"type": "quiz_show", "language": "fr/en"}, "allow_recording": True})
     )
-    assert (dialect.wishes.instructions, dialect.wishes.language) == ("made for QuizShow", "fr")
     dialect.receive(update({"voice": "other", "allow_recording": True}))
-    assert (dialect.wishes.instructions, dialect.wishes.voice) == ("made for QuizShow", "other")
+    wishes = dialect.wishes
+    assert (wishes.instructions, wishes.voice, wishes.language) == ("You: quiz_show", "other", "fr")
+
+
+def test_a_quiz_that_goes_on_keeps_its_questions():
+    parts = iter([Part("first draw", "v", "en"), Part("second draw", "v", "en")])
+    dialect = UnmuteDialect("0123456789abcdef", 320, lambda instructions, voice: next(parts))
+    for _ in range(2):
+        dialect.receive(update({"instructions": {"type": "quiz_show"}, "allow_recording": True}))
+    assert dialect.wishes.instructions == "first draw"
+    dialect.receive(update({"instructions": {"type": "news"}, "allow_recording": True}))
+    assert dialect.wishes.instructions == "second draw"
+
+
+@pytest.mark.parametrize("kind", ["smalltalk", "guess_animal", "quiz_show", "news", "unmute_explanation"])
+def test_every_kind_of_instructions_becomes_a_part(kind):
+    cast = roles.cast(voices.load(settings.load("null").voices_file), settings.load("null"))
+    noon = datetime(2026, 8, 1, 12, 0)
+    first = cast[0].character
+    part = play(cast, {"type": kind}, first.name, now=noon, dice=Random(1))
+    assert (part.voice, part.language) == (cast[0].voice, first.language)
+    assert part.prompt == characters.system_prompt(
+        Instructions(type=kind, language=first.language), noon, Random(1)
+    )
+    own = play(cast, None, first.source.path_on_server, now=noon, dice=Random(1))
+    assert own.prompt == characters.system_prompt(first.spoken, noon, Random(1))
+    with pytest.raises(ClientError, match="there is no voice 'nobody'; voices: "):
+        play(cast, {"type": kind}, "nobody", now=noon, dice=Random(1))
 
 
 def test_ready_words_carry_the_space_before_them():
@@ -449,15 +487,15 @@ MISTAKES = {
         "there are: constant, smalltalk, guess_animal, quiz_show, news, unmute_explanation",
     ),
     "instructions without a type": (
-        update({"instructions": {}, "allow_recording": False}), "session.instructions", "there are: constant",
+        update({"instructions": {}, "allow_recording": False}), "session.instructions.type", "there are: constant",
     ),
     "instructions too long": (
         update({"instructions": {"type": "constant", "text": "x" * 20_001}, "allow_recording": False}),
         "session.instructions.text",
-        "length <= 20000",
+        "at most 20000 characters",
     ),
     "the other dialect": (
-        update({"type": "realtime", "instructions": "Be kind."}), "session.instructions", "dialect=ga",
+        update({"type": "realtime", "instructions": "Be kind."}), "session", "dialect=ga",
     ),
 }  # fmt: skip
 

@@ -40,7 +40,6 @@ from web.replier import Replier
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages
-from web.turn import Phase
 from web.user_input import UserInput
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class Conversation:
         self._turn = before.turn if before else turn.Turn()
         self._rules = dialect.wishes.rules(runtime.settings.turn)
         self._history = list(before.history) if before else []
-        self._configured = before.configured if before else False
+        self._listening = before.listening if before else False
         self._replier = Replier(dialect, send, runtime.settings.pacing)
         self._awaiting_s: float | None = None
         self._turn_ended_s = 0.0
@@ -104,6 +103,11 @@ class Conversation:
             actions.Mute: self._mute,
             actions.Unmute: self._mute,
         }
+
+    def begin(self) -> None:
+        """The connection is new: a client that need not say who shall speak is listened to at once."""
+        if not self._dialect.speaks_first:
+            self._listen()
 
     def patience_s(self) -> float:
         """Seconds until time brings something."""
@@ -135,22 +139,28 @@ class Conversation:
     # --- requests of the client
 
     def _configure(self, _: base.Configure) -> None:
-        first, self._configured = not self._configured, True
-        wishes = self._dialect.wishes
-        self._rules = wishes.rules(self._settings.turn)
-        self.save({keys.LISTEN: encode(Listen(wishes.input_format, wishes.language))})
+        self._rules = self._dialect.wishes.rules(self._settings.turn)
+        self.save(self._how_to_listen())
         self._send(self._dialect.configured())
-        if first:
-            self.stages.order("stt", 0)
-            if self._dialect.speaks_first:
-                self._turn_ended_s = time.monotonic()
-                self._happen(happenings.ReplyAsked())
+        if not self._listening:
+            self._listen()
+            self._turn_ended_s = time.monotonic()
+            self._happen(happenings.ReplyAsked())
 
-    def _commit_asked(self, _: base.CommitInput) -> None:
+    def _how_to_listen(self) -> dict[str, Any]:
+        wishes = self._dialect.wishes
+        return {keys.LISTEN: encode(Listen(wishes.input_format, wishes.language))}
+
+    def _listen(self) -> None:
+        self._listening = True
+        self.save(self._how_to_listen())
+        self.stages.order("stt", 0)
+
+    def _commit_asked(self, request: base.CommitInput) -> None:
         at = self.input.clock.received
-        if at <= self._turn.taken_to or self._turn.phase in (Phase.THINKING, Phase.SPEAKING):
-            raise_as = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
-            self._complain(raise_as)
+        if at <= self._turn.taken_to or self._turn.awaiting:
+            error = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
+            self._complain(error, request.event_id)
         else:
             self._happen(happenings.CommitAsked(at))
 
@@ -242,6 +252,7 @@ class Conversation:
             self._awaiting_s = now_s
         elif now_s - self._awaiting_s > self._settings.pacing.transcript_deadline_s:
             self._complain(StageFailed("your words could not be understood in time; please say them again"))
+            self._send(self._dialect.not_understood())
             self._happen(happenings.TranscriptLate(self.input.now))
 
     def _retry(self, watch: StageWatch) -> None:
@@ -352,7 +363,7 @@ class Conversation:
             applied=self.inbox.taken,
             received=self.input.clock.received,
             sent=self._replier.reply.playback.sent if self._replier.reply else 0,
-            configured=self._configured,
+            listening=self._listening,
         )
         everything = {**fields, keys.STATE: saved.encode(state)}
         if not self._runtime.leases.save(
@@ -366,7 +377,7 @@ class Conversation:
         if isinstance(newest, Audio):
             end = newest.pos + packets_samples(newest.packets, self._dialect.wishes.input_format)
             self.input.clock.received = max(self.input.clock.received, end)
-        if self._configured:
+        if self._listening:
             self.stages.expect("stt", 0, fresh=False)
         if self._turn.replying:
             number = self._turn.reply

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import logging
 import secrets
+from datetime import datetime
+from random import Random
 
 import msgspec
 
@@ -12,10 +14,12 @@ from config.errors import AntiphonError, SessionTaken, SessionUnknown
 from tasks.leases import Refusal
 from tasks.streams import RedisError
 from web import saved
+from web.casting import play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect
 from web.handshake import Handshake, dialect_name
+from web.roles import find, speaker
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
@@ -25,10 +29,23 @@ log = logging.getLogger(__name__)
 
 def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) -> Dialect:
     """A dialect's translator for one connection."""
-    pacing, turn = runtime.settings.pacing, runtime.settings.turn
+    settings, cast = runtime.settings, runtime.roles
     if name == "unmute":
-        return UnmuteDialect(sid, pacing.unmute_lead_ms, turn.user_silence_timeout_s)
-    return GaDialect(sid, pacing.lead_ms, model=handshake.query.get("model", "antiphon")[:64])
+        return UnmuteDialect(
+            sid,
+            settings.pacing.unmute_lead_ms,
+            lambda instructions, voice: play(
+                cast, instructions, voice, now=datetime.now().astimezone(), dice=Random(sid)
+            ),
+            settings.turn.user_silence_timeout_s,
+        )
+    return GaDialect(
+        sid,
+        settings.pacing.lead_ms,
+        lambda voice: speaker(cast, voice, param="session.audio.output.voice"),
+        model=handshake.query.get("model", "antiphon")[:64],
+        voice=find(cast, "").character.name,
+    )
 
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:

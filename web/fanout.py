@@ -11,6 +11,9 @@ from tasks.streams import Channels, RedisError
 
 log = logging.getLogger(__name__)
 
+#: Between attempts to reach a server that is away.
+RECONNECT_S = 0.2
+
 
 class Fanout:
     """Delivers results in place. A lost message is no harm: sessions see the gap and read it back."""
@@ -20,13 +23,17 @@ class Fanout:
         self._lock = RLock()
         self._takers: dict[str, Callable[[Result], None]] = {}
         self._channels = connect()
+        self._broken = False
         gevent.spawn(self._run)
 
     def add(self, sid: str, take: Callable[[Result], None]) -> None:
-        """From now on results of the session go to `take`, which must not wait."""
+        """From now on results of the session go to `take`, which must not wait; if Redis is away, once it is back."""
         self._takers[sid] = take
-        with self._lock:
-            self._channels.add(sid)
+        try:
+            with self._lock:
+                self._channels.add(sid)
+        except RedisError:
+            self._broken = True
 
     def remove(self, sid: str, take: Callable[[Result], None]) -> None:
         """Ends it, unless another session object has taken over."""
@@ -42,21 +49,21 @@ class Fanout:
     def _run(self) -> None:
         while True:
             try:
+                if self._broken:
+                    self._reconnect()
                 message = self._channels.next(timeout_s=1.0)
                 if message is not None and message[0] in self._takers:
                     self._takers[message[0]](message[1])
             except RedisError as error:
                 log.warning("results wait for Redis: %s", type(error).__name__)
-                gevent.sleep(0.2)
-                self._reconnect()
+                gevent.sleep(RECONNECT_S)
+                self._broken = True
             except Exception:
                 log.exception("a result could not be delivered")
 
     def _reconnect(self) -> None:
-        try:
-            with self._lock:
-                self._channels = self._connect()
-                for sid in self._takers:
-                    self._channels.add(sid)
-        except RedisError:
-            pass
+        with self._lock:
+            self._broken = False
+            self._channels = self._connect()
+            for sid in list(self._takers):
+                self._channels.add(sid)

@@ -21,7 +21,7 @@ class Saved(msgspec.Struct, frozen=True):
     """Session samples received."""
     sent: int = 0
     """Reply samples sent of the newest reply."""
-    configured: bool = False
+    listening: bool = False
 
 
 encode = msgspec.msgpack.Encoder().encode

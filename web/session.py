@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 import gevent
+from gevent.event import Event
 
 from config import redis_keys as keys
 from config.errors import ClientError, SessionTaken, StageWaiting
@@ -48,6 +49,8 @@ class Session:
         self._mailbox = Mailbox(runtime.settings.limits.mailbox_items)
         self._conversation = Conversation(runtime, lease, dialect, self._send, before)
         self._ended = False
+        #: Set once the conversation knows where it is: audio read before would be given a wrong position.
+        self._placed = Event()
 
     def run(self) -> None:
         """Serves the connection until it ends."""
@@ -55,6 +58,7 @@ class Session:
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
         worker = gevent.spawn(self._serve)
+        self._placed.wait()
         try:
             for raw in self._socket.messages():
                 self._receive(raw)
@@ -73,6 +77,9 @@ class Session:
             self._send(self._dialect.greeting(resumed=self._resumed, token=self._token))
             if self._resumed:
                 self._conversation.pick_up()
+            else:
+                self._conversation.begin()
+            self._placed.set()
             while not self._ended:
                 for mail in self._mailbox.take(self._conversation.patience_s()):
                     self._conversation.handle(mail)
@@ -85,6 +92,8 @@ class Session:
         except Exception:
             log.exception("a session failed")
             self._socket.close(1011, "internal error")
+        finally:
+            self._placed.set()
 
     def _part(self) -> None:
         """A client that said goodbye ends the session; one that vanished may come back."""

@@ -6,6 +6,7 @@ are used.
 
 import contextlib
 import logging
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,8 @@ class ClientSocket:
         self._spill_bytes = spill_bytes
         self._spill = bytearray()
         self._draining = False
+        # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
+        self._encrypted = isinstance(server.sock, ssl.SSLSocket)
         self.open = True
         self.close_code = 1006
 
@@ -64,7 +67,7 @@ class ClientSocket:
                 self._drop()
             return
         try:
-            sent = self._socket.send(data, timeout=0.0)
+            sent = 0 if self._encrypted else self._socket.send(data, timeout=0.0)
         except (BlockingIOError, TimeoutError):
             sent = 0
         except OSError:

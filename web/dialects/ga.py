@@ -14,6 +14,7 @@ import msgspec
 from config.errors import AntiphonError, ClientError
 from config.messages import Transcript
 from config.settings import SAMPLE_RATE
+from web.config import Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_shapes as shapes
 from web.dialects.base import (
@@ -35,6 +36,9 @@ from web.dialects.reading import EventReader
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
 
+#: From the voice a client names to the TTS engine's name for it. Raises ClientError.
+Speaker = Callable[[str], str]
+
 #: Life of a session as told to the client.
 SESSION_S = 3600
 
@@ -53,11 +57,14 @@ class GaDialect:
     name = "ga"
     speaks_first = False
 
-    def __init__(self, session_id: str, lead_ms: int, model: str = "antiphon", voice: str = "") -> None:
+    def __init__(
+        self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = ""
+    ) -> None:
         self.lead_ms = lead_ms
         self._names = shapes.Names(session_id)
         self._session = new_session(session_id, model, voice, int(time.time()) + SESSION_S)
-        self.wishes = wishes_of(self._session)
+        self._speaker = speaker
+        self.wishes = self._cast(wishes_of(self._session))
         self._events = 0
         self._user_items = 0
         self._open_item = ""
@@ -109,7 +116,8 @@ class GaDialect:
                 "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it",
                 param="session",
             )
-        session, wishes = updated(self._session, event.session)
+        session, asked = updated(self._session, event.session)
+        wishes = self._cast(asked)
         if self._voice_heard and wishes.voice != self.wishes.voice:
             raise ClientError(
                 "the voice cannot change once it was heard",
@@ -118,6 +126,9 @@ class GaDialect:
             )
         self._session, self.wishes = session, wishes
         return [Configure()]
+
+    def _cast(self, asked: Wishes) -> Wishes:
+        return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
     def _truncate(self, event: ev.ItemTruncate) -> list[Request]:
         """Only the newest reply can still be cut; of an older one it is known what was heard."""
@@ -314,7 +325,7 @@ class GaDialect:
         """Goes on counting where the last connection stopped."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
-        self.wishes = wishes_of(self._session)
+        self.wishes = self._cast(wishes_of(self._session))
 
 
 def _ms(samples: int) -> int:

@@ -24,6 +24,12 @@ USUAL_TOKENS = 256
 #: A session object is echoed with every update and saved with every turn.
 MAX_SESSION_BYTES = 1 << 17
 
+#: Deepest nesting taken: the schema of a tool needs some.
+MAX_DEPTH = 32
+
+#: What a client may set; other fields are let pass and are not kept.
+FIELDS = frozenset(ev.SessionConfig.__struct_fields__)
+
 #: Where null means "none"; null anywhere else leaves the field as it is.
 NULLABLE = frozenset(
     ("turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms")
@@ -59,15 +65,12 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
 
 def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
     """The session with the fields of `patch`, and what it now asks for. Raises ClientError that names the field."""
-    try:
-        merged = _merge(session, patch)
-        size = len(msgspec.json.encode(merged))
-    except RecursionError as error:
-        raise ClientError("session is nested too deeply", param="session") from error
+    if _deeper_than(MAX_DEPTH, patch):
+        raise ClientError(f"session is nested deeper than {MAX_DEPTH} levels", param="session")
+    merged = _merge(session, {name: value for name, value in patch.items() if name in FIELDS})
+    size = len(msgspec.json.encode(merged))
     if size > MAX_SESSION_BYTES:
         raise ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
-    for fixed in ("id", "object", "expires_at"):
-        merged[fixed] = session[fixed]
     config = _checked(merged)
     _fill_in(merged, config)
     return merged, wishes_of(merged)
@@ -111,6 +114,11 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_deeper_than(levels - 1, one) for one in inner)
 
 
 def _same_type(old: dict[str, Any], new: dict[str, Any]) -> bool:

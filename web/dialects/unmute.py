@@ -6,7 +6,6 @@ Facts: kyutai-labs/unmute at 84aa28d.
 
 import base64
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,13 +13,14 @@ import msgspec
 from config.errors import AntiphonError, ClientError, StageWaiting
 from config.messages import ChatMessage, Transcript
 from config.settings import SAMPLE_RATE
+from web.casting import Casting
 from web.config import Wishes
 from web.dialects import unmute_events as ev
 from web.dialects.base import AddText, AppendAudio, AudioOut, Configure, ReplyOutcome, Request
 from web.dialects.reading import EventReader
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
-from web.prompt import DEFAULT_INSTRUCTIONS, INTERRUPTED
+from web.prompt import INTERRUPTED
 from web.transcript import AppendOnly
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
@@ -35,15 +35,6 @@ MAX_APPEND = 10 * SAMPLE_RATE
 #: Messages of the history that clients are shown.
 HISTORY_MESSAGES = 100
 
-#: An instruction to the text that makes the LLM keep to it.
-PromptFor = Callable[[ev.Instructions], str]
-
-
-def plain_prompt(instructions: ev.Instructions) -> str:
-    """SEAM: the prompts of `web/characters.py` take this place, as `prompt_for`. Only `constant` is itself here."""
-    text = instructions.text if isinstance(instructions, ev.Constant) else ""
-    return f"{DEFAULT_INSTRUCTIONS}\n\n{text}".strip()
-
 
 class UnmuteDialect:
     """One client of Unmute's kind."""
@@ -51,13 +42,11 @@ class UnmuteDialect:
     name = "unmute"
     speaks_first = True
 
-    def __init__(
-        self, session_id: str, lead_ms: int, user_silence_s: float = 7.0, prompt_for: PromptFor = plain_prompt
-    ) -> None:
+    def __init__(self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0) -> None:
         self.lead_ms = lead_ms
         self._id = session_id
         self._token = ""
-        self._prompt_for = prompt_for
+        self._casting = casting
         self._events = 0
         self._config = ev.SessionConfig(allow_recording=False)
         self._input = OggOpusReader()
@@ -97,17 +86,18 @@ class UnmuteDialect:
             )
         return []
 
-    def _update(self, config: ev.SessionConfig) -> None:
+    def _update(self, asked: ev.SessionConfig) -> None:
+        """The part is cast anew only when it changes: a quiz that goes on keeps its questions."""
         kept = self._config
-        self._config = ev.SessionConfig(
-            config.allow_recording, config.instructions or kept.instructions, config.voice or kept.voice
-        )
-        wishes = msgspec.structs.replace(self.wishes, voice=self._config.voice or "")
-        if config.instructions is not None:
-            language = (config.instructions.language or "en").partition("/")[0]
-            text = self._prompt_for(config.instructions)
-            wishes = msgspec.structs.replace(wishes, instructions=text, language=language)
-        self.wishes = wishes
+        wanted = kept.instructions if asked.instructions is None else _known(asked.instructions)
+        config = ev.SessionConfig(asked.allow_recording, wanted, asked.voice or kept.voice)
+        changed = (config.instructions, config.voice) != (kept.instructions, kept.voice)
+        if changed or not self.wishes.instructions:
+            part = self._casting(config.instructions, config.voice or "")
+            self.wishes = msgspec.structs.replace(
+                self.wishes, instructions=part.prompt, voice=part.voice, language=part.language
+            )
+        self._config = config
 
     # --- the connection
 
@@ -188,7 +178,7 @@ class UnmuteDialect:
         response = {
             "object": "realtime.response",
             "status": "in_progress",
-            "voice": self.wishes.voice,
+            "voice": self._config.voice or self.wishes.voice,
             "chat_history": self._chat_history(system=True),
         }
         return [self._event("response.created", response=response)]
@@ -255,6 +245,7 @@ class UnmuteDialect:
             "events": self._events,
             "config": msgspec.to_builtins(self._config),
             "instructions": self.wishes.instructions,
+            "voice": self.wishes.voice,
             "language": self.wishes.language,
             "history": msgspec.to_builtins(self._history),
             "stream": self._input.serial,
@@ -268,25 +259,22 @@ class UnmuteDialect:
         self._input = OggOpusReader(snapshot["stream"])
         self.wishes = msgspec.structs.replace(
             self.wishes,
-            voice=self._config.voice or "",
-            instructions=snapshot["instructions"],
-            language=snapshot["language"],
+            **{name: snapshot[name] for name in ("instructions", "voice", "language")},
         )
+
+
+def _known(instructions: dict[str, Any]) -> dict[str, Any]:
+    """Without what nobody reads: it would be saved and sent back with every turn."""
+    return {name: instructions[name] for name in ev.INSTRUCTION_FIELDS if instructions.get(name) is not None}
 
 
 def _explained(error: ClientError, raw: str) -> ClientError:
-    """The same error, in words that help with the mistakes people make here."""
-    param = error.param or ""
-    if param == "session.instructions.type" or (param == "session.instructions" and "`type`" in str(error)):
-        known = ", ".join(ev.INSTRUCTION_TYPES)
-        return ClientError(f"unknown type of instructions; there are: {known}", param=param)
-    if param.startswith("session") and _speaks_ga(raw):
-        return ClientError(
-            "this looks like the OpenAI dialect: connect with ?dialect=ga to speak it", param=param
-        )
-    return error
-
-
-def _speaks_ga(raw: str) -> bool:
-    session = msgspec.json.decode(raw, type=ev.GaLike).session
-    return not ev.GA_FIELDS.isdisjoint(session)
+    """The same error, or a hint to who speaks the other dialect."""
+    if not (error.param or "").startswith("session"):
+        return error
+    session = msgspec.json.decode(raw, type=ev.AnySession).session
+    if ev.GA_FIELDS.isdisjoint(session):
+        return error
+    return ClientError(
+        "this looks like the OpenAI dialect: connect with ?dialect=ga to speak it", param="session"
+    )

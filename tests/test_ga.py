@@ -1,0 +1,517 @@
+"""The GA dialect: whole conversations, every message valid to the official SDK, and every mistake one clear error."""
+
+import base64
+import json
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
+from pydantic import TypeAdapter
+
+from config.errors import ClientError, StageFailed
+from config.messages import SpokenWord, Transcript
+from config.settings import SAMPLE_RATE
+from web.dialects import ga_events as ev
+from web.dialects.base import (
+    AddText,
+    AppendAudio,
+    AudioOut,
+    ClearInput,
+    CommitInput,
+    Configure,
+    CreateReply,
+    HeardUpTo,
+    ReplyOutcome,
+    StopReply,
+)
+from web.dialects.ga import GaDialect
+from web.dialects.ga_session import MAX_SESSION_BYTES
+
+SERVER = TypeAdapter(RealtimeServerEvent)
+CLIENT = TypeAdapter(RealtimeClientEvent)
+
+S = SAMPLE_RATE
+
+
+class Line:
+    """One client's side of a dialect: notes each event that is sent, once the SDK has accepted it."""
+
+    def __init__(self) -> None:
+        self.dialect = GaDialect("0123456789abcdef", 160, self._speaker, voice="marin")
+        self.events: list[dict[str, Any]] = []
+
+    @staticmethod
+    def _speaker(voice: str) -> str:
+        if voice == "nobody":
+            raise ClientError(
+                "there is no voice 'nobody'", code="voice_not_found", param="session.audio.output.voice"
+            )
+        return f"engine-{voice}"
+
+    def send(self, kind: str, **fields: Any) -> list[Any]:
+        return self.dialect.receive(json.dumps({"type": kind, **fields}))
+
+    def update(self, **session: Any) -> dict[str, Any]:
+        assert self.send("session.update", session={"type": "realtime", **session}) == [Configure()]
+        return self.hear(self.dialect.configured())[0]["session"]
+
+    def hear(self, messages: list[str]) -> list[dict[str, Any]]:
+        events = [json.loads(message) for message in messages]
+        for event in events:
+            SERVER.validate_python(event, strict=False)
+        self.events += events
+        return events
+
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return next(event for event in reversed(self.events) if event["type"] == kind)
+
+    # --- pieces of conversations
+
+    def greet(self) -> None:
+        self.hear(self.dialect.greeting(resumed=False, token="s.t"))
+
+    def speak(self, text: str, at_s: int = 1) -> None:
+        dialect = self.dialect
+        self.hear(dialect.speech_began(at_s * S))
+        self.hear(dialect.partial_text(Transcript(text, at_s * S, at_s * S + S)))
+        self.hear(dialect.speech_stopped(at_s * S + S))
+        self.hear(dialect.committed())
+        self.hear(dialect.partial_text(Transcript(text, at_s * S, at_s * S + S, final=True)))
+        if text:
+            self.hear(dialect.user_text(text))
+
+    def answer(self, number: int, *words: str) -> None:
+        self.hear(self.dialect.reply_started(number, again=False))
+        for index, word in enumerate(words):
+            self.hear(self.dialect.reply_words(number, [word]))
+            if not self.dialect.wishes.text_only:
+                spoken = [(SpokenWord(index, 0, 960), word)]
+                self.hear(self.dialect.reply_audio(AudioOut(number, [bytes(960)] * 4, 1920, spoken)))
+
+    def end(self, number: int, status: str = "completed", reason: str = "", text: str = "Fine.") -> None:
+        cut = status == "cancelled" and not self.dialect.wishes.text_only
+        self.hear(
+            self.dialect.reply_ended(
+                ReplyOutcome(number, status, reason, text, text, 1200, cut, 20, 3, 90.0, 60.0)
+            )
+        )
+
+
+SPOKEN = [
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
+    "input_audio_buffer.committed",
+    "conversation.item.added",
+    "conversation.item.done",
+    "conversation.item.input_audio_transcription.delta",
+    "conversation.item.input_audio_transcription.completed",
+]
+BEGUN = [
+    "response.created",
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.content_part.added",
+]
+VOICED = ["response.output_audio_transcript.delta", "response.output_audio.delta"]
+VOICE_DONE = ["response.output_audio.done", "response.output_audio_transcript.done"]
+ITEM_DONE = ["response.content_part.done", "response.output_item.done", "conversation.item.done"]
+DONE = [*VOICE_DONE, *ITEM_DONE, "response.done"]
+
+
+def happy(line: Line) -> None:
+    line.greet()
+    line.update(instructions="Be kind.")
+    line.speak("How are you?")
+    line.answer(1, "Fine, ", "thanks.")
+    line.end(1)
+
+
+def barge_in(line: Line) -> None:
+    line.answer(1, "One ", "two ", "three.")
+    line.end(1, "cancelled", "turn_detected", text="One")
+    line.hear(line.dialect.speech_began(5 * S))
+
+
+def manual(line: Line) -> None:
+    line.update(audio={"input": {"turn_detection": None}})
+    assert line.send("input_audio_buffer.clear") == [ClearInput()]
+    line.hear(line.dialect.cleared())
+    line.send("input_audio_buffer.append", audio=base64.b64encode(bytes(960)).decode())
+    assert line.send("input_audio_buffer.commit", event_id="c1") == [CommitInput("c1")]
+    line.hear(line.dialect.committed())
+    assert line.send("response.create", event_id="r1") == [CreateReply("r1")]
+    line.hear(line.dialect.user_text("Go on."))
+    line.answer(1, "Yes.")
+    line.end(1)
+
+
+def text_only(line: Line) -> None:
+    line.update(output_modalities=["text"])
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
+    (added,) = line.send("conversation.item.create", item=item)
+    line.hear(line.dialect.typed(added))
+    line.answer(1, "Hi ", "there.")
+    line.end(1)
+
+
+def failure(line: Line) -> None:
+    line.answer(1, "Well, ")
+    line.hear(line.dialect.error(StageFailed("the reply failed at the voice; please try again")))
+    line.end(1, "failed", "failed", text="")
+
+
+def nothing_understood(line: Line) -> None:
+    line.speak("")
+
+
+def transcript_late(line: Line) -> None:
+    line.hear(line.dialect.speech_began(S))
+    line.hear(line.dialect.committed())
+    line.hear(line.dialect.not_understood())
+
+
+def goes_on_after_the_end(line: Line) -> None:
+    """Two commits before the first transcript: each finds its own item."""
+    for at_s in (1, 3):
+        line.hear(line.dialect.speech_began(at_s * S))
+        line.hear(line.dialect.committed())
+    line.hear(line.dialect.user_text("I want"))
+    line.hear(line.dialect.user_text("to go."))
+
+
+CONVERSATIONS = {
+    "a turn and its reply": (
+        happy,
+        ["session.created", "session.updated", *SPOKEN, *BEGUN, *VOICED, *VOICED, *DONE],
+    ),
+    "barge-in": (
+        barge_in,
+        [*BEGUN, *VOICED * 3, *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done", SPOKEN[0]],
+    ),
+    "a manual turn": (
+        manual,
+        ["session.updated", "input_audio_buffer.cleared", *SPOKEN[2:], *BEGUN, *VOICED, *DONE],
+    ),
+    "text only": (
+        text_only,
+        [
+            "session.updated", "conversation.item.added", "conversation.item.done", *BEGUN,
+            *["response.output_text.delta"] * 2, "response.output_text.done", *ITEM_DONE, "response.done",
+        ],
+    ),
+    "a reply that fails": (failure, [*BEGUN, *VOICED, "error", *DONE]),
+    "an utterance without words": (nothing_understood, [*SPOKEN[:5], SPOKEN[6]]),
+    "a transcript that never comes": (
+        transcript_late, [SPOKEN[0], *SPOKEN[2:5], "conversation.item.input_audio_transcription.failed"],
+    ),
+    "two utterances in one turn": (
+        goes_on_after_the_end, [*[SPOKEN[0], *SPOKEN[2:5]] * 2, *SPOKEN[5:] * 2],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("talk", "expected"), CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+def test_a_conversation_is_valid_and_in_order(talk, expected):
+    line = Line()
+    talk(line)
+    assert line.kinds() == expected
+    ids = [event["event_id"] for event in line.events]
+    assert len(set(ids)) == len(ids)
+
+
+def test_session_created_comes_first_and_unasked():
+    line = Line()
+    (created,) = line.hear(line.dialect.greeting(resumed=False, token="s.t"))
+    assert created["type"] == "session.created"
+    assert created["session"]["antiphon"] == {"resume_token": "s.t", "resumed": False}
+    assert not line.dialect.speaks_first
+
+
+def test_items_are_linked_and_each_keeps_its_id():
+    line = Line()
+    happy(line)
+    user, reply = (event for event in line.events if event["type"] == "conversation.item.added")
+    assert user["previous_item_id"] is None
+    assert user["item"]["content"] == [{"type": "input_audio", "transcript": None}]
+    assert reply["previous_item_id"] == user["item"]["id"]
+    assert line.last("conversation.item.input_audio_transcription.completed")["item_id"] == user["item"]["id"]
+    done = line.last("response.done")["response"]
+    assert done["output"][0]["id"] == reply["item"]["id"]
+    assert done["output"][0]["content"] == [{"type": "output_audio", "transcript": "Fine, thanks."}]
+    assert done["usage"]["total_tokens"] == 23
+
+
+def test_an_interrupted_reply_says_so_everywhere():
+    line = Line()
+    barge_in(line)
+    assert line.last("response.output_item.done")["item"]["status"] == "incomplete"
+    assert line.last("conversation.item.truncated")["audio_end_ms"] == 50
+    done = line.last("response.done")["response"]
+    assert (done["status"], done["status_details"]) == (
+        "cancelled",
+        {"type": "cancelled", "reason": "turn_detected"},
+    )
+
+
+def test_two_utterances_get_their_own_transcripts():
+    line = Line()
+    goes_on_after_the_end(line)
+    items = [event["item_id"] for event in line.events if event["type"] == "input_audio_buffer.committed"]
+    texts = [
+        (e["item_id"], e["transcript"]) for e in line.events if e["type"].endswith("transcription.completed")
+    ]
+    assert texts == list(zip(items, ["I want", "to go."], strict=True))
+
+
+def test_transcription_can_be_switched_off():
+    line = Line()
+    line.update(audio={"input": {"transcription": None}})
+    line.speak("Hello")
+    assert not [kind for kind in line.kinds() if "transcription" in kind]
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"), [("user", "input_text"), ("system", "input_text"), ("assistant", "output_text")]
+)
+def test_a_typed_message_is_echoed(role, kind):
+    line = Line()
+    item = {"id": "mine", "type": "message", "role": role, "content": [{"type": kind, "text": "Hello"}]}
+    requests = line.send("conversation.item.create", item=item)
+    assert requests == [AddText(role, "Hello", "mine")]
+    added, done = line.hear(line.dialect.typed(requests[0]))
+    assert added["item"] == done["item"] == {**item, "object": "realtime.item", "status": "completed"}
+    assert line.hear(line.dialect.committed())[0]["previous_item_id"] == "mine"
+
+
+def test_a_truncation_counts_for_the_newest_reply_only():
+    line = Line()
+    for number in (1, 2):
+        line.answer(number, "Yes.")
+        line.end(number)
+    first, second = (
+        event["item"]["id"] for event in line.events if event["type"] == "conversation.item.added"
+    )
+    cut = {"content_index": 0, "audio_end_ms": 500}
+    assert line.send("conversation.item.truncate", item_id=second, **cut) == [HeardUpTo(S // 2)]
+    assert line.send("conversation.item.truncate", item_id=first, **cut) == []
+
+
+def test_cancel_is_passed_on():
+    assert Line().send("response.cancel", event_id="x") == [StopReply("x")]
+
+
+def test_every_client_event_has_a_handler():
+    assert set(Line().dialect._handlers) == set(get_args(ev.ClientEvent))
+
+
+def test_we_know_every_event_a_websocket_client_may_send():
+    theirs = {CLIENT_EVENT.model_fields["type"].annotation for CLIENT_EVENT in _models(RealtimeClientEvent)}
+    known = {kind.__struct_config__.tag for kind in get_args(ev.ClientEvent)}
+    assert {get_args(kind)[0] for kind in theirs} - known == {"output_audio_buffer.clear"}  # WebRTC only
+
+
+def _models(alias: Any) -> list[Any]:
+    return [model for model in get_args(get_args(alias)[0]) if hasattr(model, "model_fields")]
+
+
+# --- the session object
+
+
+def test_null_turn_detection_is_a_manual_turn():
+    line = Line()
+    session = line.update(audio={"input": {"turn_detection": None}})
+    assert session["audio"]["input"]["turn_detection"] is None
+    assert line.dialect.wishes.detection == "manual"
+    assert session["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 24_000}
+
+
+def test_updates_are_merged_deeply():
+    line = Line()
+    line.update(instructions="Be kind.", audio={"output": {"speed": 1.2}}, tools=[])
+    line.update(tracing=None)
+    session = line.update(audio={"input": {"noise_reduction": {"type": "near_field"}}})
+    assert session["instructions"] == "Be kind."
+    assert session["audio"]["output"]["speed"] == 1.2
+    assert session["audio"]["output"]["voice"] == "marin"
+    assert session["audio"]["input"]["turn_detection"]["type"] == "semantic_vad"
+    assert line.dialect.wishes.speed == 1.2
+    assert line.update(instructions="")["instructions"] == line.dialect.wishes.instructions == ""
+
+
+def test_turn_detection_is_echoed_with_its_effective_values():
+    line = Line()
+    session = line.update(
+        audio={"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 700}}}
+    )
+    assert session["audio"]["input"]["turn_detection"] == {
+        "type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 700,
+        "idle_timeout_ms": None, "create_response": True, "interrupt_response": True,
+    }  # fmt: skip
+    assert (line.dialect.wishes.detection, line.dialect.wishes.pause_ms) == ("silence", 700)
+    line.update(audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}})
+    assert (line.dialect.wishes.detection, line.dialect.wishes.pause_ms) == ("semantic", 2000)
+    session = line.update(audio={"input": {"turn_detection": {"interrupt_response": False}}})
+    assert session["audio"]["input"]["turn_detection"]["eagerness"] == "high"
+    assert not line.dialect.wishes.interrupt_response
+
+
+def test_null_where_nothing_can_be_none_changes_nothing():
+    line = Line()
+    before = line.update(instructions="Be kind.")
+    assert line.update(instructions=None, audio=None, tools=None, max_output_tokens=None) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "echoed", "meant"), [(100_000, 4096, 4096), (10, 10, 10), ("inf", "inf", 256)]
+)
+def test_max_output_tokens_is_bounded(asked, echoed, meant):
+    line = Line()
+    assert line.update(max_output_tokens=asked)["max_output_tokens"] == echoed
+    assert line.dialect.wishes.max_tokens == meant
+
+
+def test_the_voice_is_locked_once_it_was_heard():
+    line = Line()
+    line.update(audio={"output": {"voice": "cedar"}})
+    assert line.dialect.wishes.voice == "engine-cedar"
+    line.answer(1, "Yes.")
+    line.update(audio={"output": {"voice": "cedar"}})
+    with pytest.raises(ClientError, match="voice cannot change") as raised:
+        line.update(audio={"output": {"voice": {"id": "marin"}}})
+    assert raised.value.wire_code == "cannot_update_voice"
+    assert line.dialect.wishes.voice == "engine-cedar"
+
+
+def test_what_only_we_may_set_stays():
+    session = Line().update(id="sess_mine", expires_at=1, object="x", unheard_of=1)
+    assert "unheard_of" not in session
+    assert (session["id"], session["object"]) == ("sess_0123456789abcdef", "realtime.session")
+    assert session["expires_at"] > 1
+
+
+# --- what people get wrong
+
+
+def updating(**session: Any) -> str:
+    return json.dumps(
+        {"type": "session.update", "event_id": "e7", "session": {"type": "realtime", **session}}
+    )
+
+
+def typing(**item: Any) -> str:
+    return json.dumps({"type": "conversation.item.create", "event_id": "e7", "item": item})
+
+
+def sending(kind: str, **fields: Any) -> str:
+    return json.dumps({"type": kind, "event_id": "e7", **fields})
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+#: What is sent; the field and the words of the error.
+MISTAKES = {
+    "broken JSON": ('{"type": ', None, "not JSON"),
+    "not an object": ('"hello"', None, "JSON object"),
+    "nested too deeply to read": ('{"type":' + '{"a":' * 50_000, None, "not JSON|nested"),
+    "nested too deeply to keep": (updating(audio={"x": nested(900)}), "session", "nested"),
+    "an unknown event": (sending("session.refresh"), "type", "no event type 'session.refresh'"),
+    "an event with a very long type": (sending("x" * 5000), "type", "no event type"),
+    "no type": ('{"event_id": "e7"}', None, "type"),
+    "wrong base64": (sending("input_audio_buffer.append", audio="&&"), "audio", "base64"),
+    "odd bytes": (sending("input_audio_buffer.append", audio="AAAA"), "audio", "even number"),
+    "no audio field": (sending("input_audio_buffer.append"), None, "`audio`"),
+    "a format not offered": (
+        updating(audio={"input": {"format": {"type": "audio/pcmu"}}}), "session.audio.input.format", "audio/pcm",
+    ),
+    "a rate not offered": (
+        updating(audio={"output": {"format": {"type": "audio/pcm", "rate": 8000}}}),
+        "session.audio.output.format",
+        "24000",
+    ),
+    "instructions too long": (updating(instructions="x" * 20_001), "session.instructions", "20000"),
+    "a session too large": (updating(audio={"extra": "x" * MAX_SESSION_BYTES}), "session", "bytes"),
+    "a speed out of range": (updating(audio={"output": {"speed": 9}}), "session.audio.output.speed", "1.5"),
+    "no tokens at all": (updating(max_output_tokens=0), "session.max_output_tokens", "1"),
+    "a modality that is none": (updating(output_modalities=["smell"]), "session.output_modalities[0]", "smell"),
+    "an unknown turn detection": (
+        updating(audio={"input": {"turn_detection": {"type": "telepathy"}}}),
+        "session.audio.input.turn_detection.type",
+        "telepathy",
+    ),
+    "a tool that is none": (updating(tools=[{"type": "hammer", "name": "x"}]), "session.tools[0].type", "hammer"),
+    "a voice that does not exist": (
+        updating(audio={"output": {"voice": "nobody"}}), "session.audio.output.voice", "no voice 'nobody'",
+    ),
+    "a transcription session": (updating(type="transcription"), "session.type", "transcription"),
+    "the other dialect": (
+        sending("session.update", session={"voice": "v", "allow_recording": True}), "session", "dialect=unmute",
+    ),
+    "an item that is no message": (typing(type="function_call_output"), "item.type", "not supported yet"),
+    "an empty message": (typing(type="message", content=[]), "item.content", "empty"),
+    "an image": (typing(type="message", content=[{"type": "input_image"}]), "item.content", "input_image"),
+    "typed text too long": (
+        typing(type="message", content=[{"type": "input_text", "text": "x" * 20_001}]),
+        "item.content[0].text",
+        "20000",
+    ),
+    "a truncation of nothing": (
+        sending("conversation.item.truncate", item_id="item_x", audio_end_ms=0), "item_id", "no such item",
+    ),
+    "a negative truncation": (
+        sending("conversation.item.truncate", item_id="item_x", audio_end_ms=-1), "audio_end_ms", ">= 0",
+    ),
+    "an item asked for": (sending("conversation.item.retrieve", item_id="x"), "type", "retrieve is not supported yet"),
+    "an item deleted": (sending("conversation.item.delete", item_id="x"), "type", "delete is not supported yet"),
+    "a response aside": (
+        sending("response.create", response={"conversation": "none"}), "response.conversation", "not supported yet",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "param", "words"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_clear_error_and_the_session_lives_on(raw, param, words):
+    line = Line()
+    before = line.update(instructions="Be kind.")
+    with pytest.raises(ClientError, match=words) as raised:
+        line.dialect.receive(raw)
+    (event,) = line.hear(line.dialect.error(raised.value))
+    error = event["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+    assert error["event_id"] == ("e7" if '"e7"' in raw else None)
+    assert len(error["message"]) < 300
+    assert line.hear(line.dialect.configured())[0]["session"] == before
+    assert line.send("input_audio_buffer.append", audio="AAAA" * 2) == [AppendAudio([bytes(6)], 3)]
+
+
+# --- a later connection
+
+
+def test_a_later_connection_goes_on():
+    line = Line()
+    line.update(instructions="Be kind.", audio={"output": {"voice": "cedar"}})
+    line.speak("Hello")
+    line.answer(1, "Yes, ")
+    line.hear(line.dialect.speech_began(5 * S))
+    line.hear(line.dialect.committed())
+    saved = msgspec.msgpack.decode(msgspec.msgpack.encode(line.dialect.snapshot()))
+
+    later = Line()
+    later.dialect.restore(saved)
+    assert later.dialect.wishes == line.dialect.wishes
+    (created,) = later.hear(later.dialect.greeting(resumed=True, token="s.t"))
+    assert created["event_id"] not in [event["event_id"] for event in line.events]
+    assert created["session"]["instructions"] == "Be kind."
+    later.hear(later.dialect.reply_started(1, again=True))
+    assert later.last("response.created")["response"]["id"] == line.last("response.created")["response"]["id"]
+    later.hear(later.dialect.user_text("Wait"))
+    waiting = line.last("input_audio_buffer.committed")["item_id"]
+    assert later.last("conversation.item.input_audio_transcription.completed")["item_id"] == waiting

@@ -1,0 +1,42 @@
+"""Who speaks, and as what: from the voice and the instructions a client asks for to prompt, engine voice and language.
+
+Pure; time and dice are handed in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+from web import characters, roles
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the workers need to know of a character."""
+
+    prompt: str
+    voice: str
+    """The TTS engine's name for it."""
+    language: str
+
+
+class Casting(Protocol):
+    """Finds the part. Raises ClientError that names the field and says what there is."""
+
+    def __call__(self, instructions: object, voice: str) -> Part:
+        """`instructions` as they came from JSON; None: the character's own."""
+        ...
+
+
+def play(
+    cast: Sequence[roles.Role], instructions: object, voice: str, *, now: datetime, dice: Random
+) -> Part:
+    """The part for a client of Unmute's kind. What the instructions leave open, the character of the voice decides."""
+    role = roles.find(cast, voice)
+    wanted = role.character.spoken if instructions is None else characters.instructions(instructions)
+    if wanted.language is None:
+        wanted = wanted.model_copy(update={"language": role.character.language})
+    language = (wanted.language or role.character.language).partition("/")[0]
+    return Part(characters.system_prompt(wanted, now, dice), role.voice, language)
