@@ -49,9 +49,13 @@ class Settings(BaseModel, frozen=True):
     batch_tokens: int = Field(32, gt=0)
     """Prompt tokens read in one go. Between two of them other slots get their words and a cancelled reply stops: 32
     take about 110 ms on two cores; larger ones read a long prompt up to a quarter faster."""
-    repeat_penalty: float = Field(1.1, ge=1)
-    """Small models fall into loops without it."""
-    repeat_last_tokens: int = Field(128, ge=0)
+    repeat_penalty: float = Field(1.05, ge=1)
+    """Small models fall into loops without it; from 1.1 on they avoid the very words that they were asked about, and
+    SmolLM2 answers in French."""
+    repeat_last_tokens: int = Field(32, ge=0)
+    """How far back it looks; the prompt counts."""
+    min_p: float = Field(0.2, ge=0, lt=1)
+    """Words less likely than this share of the likeliest one are never said."""
     top_p: float = Field(0.9, gt=0, le=1)
 
 
@@ -159,6 +163,7 @@ class LlamaLlm:
             "top_p": settings.top_p,
             "repeat_penalty": settings.repeat_penalty,
             "repeat_last_n": settings.repeat_last_tokens,
+            "min_p": settings.min_p,
         }
 
     async def close(self) -> None:
