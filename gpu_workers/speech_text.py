@@ -51,8 +51,9 @@ _OPENERS = frozenset(
 class Rules(BaseModel, frozen=True):
     """How long clauses are. Short ones are heard soon, long ones sound better."""
 
-    first_words: int = Field(6, gt=1)
-    """The first clause ends after this many words even without punctuation: somebody waits for it."""
+    first_words: int = Field(4, gt=1)
+    """The first clause ends after this many words even without punctuation: somebody waits for it. Each word more costs
+    about 40 ms of silence, half of it in the LLM."""
     shortest_first_words: int = Field(2, gt=0)
     """Fewer words than this are spoken alone only if they are a whole sentence."""
     clause_words: int = Field(6, gt=0)
@@ -68,7 +69,7 @@ def clause(words: Sequence[str], rules: Rules, *, first: bool, done: bool) -> in
     for count, word in enumerate(words[:longest], 1):
         if ends_sentence(word) or (count >= shortest and _CLAUSE_END.search(word)):
             return count
-    if len(words) > longest:
+    if len(words) >= longest:
         return _good_place(words, longest, shortest)
     return len(words) if done else 0
 
@@ -76,7 +77,7 @@ def clause(words: Sequence[str], rules: Rules, *, first: bool, done: bool) -> in
 def _good_place(words: Sequence[str], longest: int, shortest: int) -> int:
     """Before the last word that opens a phrase, not too near the beginning; else after `longest` words."""
     for count in range(longest, max(shortest, longest // 2) - 1, -1):
-        if words[count].strip().lower() in _OPENERS:
+        if count < len(words) and words[count].strip().lower() in _OPENERS:
             return count
     return longest
 

@@ -405,9 +405,11 @@ def test_an_unknown_engine_is_refused_with_those_there_are(stage):
 )
 def test_a_wrong_option_is_named(stage, name):
     choice = EngineChoice(
-        engine=name, slots=1, options={"threads": "many", "url": "nowhere", "partial_ms": -1}
+        engine=name,
+        slots=1,
+        options={"threads": "many", "answer_threads": 0, "url": "nowhere", "partial_ms": -1},
     )
-    with pytest.raises(ConfigError, match=r"option '(threads|url|partial_ms)'"):
+    with pytest.raises(ConfigError, match=r"option '(threads|answer_threads|url|partial_ms)'"):
         loader.load(stage, choice, 1)
 
 

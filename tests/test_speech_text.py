@@ -19,13 +19,13 @@ def cut(text, *, first=False, done=False):
     ("text", "expected"),
     [
         ("Hello! How are", "Hello!"),
-        ("Well, I think", ""),
-        ("Well, I think so, but", "Well, I think so,"),
-        ("The capital of France", ""),
-        ("The capital of France is Paris which", "The capital of France is Paris"),
-        ("A dog that I once met was", "A dog that I once met"),
+        ("Well, I", ""),
+        ("Well, I think, but", "Well, I think,"),
+        ("The capital is", ""),
+        ("The capital city is", "The capital city is"),
+        ("The capital of France", "The capital"),
+        ("A dog that I once met was", "A dog"),
         ("Dr. Jones is in. Please", "Dr. Jones is in."),
-        ("One two three four of five six", "One two three four"),
     ],
 )
 def test_the_first_clause_is_short(text, expected):

