@@ -99,10 +99,8 @@ class OwnershipSettings(BaseModel, frozen=True):
     """A worker unseen this long is not counted on."""
     watch_s: float = Field(0.25, gt=0)
     """How often the web compares leases with what it expects."""
-    claim_timeout_s: float = Field(3.0, gt=0)
-    """A reply task unclaimed this long is sent again, if a worker has room."""
-    listen_claim_timeout_s: float = Field(5.0, gt=0)
-    """The same for stt.listen."""
+    claim_timeout_s: float = Field(2.0, gt=0)
+    """A task unclaimed this long is sent again, if a worker has room: its worker died with it in hand."""
     tell_after_s: float = Field(1.2, gt=0)
     """A stage gone this long is told to the client. Counted from the end of its lease, so within 3 s of a death."""
     orphan_s: float = Field(10.0, gt=0)

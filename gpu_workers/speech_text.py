@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-#: Marks of layout that a voice would read aloud or stumble over, and pictures.
-_UNSPEAKABLE = re.compile(
-    "[*_`#~|<>\\[\\]{}\\\\^\u200b-\u200f\u2028\u2029\ufe00-\ufe0f\ufeff"
-    "\u2190-\u2bff\U0001f000-\U0001faff\U000e0000-\U000e007f]+"
+#: Marks of layout around words, which a voice would read aloud.
+_AROUND = re.compile("[*`~\u200b-\u200f\ufe00-\ufe0f\ufeff]+")
+
+#: Marks between words, and pictures.
+_BETWEEN = re.compile(
+    "[_#|<>\\[\\]{}\\\\^\u2028\u2029\u2190-\u2bff\U0001f000-\U0001faff\U000e0000-\U000e007f]+"
 )
 
 #: Typographic signs that not every phonemiser knows, and the plain ones.
@@ -96,6 +98,6 @@ def pause_ms(word: str) -> int:
 
 def speakable(word: str) -> str:
     """What of a word a voice can say, without spaces around it; "" for markup and pictures."""
-    plain = _UNSPEAKABLE.sub(" ", word.translate(_PLAIN))
+    plain = _BETWEEN.sub(" ", _AROUND.sub("", word.translate(_PLAIN)))
     joined = " ".join(plain.split())
     return joined if any(sign.isalnum() for sign in joined) else ""

@@ -4,7 +4,7 @@
 state under its epoch. Epochs are given at claim, never at submission, so copies of a task in a queue do no harm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -43,6 +43,8 @@ class Standing(IntEnum):
 class Stored(IntEnum):
     """What became of an emission."""
 
+    FORGOTTEN = -2
+    """Not stored: the server lost what came before, so that it must be sent again first."""
     FENCED = -1
     ALREADY = 0
     NEW = 1
@@ -171,16 +173,18 @@ class Emitter:
         self._ttl_s = ttl_s
         self._emit = _script(media, "emit")
 
-    def emit(self, results: Sequence[tuple[Lease, Result]]) -> list[Stored]:
+    def emit(self, results: Sequence[tuple[Lease, Result]], begins: Collection[int] = ()) -> list[Stored]:
         """Sends results in one round trip, in order; says of each what became of it.
 
+        begins: indices of results before which nothing need be stored, besides those numbered 1.
         Raises redis.RedisError; sending the same results again is then safe.
         """
         pipe = self._media.pipeline(transaction=False)
-        for lease, result in results:
+        for index, (lease, result) in enumerate(results):
+            first = "1" if result.seq == 1 or index in begins else ""
             self._emit(
                 keys=[keys.replay(lease.stage, lease.sid, result.reply), keys.results(lease.sid)],
-                args=[result.epoch, result.seq, encode(result), self._keep_items, self._ttl_s],
+                args=[result.epoch, result.seq, encode(result), self._keep_items, self._ttl_s, first],
                 client=pipe,
             )
         return [Stored(int(answer)) for answer in pipe.execute()]

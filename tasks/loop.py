@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from config import metrics
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: A pause after an error, so that a lasting one does not spin.
 ERROR_PAUSE_S = 0.2
+
+#: Results of one seat kept after they were sent: all words of a reply, half a minute of its audio.
+SAID_ITEMS = 400
 
 #: Results kept while Redis is away; beyond, the loop stops stepping.
 OUTBOX_ITEMS = 10_000
@@ -36,6 +40,8 @@ class Seat:
     """The stage has done its part; if not, somebody else must."""
     resume_at: int = 0
     """stt: session sample from which to listen; what lies before was dealt with."""
+    said: deque[Result] = field(default_factory=lambda: deque(maxlen=SAID_ITEMS))
+    """The newest results, should the media server lose them."""
     lost: bool = False
     """The lease is gone: whatever comes of it is dropped."""
 
@@ -51,6 +57,7 @@ class Outbox:
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
         self._waiting: list[tuple[Seat, Result]] = []
+        self._begin_anew: set[Seat] = set()
 
     def add(self, seat: Seat, body: Body, mark: int = 0) -> None:
         """Numbers a result and queues it."""
@@ -58,6 +65,7 @@ class Outbox:
         lease.last_seq += 1
         result = Result(VERSION, lease.stage, lease.epoch, lease.reply, lease.last_seq, mark, body)
         self._waiting.append((seat, result))
+        seat.said.append(result)
 
     @property
     def full(self) -> bool:
@@ -65,15 +73,28 @@ class Outbox:
         return len(self._waiting) >= OUTBOX_ITEMS
 
     def flush(self) -> None:
-        """Sends what waits in one round trip. Raises RedisError and keeps it if Redis is away."""
+        """Sends what waits in one round trip. Raises RedisError and keeps it if Redis is away.
+
+        A server that comes back empty is sent the newest results of each seat again.
+        """
         if not self._waiting:
             return
         batch = [(seat, result) for seat, result in self._waiting if not seat.lost]
-        stored = self._emitter.emit([(seat.lease, result) for seat, result in batch])
+        begins = [
+            next(index for index, (of, _) in enumerate(batch) if of is seat)
+            for seat in self._begin_anew
+            if not seat.lost
+        ]
+        stored = self._emitter.emit([(seat.lease, result) for seat, result in batch], begins)
         self._waiting.clear()
+        self._begin_anew.clear()
         for (seat, _), outcome in zip(batch, stored, strict=True):
             if outcome is Stored.FENCED:
                 seat.lost = True
+            elif outcome is Stored.FORGOTTEN:
+                self._begin_anew.add(seat)
+        for seat in self._begin_anew:
+            self._waiting.extend((seat, result) for result in seat.said)
 
 
 class Loop(threading.Thread):

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,8 @@ class House:
         assert self.web is not None
         child = self.web_child()
         self.web.kill()
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it dies with its master
+            os.kill(child, signal.SIGKILL)
 
     def close(self) -> None:
         """Nothing of the house is left."""

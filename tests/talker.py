@@ -86,6 +86,7 @@ class Talker:
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._voice_to = 0
+        self._gone = False
         self.sent = 0
         """Session samples produced; the microphone never stops."""
         self.sid = ""
@@ -107,14 +108,19 @@ class Talker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Says goodbye, for good."""
+        self._gone = True
         if self._socket is not None:
             await self._socket.close()
 
     async def _live(self) -> None:
-        while True:
+        while not self._gone:
             try:
                 protocols = ["realtime", f"antiphon-resume.{self._token}"] if self._token else None
                 async with connect(

@@ -19,8 +19,9 @@ from hypothesis.stateful import (
 )
 
 from config import redis_keys as keys
-from config.messages import VERSION, Failed, Result, decode_result
+from config.messages import VERSION, Failed, Result, VoiceStarted, decode_result
 from tasks.leases import SCRIPTS, Emitter, Lease, Leases, Refusal, Standing, Stored, parse_holder
+from tasks.loop import Outbox, Seat
 
 #: No lease ends by itself while a test runs.
 LONG_MS = 600_000
@@ -300,7 +301,24 @@ def test_an_owner_goes_on_where_it_was_after_the_media_server_lost_everything(de
     lease = desk.own("stt", "me")
     desk.emit(lease, 1, 2)
     desk.media.delete(keys.replay("stt", desk.sid, 0))
-    assert desk.emit(lease, 3) == [Stored.NEW]
+    assert desk.emit(lease, 3) == [Stored.FORGOTTEN]
+    again = [(lease, message(lease, seq)) for seq in (2, 3)]
+    assert desk.emitter.emit(again, begins=[0]) == [Stored.NEW, Stored.NEW]
+    assert desk.emit(lease, 4) == [Stored.NEW]
+
+
+def test_what_the_media_server_lost_is_sent_again_before_what_follows(desk):
+    seat = Seat(desk.own("stt", "me"), slot=0)
+    outbox = Outbox(desk.emitter)
+    for at in (1, 2):
+        outbox.add(seat, VoiceStarted(at))
+    outbox.flush()
+    desk.media.delete(keys.replay("stt", desk.sid, 0))
+    outbox.add(seat, VoiceStarted(3))
+    outbox.flush()
+    outbox.flush()
+    stored = [decode_result(fields[b"d"]) for _, fields in desk.media.xrange(keys.replay("stt", desk.sid, 0))]
+    assert [(result.seq, result.body) for result in stored] == [(at, VoiceStarted(at)) for at in (1, 2, 3)]
 
 
 def test_a_successor_may_go_on_in_mid_count_after_the_media_server_lost_everything(desk):

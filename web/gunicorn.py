@@ -13,6 +13,8 @@ worker_connections = 4000
 graceful_timeout = 5
 timeout = 60
 accesslog = None
+#: It would lie in the home directory, the same for every server of this user.
+control_socket_disable = True
 
 #: <linux/prctl.h>
 PR_SET_PDEATHSIG = 1

@@ -25,6 +25,7 @@ class StageWatch:
     claimed: bool = False
     told: bool = False
     tries: int = 1
+    """How many owners it has had or awaits; a task that was lost before anybody took it is no try."""
     fresh: bool = True
     """Nobody can have worked on it before."""
 
@@ -38,8 +39,7 @@ class StageWatch:
         """Nobody holds it now: is that still fine?"""
         if self.claimed:
             return Verdict.RESUBMIT
-        timeout_s = rules.listen_claim_timeout_s if self.stage == "stt" else rules.claim_timeout_s
-        if room and now_s - self.submitted_s > timeout_s:
+        if room and now_s - self.submitted_s > rules.claim_timeout_s:
             return Verdict.RESUBMIT
         if not self.told and now_s - self.missing_since_s > rules.tell_after_s:
             return Verdict.WAITING
@@ -47,7 +47,7 @@ class StageWatch:
 
     def submitted(self, now_s: float) -> None:
         """It was sent again."""
+        self.tries += self.claimed
         self.claimed = False
         self.submitted_s = now_s
-        self.tries += 1
         self.fresh = False

@@ -66,6 +66,7 @@ class LlamaLlm:
             raise ConfigError(f"there is no model file {str(self._model)!r}")
         self._seats = Seats(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="llama")
+        self._key = token_hex(16)
         self._server: Any = None
 
     async def warm_up(self) -> None:
@@ -88,7 +89,7 @@ class LlamaLlm:
         params.cache_ram_mib = 0
         params.verbosity = 0
         params.hostnames = ["127.0.0.1"]
-        params.api_keys = [token_hex(16)]  # it opens a port whether one wants it or not; nobody has this key
+        params.api_keys = [self._key]  # it opens a port whether one wants it or not; nobody else has the key
         with signals_kept():
             return xllamacpp.Server(params)
 

