@@ -7,11 +7,12 @@ command it knows what it will say next only when the answer before is over.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
 from bench.server import BenchFailed
 from bench.speech import Utterance
@@ -89,22 +90,22 @@ class Talker:
     ) -> AsyncIterator["Talker"]:
         """A session that listens; silence flows until something is said. Raises BenchFailed."""
         try:
-            async with connect(
-                url, compression=None, max_size=MAX_MESSAGE_BYTES, proxy=None, close_timeout=1
-            ) as socket:
+            async with (
+                connect(
+                    url, compression=None, max_size=MAX_MESSAGE_BYTES, proxy=None, close_timeout=1
+                ) as socket,
+                asyncio.TaskGroup() as group,
+            ):
                 talker = cls(socket, instructions, max_tokens)
-                tasks = [asyncio.create_task(talker._listen())]
-                try:
-                    async with asyncio.timeout(OPENING_S):
-                        await talker._ready.wait()
-                    tasks.append(asyncio.create_task(talker._microphone()))
-                    yield talker
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
-        except (OSError, TimeoutError) as error:
-            raise BenchFailed(f"no conversation at {url}: {error!r}") from None
+                tasks = [group.create_task(talker._listen())]
+                async with asyncio.timeout(OPENING_S):
+                    await talker._ready.wait()
+                tasks.append(group.create_task(talker._microphone()))
+                yield talker
+                for task in tasks:
+                    task.cancel()
+        except* (OSError, TimeoutError, WebSocketException) as errors:
+            raise BenchFailed(f"the conversation at {url} broke: {errors.exceptions[0]!r}") from None
 
     def _now(self) -> float:
         return monotonic() - self._zero
@@ -197,11 +198,10 @@ class Talker:
     async def _microphone(self) -> None:
         began = self._now()
         position = 0
-        with suppress(asyncio.CancelledError):
-            while True:
-                position += 1
-                await asyncio.sleep(max(0.0, began + position * PACKET_S - self._now()))
-                await self._send()
+        while True:
+            position += 1
+            await asyncio.sleep(max(0.0, began + position * PACKET_S - self._now()))
+            await self._send()
 
     async def _send(self) -> None:
         clip, at = self._clip, self._at
