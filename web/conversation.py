@@ -193,7 +193,11 @@ class Conversation:
     # --- results of the workers
 
     def _stored(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
-        return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
+        """What may have been missed; with the server away nothing, and the watchdog will find the gap again."""
+        try:
+            return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
+        except streams.RedisError:
+            return []
 
     def _catch_up(self) -> None:
         for stage in keys.STAGES:
@@ -204,15 +208,17 @@ class Conversation:
         body = result.body
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
-        elif isinstance(body, Failed):
-            log.warning("%s failed: %s", result.stage, body.code)
-            self._given_up(result.stage)
         elif isinstance(body, Transcript):
             self._send(self._dialect.partial_text(body))
             self._happen(body)
         elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
             self._happen(body)
-        elif result.reply == self._turn.reply and self._turn.replying:
+        elif result.reply != self._turn.reply or not self._turn.replying:
+            log.debug("a result of %s came too late", result.stage)
+        elif isinstance(body, Failed) or self._replier.misses(body):
+            log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
+            self._given_up(result.stage)
+        else:
             completed = self._replier.take(body, time.monotonic())
             if completed is not None:
                 self.stages.completed(completed)
