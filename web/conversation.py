@@ -13,7 +13,6 @@ from config import metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, SessionTaken, StageFailed
 from config.messages import (
-    Audio,
     Cancel,
     ChatMessage,
     Claimed,
@@ -35,7 +34,6 @@ from web import actions, happenings, prompt, saved, turn
 from web.dialects import base
 from web.inbox import Inbox
 from web.mailbox import Gap, GivenUp, Mail
-from web.packets import packets_samples
 from web.replier import Replier
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
@@ -380,9 +378,7 @@ class Conversation:
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
         newest = streams.newest_input(self._runtime.media, self.sid)
-        if isinstance(newest, Audio):
-            end = newest.pos + packets_samples(newest.packets, self._dialect.wishes.input_format)
-            self.input.clock.received = max(self.input.clock.received, end)
+        self.input.go_on_after(newest, self._dialect.wishes.input_format)
         if self._listening:
             self.stages.expect("stt", 0, fresh=False)
         if self._turn.replying:
@@ -393,6 +389,8 @@ class Conversation:
                 self.stages.expect(stage, number, fresh=False)
                 self.inbox.read_again(stage, number)
         self._catch_up()
+        if self._turn.awaiting:
+            self.input.put(Commit(self.input.clock.received))  # the first may have died with its process
 
     def _complain(self, error: AntiphonError, event_id: str | None = None) -> None:
         metrics.errors.labels(error.wire_code if isinstance(error, ClientError) else error.code).inc()
