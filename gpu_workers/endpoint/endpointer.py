@@ -21,9 +21,9 @@ class Rules(BaseModel, frozen=True):
     """Silence that ends voice; stops inside words are shorter."""
     lag_ms: int = Field(48, ge=0)
     """The detector hears voice for so long after it ended: 48 to 104 ms over the clips measured."""
-    ask_ms: tuple[int, ...] = (160, 320, 500, 900)
+    ask_ms: tuple[int, ...] = (140, 260, 500, 900)
     """Lengths of a pause at which the transcript and the end of the turn are asked for, in rising order. A judgement
-    needs some silence: one question in five that Smart Turn took for unfinished at 160 ms it knew to be over later."""
+    needs some silence: one question in five that Smart Turn took for unfinished at first it knew to be over later."""
 
 
 @dataclass(frozen=True)

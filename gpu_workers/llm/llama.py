@@ -70,8 +70,13 @@ class LlamaLlm:
             raise ConfigError(f"there is no model file {str(self._model)!r}")
         self._seats = Seats(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="llama")
-        self._key = token_hex(16)
+        self.key = token_hex(16)
         self._server: Any = None
+
+    @property
+    def address(self) -> str:
+        """Base URL of the server that llama.cpp opens on loopback; it wants `key`."""
+        return str(self._server.listening_address)
 
     async def warm_up(self) -> None:
         """Loads the model and lets it say a word."""
@@ -94,7 +99,7 @@ class LlamaLlm:
         params.cache_ram_mib = 0
         params.verbosity = 0
         params.hostnames = ["127.0.0.1"]
-        params.api_keys = [self._key]  # it opens a port whether one wants it or not; nobody else has the key
+        params.api_keys = [self.key]  # it opens a port whether one wants it or not; nobody else has the key
         with signals_kept():
             return xllamacpp.Server(params)
 

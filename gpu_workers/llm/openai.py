@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 #: Answers worth another try: too many requests, and servers that start, are swamped or restart.
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
+#: A response ends this soon after its [DONE], or its connection is given up.
+END_S = 0.1
+
 
 class Settings(BaseModel, frozen=True):
     """Where the model is, and how long to wait for it."""
@@ -167,8 +170,14 @@ async def _chunks(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], N
         if not line.startswith("data:") or not data:
             continue
         if data == "[DONE]":
-            return
+            break
         yield _decoded(data)
+    with contextlib.suppress(
+        httpx.TransportError, TimeoutError
+    ):  # read to its end, the connection can be used again
+        async with asyncio.timeout(END_S):
+            async for _ in lines:
+                pass
 
 
 def _decoded(data: str) -> dict[str, Any]:
