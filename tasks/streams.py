@@ -83,11 +83,13 @@ def newest_input(media: Client, sid: str) -> InEntry | None:
 
 
 def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
-    """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed."""
+    """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed, and dies soon."""
     oldest = int((time.time() - keep_s) * 1000)
     pipe = media.pipeline(transaction=False)
     for sid, entry in entries:
         pipe.xadd(keys.audio_in(sid), {"d": encode(entry)}, minid=oldest, approximate=True)
+    for sid in {sid for sid, _ in entries}:
+        pipe.expire(keys.audio_in(sid), int(2 * keep_s))
     pipe.execute()
 
 

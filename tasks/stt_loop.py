@@ -8,7 +8,7 @@ import numpy as np
 
 from config import metrics
 from config import redis_keys as keys
-from config.messages import Audio, Clear, Commit, End, InEntry, Listen, decode_in
+from config.messages import Audio, Clear, Commit, End, InEntry, Listen, Transcript, decode_in
 from config.settings import SAMPLE_RATE
 from gpu_workers.engine import ListenOptions, Pcm, SttEngine
 from tasks import streams
@@ -42,6 +42,10 @@ class Ear(Seat):
     todo: deque[tuple[Pcm, float] | Commit | Clear] = field(default_factory=deque)
     committed: int = 0
     """Session sample of the newest commit or clear; the web may repeat older ones after a failure."""
+    closing: deque[int] = field(default_factory=deque)
+    """Commits whose final transcript is still to come."""
+    closed: int = 0
+    """Session sample up to which everything was told: a successor neither listens to it nor commits it again."""
     ended: bool = False
 
 
@@ -138,7 +142,9 @@ class SttLoop(Loop):
                 metrics.step_batch.labels(self.stage).observe(len(frames))
             for ear in ears:
                 for fact in facts.get(ear.slot, ()):
-                    self.outbox.add(ear, fact, mark=self._engine.mark(ear.slot))
+                    if isinstance(fact, Transcript) and fact.final and ear.closing:
+                        ear.closed = ear.closing.popleft()
+                    self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
             if not any(ear.todo for ear in ears) or self.outbox.full:
                 return
 
@@ -149,6 +155,7 @@ class SttLoop(Loop):
             while ear.todo and isinstance(ear.todo[0], Commit | Clear):
                 mark = ear.todo.popleft()
                 if isinstance(mark, Commit):
+                    ear.closing.append(mark.pos)
                     self._engine.commit(ear.slot, mark.pos)
                 elif isinstance(mark, Clear):
                     self._engine.clear(ear.slot, mark.pos)

@@ -239,6 +239,29 @@ async def assert_next_turns(talkers: list[Talker]) -> None:
         assert_whole(talker, await talker.answered(number))
 
 
+@pytest.mark.parametrize("died", ["before", "after"])
+def test_a_committed_utterance_outlives_its_listener_that_died(died: str, house: House) -> None:
+    asyncio.run(_committed(died, house))
+
+
+async def _committed(died: str, house: House) -> None:
+    """The successor reads the commit of the turn before as well: it must not pass for the one that is awaited."""
+    async with Talker(house.url, detection=None) as talker:
+        await asyncio.sleep(0.3)
+        for turn in (1, 2):
+            talker.user_texts.clear()
+            if turn == 2 and died == "before":
+                house.worker_of("stt", talker.sid).kill()
+            talker.speak(SPEECH_S - 0.05)
+            await asyncio.sleep(SPEECH_S - 0.02)
+            if turn == 2 and died == "after":
+                house.worker_of("stt", talker.sid).kill()
+            await talker.send("input_audio_buffer.commit")
+            await talker.send("response.create")
+            assert_whole(talker, await talker.answered(turn))
+        assert not talker.errors, talker.story()
+
+
 EVERY_PHASE = (_speaking, _paused, _asked, _some_words, _some_audio)
 
 

@@ -13,7 +13,6 @@ from config import metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, SessionTaken, StageFailed
 from config.messages import (
-    Audio,
     Cancel,
     ChatMessage,
     Claimed,
@@ -35,7 +34,6 @@ from web import actions, happenings, prompt, saved, turn
 from web.dialects import base
 from web.inbox import Inbox
 from web.mailbox import Gap, GivenUp, Mail
-from web.packets import packets_samples
 from web.replier import Replier
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
@@ -193,7 +191,11 @@ class Conversation:
     # --- results of the workers
 
     def _stored(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
-        return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
+        """What may have been missed; with the server away nothing, and the watchdog will find the gap again."""
+        try:
+            return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
+        except streams.RedisError:
+            return []
 
     def _catch_up(self) -> None:
         for stage in keys.STAGES:
@@ -204,15 +206,17 @@ class Conversation:
         body = result.body
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
-        elif isinstance(body, Failed):
-            log.warning("%s failed: %s", result.stage, body.code)
-            self._given_up(result.stage)
         elif isinstance(body, Transcript):
             self._send(self._dialect.partial_text(body))
             self._happen(body)
         elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
             self._happen(body)
-        elif result.reply == self._turn.reply and self._turn.replying:
+        elif result.reply != self._turn.reply or not self._turn.replying:
+            log.debug("a result of %s came too late", result.stage)
+        elif isinstance(body, Failed) or self._replier.misses(body):
+            log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
+            self._given_up(result.stage)
+        else:
             completed = self._replier.take(body, time.monotonic())
             if completed is not None:
                 self.stages.completed(completed)
@@ -374,9 +378,7 @@ class Conversation:
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
         newest = streams.newest_input(self._runtime.media, self.sid)
-        if isinstance(newest, Audio):
-            end = newest.pos + packets_samples(newest.packets, self._dialect.wishes.input_format)
-            self.input.clock.received = max(self.input.clock.received, end)
+        self.input.go_on_after(newest, self._dialect.wishes.input_format)
         if self._listening:
             self.stages.expect("stt", 0, fresh=False)
         if self._turn.replying:
@@ -387,6 +389,8 @@ class Conversation:
                 self.stages.expect(stage, number, fresh=False)
                 self.inbox.read_again(stage, number)
         self._catch_up()
+        if self._turn.awaiting:
+            self.input.put(Commit(self.input.clock.received))  # the first may have died with its process
 
     def _complain(self, error: AntiphonError, event_id: str | None = None) -> None:
         metrics.errors.labels(error.wire_code if isinstance(error, ClientError) else error.code).inc()

@@ -58,6 +58,10 @@ class Replier:
                 return "tts"
         return None
 
+    def misses(self, body: object) -> bool:
+        """Words before these never came and are stored nowhere: the reply cannot be whole."""
+        return isinstance(body, Words) and self.reply is not None and body.index > len(self.reply.words)
+
     # --- what time brings
 
     def patience_s(self, now_s: float) -> float | None:
@@ -136,7 +140,9 @@ class Replier:
             return None
         if reply.first_audio_s is None:
             return reply.first_word_s
-        spoken_out = reply.playback.left_s(now_s) <= 0 and len(reply.starts) < len(reply.words)
+        spoken_out = reply.playback.left_s(now_s) <= 0 and (
+            reply.text_done is not None or len(reply.starts) < len(reply.words)
+        )
         return max(reply.last_audio_s, reply.last_words_s) if spoken_out else None
 
     # --- its end

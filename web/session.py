@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 #: A reader that finds the mailbox full waits this long; then the client is told.
 MAILBOX_WAIT_S = 5.0
 
-#: Close codes by which a client says that it is done; with any other it may come back.
-GOODBYES = (1000, 1001, 1005)
+#: Close codes that end the session: the client said that it is done, or broke the rules. With any other it may return.
+GOODBYES = (1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009)
 
 
 class Session:

@@ -3,9 +3,10 @@
 import time
 from collections import deque
 
-from config.messages import Audio, InEntry
+from config.messages import Audio, AudioFormat, Clear, Commit, InEntry
 from web.clock import SessionClock
 from web.intake import Intake
+from web.packets import packets_samples
 
 
 class UserInput:
@@ -43,6 +44,15 @@ class UserInput:
         while now_s - self._newest[0][0] > self._keep_s:
             self._newest.popleft()
         self._intake.add(self._sid, entry)
+
+    def go_on_after(self, newest: InEntry | None, audio_format: AudioFormat) -> None:
+        """A later connection: the next audio follows the newest entry that an earlier one left."""
+        end = 0
+        if isinstance(newest, Audio):
+            end = newest.pos + packets_samples(newest.packets, audio_format)
+        elif isinstance(newest, Commit | Clear):
+            end = newest.pos
+        self.clock.received = max(self.clock.received, end)
 
     def _recent(self) -> list[InEntry]:
         return [entry for _, entry in self._newest]

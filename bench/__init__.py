@@ -1,0 +1,1 @@
+"""Measures what the README promises, from outside: `python -m bench --help`."""

@@ -1,0 +1,138 @@
+"""`python -m bench`: all parts, or one; tables on the terminal, docs/benchmarks.md, JSON."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from bench import machine, plumbing, ready, recovery, report, voice
+from bench.report import Section
+from config.errors import AntiphonError
+
+DOCUMENT = machine.ROOT / "docs" / "benchmarks.md"
+
+#: A bar was missed.
+MISSED = 1
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _numbers(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[int, ...]:
+    """`1,16,64`. Raises BadParameter."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"{value!r}: give numbers from 1 on, such as 1,16,64")
+    return tuple(int(part) for part in parts)
+
+
+def _finding(command: Callable[..., Section]) -> Callable[..., None]:
+    """Options that every part has, and what is done with its findings."""
+
+    @click.option("--write", is_flag=True, help="Put the findings into docs/benchmarks.md.")
+    @click.option("--json", "json_file", type=click.Path(path_type=Path), help="All figures, as JSON.")
+    @wraps(command)
+    def run(write: bool, json_file: Path | None, **options: Any) -> None:
+        here = machine.look()
+        _tell(here, [command(**options)], write, json_file)
+
+    return run
+
+
+def _tell(here: machine.Machine, sections: Sequence[Section], write: bool, json_file: Path | None) -> None:
+    """Ends the program: with status 1 if a bar was missed."""
+    for section in sections:
+        click.echo(f"\n{section.markdown}")
+    bars = [bar for section in sections for bar in section.bars]
+    click.echo("\n" + "\n".join(bar.line for bar in bars))
+    if write:
+        report.save(DOCUMENT, here.header, here.stamp, sections)
+        _say(f"written to {DOCUMENT}")
+    if json_file is not None:
+        found = {section.name: {"bars": section.bars, "data": section.data} for section in sections}
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode({"machine": asdict(here), **found})))
+    sys.exit(0 if all(bar.reached for bar in bars) else MISSED)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="A smoke test: every part, a few turns; figures say nothing.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="All figures, as JSON.")
+@click.pass_context
+def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
+    """Measure everything and write docs/benchmarks.md, or, with a command, one part of it."""
+    if ctx.invoked_subcommand is not None:
+        return
+    here = machine.look()
+    scope = voice.Scope.quick() if quick else voice.Scope()
+    parts: list[tuple[str, Callable[[], Section]]] = [
+        ("ready", lambda: ready.measure(1 if quick else ready.STARTS, _say)),
+        ("voice", lambda: voice.measure(scope, _say)),
+        (
+            "plumbing",
+            lambda: plumbing.measure((1, 4) if quick else (1, 16, 64), 10.0 if quick else 40.0, _say),
+        ),
+        ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
+    ]
+    _tell(here, [_one(name, part) for name, part in parts], not quick, json_file)
+
+
+def _one(name: str, part: Callable[[], Section]) -> Section:
+    """A part that fails costs the others nothing."""
+    try:
+        return part()
+    except AntiphonError as error:
+        _say(f"{name}: {error}")
+        return report.failed(name, name.capitalize(), str(error))
+
+
+@main.command(name="voice")
+@click.option("--turns", default=40, show_default=True, type=click.IntRange(min=1), help="Of the one talker.")
+@click.option("--talkers", default="1,3", show_default=True, callback=_numbers, help="How many at once.")
+@click.option(
+    "--turns-together", default=8, show_default=True, type=click.IntRange(min=1), help="Of each of several."
+)
+@click.option("--interruptions", default=8, show_default=True, type=click.IntRange(min=0))
+@click.option("--recordings/--no-recordings", default=True, help="Word error rate on the human recordings.")
+@_finding
+def voice_command(
+    turns: int, talkers: tuple[int, ...], turns_together: int, interruptions: int, recordings: bool
+) -> Section:
+    """Time to the answer with real models, barge-in, word error rate."""
+    return voice.measure(voice.Scope(turns, talkers, turns_together, interruptions, recordings), _say)
+
+
+@main.command(name="plumbing")
+@click.option("--sessions", default="1,16,64", show_default=True, callback=_numbers, help="How many at once.")
+@click.option("--seconds", default=40.0, show_default=True, type=click.FloatRange(min=5), help="Of each run.")
+@_finding
+def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
+    """What everything but the models costs: latency, CPU, memory."""
+    return plumbing.measure(sessions, seconds, _say)
+
+
+@main.command(name="ready")
+@click.option("--starts", default=ready.STARTS, show_default=True, type=click.IntRange(min=1))
+@_finding
+def ready_command(starts: int) -> Section:
+    """How soon a server is there, and its memory."""
+    return ready.measure(starts, _say)
+
+
+@main.command(name="recovery")
+@click.option(
+    "--kills", default=recovery.KILLS, show_default=True, type=click.IntRange(min=1), help="Of each kind."
+)
+@_finding
+def recovery_command(kills: int) -> Section:
+    """What a user notices of a worker killed in mid-turn."""
+    return recovery.measure(kills, _say)
+
+
+if __name__ == "__main__":
+    main()
