@@ -104,7 +104,7 @@ async def _death(
 
 
 async def _moment(talker: Talker, stage: str, seconds: float) -> None:
-    """Just before the user's speech of so many seconds ends, at the end of the turn, or when the first audio has come."""
+    """Just before the user's speech ends, at the end of the turn, or when the first audio has come."""
     if stage == "stt":
         await asyncio.sleep(seconds - BEFORE_END_S)
     elif stage == "llm":
@@ -191,9 +191,9 @@ def _section(deaths: Sequence[Death]) -> Section:
         bars,
         [Table(head, rows)],
         [
-            "A worker is ended by SIGKILL in mid-turn: STT half a second before the user's speech ends, LLM at the end of the turn, TTS when "
-            "its first audio has come. Lost: for STT and LLM how much later than usual the answer's first sound came, "
-            "plus the stalls of its player; for TTS those stalls.",
+            "A worker is ended by SIGKILL in mid-turn: STT half a second before the user's speech ends, LLM at the end "
+            "of the turn, TTS when its first audio has come. Lost: for STT and LLM how much later than usual the "
+            "answer's first sound came, plus the stalls of its player; for TTS those stalls.",
             "With one worker the supervisor starts it again and it warms up; the client is told meanwhile, unless the "
             "turn goes on before.",
         ],
