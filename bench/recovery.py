@@ -35,8 +35,8 @@ TOKENS = 60
 #: Turns without a death, to know what is usual.
 USUAL_TURNS = 3
 
-#: So long after its beginning the listener's worker is killed, in the user's speech.
-INTO_SPEECH_S = 1.2
+#: So long before the end of the user's speech the listener's worker is killed: its successor has to be quick.
+BEFORE_END_S = 0.5
 
 WELL_DEADLINE_S = 60.0
 
@@ -94,7 +94,7 @@ async def _death(
 ) -> Death:
     async with Talker.open(server.url, LENGTHY, TOKENS) as talker:
         asking = asyncio.create_task(talker.ask(utterance))
-        await _moment(talker, stage)
+        await _moment(talker, stage, utterance.clip.seconds)
         pid = await asyncio.to_thread(_worker_of, server, stage, talker)
         os.kill(pid, signal.SIGKILL)
         killed_at = monotonic()
@@ -103,10 +103,10 @@ async def _death(
     return Death(stage, workers, answered, _delay_s(answered, stage, usual_ms), told[0] if told else None)
 
 
-async def _moment(talker: Talker, stage: str) -> None:
-    """In the user's speech, at the end of the turn, or when the first audio has come."""
+async def _moment(talker: Talker, stage: str, seconds: float) -> None:
+    """Just before the user's speech ends, at the end of the turn, or when the first audio has come."""
     if stage == "stt":
-        await asyncio.sleep(INTO_SPEECH_S)
+        await asyncio.sleep(seconds - BEFORE_END_S)
     elif stage == "llm":
         await talker.until(lambda: bool(talker.book.turns))
     else:
@@ -191,9 +191,9 @@ def _section(deaths: Sequence[Death]) -> Section:
         bars,
         [Table(head, rows)],
         [
-            "A worker is ended by SIGKILL in mid-turn: STT in the user's speech, LLM at the end of the turn, TTS when "
-            "its first audio has come. Lost: for STT and LLM how much later than usual the answer's first sound came, "
-            "plus the stalls of its player; for TTS those stalls.",
+            "A worker is ended by SIGKILL in mid-turn: STT half a second before the user's speech ends, LLM at the end "
+            "of the turn, TTS when its first audio has come. Lost: for STT and LLM how much later than usual the "
+            "answer's first sound came, plus the stalls of its player; for TTS those stalls.",
             "With one worker the supervisor starts it again and it warms up; the client is told meanwhile, unless the "
             "turn goes on before.",
         ],
