@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from config import metrics
-from config.messages import VERSION, Body, Claimed, Command, Result
+from config.errors import ConfigError
+from config.messages import VERSION, Body, Claimed, Command, Failed, Result
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.leases import Emitter, Lease, Stored
@@ -191,7 +192,11 @@ class Loop(threading.Thread):
             seat = self._arrivals.get()
             self.seats[seat.sid, seat.lease.reply] = seat
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
-            self.begin(seat)
+            try:
+                self.begin(seat)
+            except ConfigError as error:  # a voice or a language that the engine does not have
+                self.outbox.add(seat, Failed(error.code, str(error)))
+                self.leave(seat, done=True)
         while not self._commands.empty():
             self.obey(self._commands.get())
 

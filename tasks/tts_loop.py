@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from config import metrics
 from config import redis_keys as keys
-from config.errors import ConfigError
 from config.messages import (
     Cancel,
     Command,
@@ -78,11 +77,7 @@ class TtsLoop(Loop):
         seat.encoder = encoder(order.format)
         seat.words = seat.first_word
         seat.played = seat.base
-        try:
-            self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, first_word=seat.first_word))
-        except ConfigError as error:
-            self.outbox.add(seat, Failed(error.code, str(error)))
-            self.leave(seat, done=True)
+        self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, first_word=seat.first_word))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""

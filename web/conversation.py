@@ -20,6 +20,7 @@ from config.messages import (
     Commit,
     Failed,
     Listen,
+    Order,
     Pause,
     Played,
     Result,
@@ -105,19 +106,16 @@ class Conversation:
     def begin(self) -> None:
         """The connection is new: a client that need not say who shall speak is listened to at once."""
         if not self._dialect.speaks_first:
+            self._prepare()
             self._listen()
 
     def patience_s(self) -> float:
         """Seconds until time brings something."""
         now_s = time.monotonic()
-        waits = [LOOK_S]
         tick = turn.next_tick(self._turn, self._rules)
-        if tick is not None:
-            waits.append(self.input.clock.seconds_until(tick, now_s))
-        due_s = self._replier.patience_s(now_s)
-        if due_s is not None:
-            waits.append(due_s)
-        return max(0.0, min(waits))
+        tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
+        waits = (LOOK_S, tick_s, self._replier.patience_s(now_s))
+        return max(0.0, min(wait for wait in waits if wait is not None))
 
     def handle(self, mail: Mail) -> None:
         """One letter."""
@@ -138,20 +136,25 @@ class Conversation:
 
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._dialect.wishes.rules(self._settings.turn)
-        self.save(self._how_to_listen())
+        self._prepare()
         self._send(self._dialect.configured())
         if not self._listening:
             self._listen()
             self._turn_ended_s = time.monotonic()
             self._happen(happenings.ReplyAsked())
 
-    def _how_to_listen(self) -> dict[str, Any]:
-        wishes = self._dialect.wishes
-        return {keys.LISTEN: encode(Listen(wishes.input_format, wishes.language))}
+    def _prepare(self) -> None:
+        """What the STT is to know; and the LLM reads the prompt before the first word is said."""
+        listen = Listen(self._dialect.wishes.input_format, self._dialect.wishes.language)
+        self.save({keys.LISTEN: encode(listen), keys.DRAFT: encode(self._order(self._turn.reply + 1))})
+        if not self._dialect.speaks_first:
+            submit.prefill(self.sid)
+
+    def _order(self, number: int) -> Order:
+        return prompt.order(number, self._dialect.wishes, self._history)
 
     def _listen(self) -> None:
         self._listening = True
-        self.save(self._how_to_listen())
         self.stages.order("stt", 0)
 
     def _commit_asked(self, request: base.CommitInput) -> None:
@@ -302,11 +305,9 @@ class Conversation:
                 if text:
                     self._history.append(ChatMessage("assistant", text + mark))
             case actions.SpeechBegan():
-                draft = prompt.order(self._turn.reply + 1, self._dialect.wishes, self._history)
-                return {keys.DRAFT: encode(draft)}
+                return {keys.DRAFT: encode(self._order(self._turn.reply + 1))}
             case actions.StartReply(reply=number):
-                order = prompt.order(number, self._dialect.wishes, self._history)
-                return {keys.REPLY: number, keys.ORDER: encode(order)}
+                return {keys.REPLY: number, keys.ORDER: encode(self._order(number))}
         return {}
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
