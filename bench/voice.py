@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 #: Keeps the run short. The first words of an answer, which are measured, come no sooner for it.
 BRIEF = "You are a friendly assistant in a voice call. Answer in one short sentence."
-BRIEF_TOKENS = 40
+BRIEF_TOKENS = 24
 
 #: An answer that can be interrupted.
 LENGTHY = "You are a friendly storyteller in a voice call. Answer at great length, in many sentences."
