@@ -23,7 +23,7 @@ from cli.measure import TurnBook
 Say = Callable[[str], None]
 
 #: Keeps the run short. The first words of an answer, which are measured, come no sooner for it.
-BRIEF = "You are a friendly assistant in a voice call. Answer in one short sentence."
+BRIEF = "You are a friendly assistant in a voice call. Answer in English, in one short sentence."
 BRIEF_TOKENS = 24
 
 #: An answer that can be interrupted.

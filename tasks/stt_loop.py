@@ -17,7 +17,7 @@ from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 
 #: The loop sleeps to this beat, so that packets of many sessions meet in one step.
-BEAT_S = 0.005
+BEAT_S = 0.004
 
 #: Longest wait for input; new seats join after it.
 BLOCK_MS = 20

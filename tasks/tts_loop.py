@@ -25,6 +25,9 @@ from tasks.codec import Encoder, encoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 
+#: The loop sleeps to this beat, so that frames of many replies meet in one step.
+BEAT_S = 0.004
+
 #: Wait for text while something may become ready by itself.
 BUSY_BLOCK_MS = 5
 
@@ -68,6 +71,8 @@ class TtsLoop(Loop):
         super().__init__(emitter, slots)
         self._engine = engine
         self._media = media
+        self._stepped = False
+        self._next_beat = 0.0
         self._ahead_samples = int(ahead_s * SAMPLE_RATE)
 
     def begin(self, seat: Seat) -> None:
@@ -93,33 +98,40 @@ class TtsLoop(Loop):
                 seat.played = max(seat.played, command.pos)
 
     def turn(self) -> None:
-        """Reads text, steps while anything is ready, emits."""
+        """Reads text, takes one step, emits. While something is spoken nothing is waited for: a new reply, and new
+        words, must not wait until nobody has audio to come."""
         self.outbox.flush()
         mouths = [seat for seat in self.seats.values() if isinstance(seat, Mouth)]
         if not mouths:
             time.sleep(IDLE_BLOCK_MS / 1e3)
             return
+        time.sleep(max(0.0, self._next_beat - time.monotonic()))
+        self._next_beat = time.monotonic() + BEAT_S
         self._read_text(mouths)
-        while not self.outbox.full:
-            wanted = [mouth for mouth in mouths if not mouth.lost and mouth.in_hand < self._ahead_samples]
-            wanted.sort(key=lambda mouth: mouth.in_hand)
-            began = time.monotonic()
-            frames = self._engine.step([mouth.slot for mouth in wanted if not mouth.over.is_set()])
-            if not frames:
-                break
+        if not self.outbox.full:
+            self._stepped = self._step(mouths)
+            self.outbox.flush()
+
+    def _step(self, mouths: list[Mouth]) -> bool:
+        """One step of the engine for all that may speak; whether anything came of it."""
+        wanted = [mouth for mouth in mouths if not mouth.lost and mouth.in_hand < self._ahead_samples]
+        wanted.sort(key=lambda mouth: mouth.in_hand)
+        began = time.monotonic()
+        frames = self._engine.step([mouth.slot for mouth in wanted if not mouth.over.is_set()])
+        if frames:
             metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
             metrics.step_batch.labels(self.stage).observe(len(frames))
-            for mouth in wanted:
-                if mouth.slot in frames:
-                    self._say(mouth, frames[mouth.slot])
-            self.outbox.flush()
+        for mouth in wanted:
+            if mouth.slot in frames:
+                self._say(mouth, frames[mouth.slot])
+        return bool(frames)
 
     def _read_text(self, mouths: list[Mouth]) -> None:
         hungry = {
             keys.replay("llm", mouth.sid, mouth.lease.reply): mouth for mouth in mouths if not mouth.text_done
         }
         busy = len(hungry) < len(mouths) or any(mouth.words for mouth in mouths)
-        block_ms = BUSY_BLOCK_MS if busy else IDLE_BLOCK_MS
+        block_ms = 0 if self._stepped else BUSY_BLOCK_MS if busy else IDLE_BLOCK_MS
         if not hungry:
             time.sleep(block_ms / 1e3)
             return

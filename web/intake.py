@@ -12,7 +12,7 @@ from tasks.streams import RedisError
 log = logging.getLogger(__name__)
 
 #: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once.
-GATHER_S = 0.004
+GATHER_S = 0.003
 
 #: Entries kept while Redis is away; the oldest go first.
 BACKLOG_ITEMS = 20_000

@@ -7,8 +7,8 @@ from web.config import Wishes
 
 #: Spoken answers are short; models are not, unless told.
 DEFAULT_INSTRUCTIONS = (
-    "You are a friendly voice assistant. What you write is read aloud: answer in one or two short spoken sentences, "
-    "without lists, markup or emoji."
+    "You are a friendly voice assistant. What you write is read aloud: answer in plain English, in one or two short "
+    "spoken sentences, without lists, markup or emoji."
 )
 
 #: Messages of the history that are sent along; older ones are dropped.
