@@ -20,6 +20,7 @@ from cli.data_dir import DataDir, held
 from cli.overseer import Overseer
 from cli.probe import Address, Probe
 from cli.programs import Program
+from config import voices
 from config.errors import ConfigError
 from config.redis_keys import STAGES
 from config.settings import Settings, load
@@ -118,6 +119,7 @@ def up(
     Ctrl-C stops all of it in order, a second one at once. What dies after it was ready is started again.
     """
     settings = load(profile)
+    voices.load(settings.voices_file)
     address = Address(host, port, tls_self_signed)
     with _signals() as asked_to_stop, held(data_dir) as data:
         _end_run_before(data)

@@ -4,7 +4,7 @@ Positions are *session samples* (24 kHz, counted from the session's first sample
 *reply samples* (24 kHz, counted from the reply's first sample) in everything the TTS says.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,6 +18,14 @@ MAX_TEXT = 20_000
 
 AudioFormat = Literal["pcm16", "opus"]
 
+#: What a client may send in one message is the largest packet; a step makes four, the end of a clause some more.
+Packet = Annotated[bytes, msgspec.Meta(max_length=1 << 18)]
+Packets = Annotated[list[Packet], msgspec.Meta(max_length=1024)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
+#: The longest prompt: system message, history, and what they said.
+MAX_MESSAGES = 1000
+
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
     """A tagged tuple on the wire."""
@@ -30,7 +38,7 @@ class Audio(_Message, tag="audio"):
     """Packets in the session's input format, the first of them at `pos`."""
 
     pos: int
-    packets: list[bytes]
+    packets: Packets
     received: float
     """Unix time at which the web had the last of it."""
 
@@ -89,7 +97,7 @@ class Transcript(_Message, tag="transcript"):
     settled: all voice up to `to` was decoded, and none came since. final: the utterance is closed.
     """
 
-    text: str
+    text: Text
     start: int
     to: int
     settled: bool = False
@@ -103,7 +111,7 @@ class Words(_Message, tag="words"):
     """Whole words of the reply, each with the space that follows it; `index` is the first one's number."""
 
     index: int
-    words: list[str]
+    words: Annotated[list[Text], msgspec.Meta(max_length=MAX_TEXT)]
     said: float
     """Unix time at which the LLM gave the first of them."""
 
@@ -137,8 +145,8 @@ class Speech(_Message, tag="speech"):
 
     pos: int
     samples: int
-    packets: list[bytes]
-    words: list[SpokenWord]
+    packets: Packets
+    words: Annotated[list[SpokenWord], msgspec.Meta(max_length=1024)]
     spoken: int
     spoken_to: int
 
@@ -211,14 +219,14 @@ class ChatMessage(msgspec.Struct, frozen=True):
     """One message of a prompt."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Annotated[str, msgspec.Meta(max_length=10 * MAX_TEXT)]
 
 
 class Order(_Message, tag="order"):
     """What a reply needs: the prompt for the LLM, the voice and format for the TTS."""
 
     reply: int
-    messages: list[ChatMessage]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(max_length=MAX_MESSAGES)]
     voice: str
     format: AudioFormat
     temperature: float = 0.3

@@ -1,9 +1,11 @@
 """The STT loop: all sessions' input streams, decoded and stepped in one batch, out as facts."""
 
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from config import metrics
@@ -15,6 +17,8 @@ from tasks import streams
 from tasks.codec import Decoder, decoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+
+log = logging.getLogger(__name__)
 
 #: The loop sleeps to this beat, so that packets of many sessions meet in one step.
 BEAT_S = 0.004
@@ -87,13 +91,20 @@ class SttLoop(Loop):
         for key, entries in streams.read(self._media, cursors, 0 if waiting else BLOCK_MS):
             for entry_id, data in entries:
                 ears[key].cursor = entry_id
-                self._take(ears[key], decode_in(data))
+                self._read_entry(ears[key], data)
         self._next_beat = time.monotonic() + BEAT_S
         self._step_all(list(ears.values()))
         self.outbox.flush()
         for ear in ears.values():
             if ear.ended and not ear.todo:
                 self.leave(ear, done=True)
+
+    def _read_entry(self, ear: Ear, data: bytes) -> None:
+        """An entry that does not fit its struct costs itself alone."""
+        try:
+            self._take(ear, decode_in(data))
+        except msgspec.DecodeError:
+            log.warning("an input entry could not be read")
 
     def _take(self, ear: Ear, entry: InEntry) -> None:
         match entry:

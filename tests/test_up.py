@@ -169,6 +169,14 @@ def test_ctrl_c_stops_all_in_order(shared):
 # --- what ends it before it is ready
 
 
+def test_a_mistake_in_the_voices_file_is_named_by_its_line(data, tmp_path):
+    file = tmp_path / "voices.yaml"
+    file.write_text("- name: Nora\n  goood: yes\n")
+    ran = antiphon("up", "--profile", "null", "--data-dir", str(data), ANTIPHON_VOICES_FILE=str(file))
+    assert ran.returncode == 2
+    assert f"{file}, line 2" in one_line(ran.stderr.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
