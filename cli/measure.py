@@ -20,8 +20,8 @@ from cli import happenings as h
 from cli.sound import PACKET_S
 from cli.turn import Reply, Turn
 
-#: Clear speech of this many packets (200 ms) asks for an answer; less is a click or the tail of a word.
-OWED_PACKETS = 10
+#: Clear speech of this many packets (500 ms) asks for an answer; less is a click, a breath or the tail of a word.
+OWED_PACKETS = 25
 #: Clear speech of this many packets (500 ms) that lies this far before what the server says it hears was missed.
 #: Less may be a cough; nearer may be the server's rounding, or packets that died with a line.
 MISSED_PACKETS = 25

@@ -98,9 +98,9 @@ class Conversation:
             actions.ForgetInput: self._forget_input,
             actions.StartReply: self._start_reply,
             actions.CancelReply: self._cancel_reply,
-            actions.EndReply: lambda a: self._end_reply("completed", ""),
-            actions.Mute: self._mute,
-            actions.Unmute: self._mute,
+            actions.EndReply: self._reply_heard,
+            actions.Mute: lambda a: self._replier.hold(muted=True),
+            actions.Unmute: lambda a: self._replier.hold(muted=False),
         }
 
     def begin(self) -> None:
@@ -304,7 +304,8 @@ class Conversation:
                 mark = "" if text == whole else prompt.INTERRUPTED
                 if text:
                     self._history.append(ChatMessage("assistant", text + mark))
-            case actions.SpeechBegan():
+        match action:
+            case actions.SpeechBegan() | actions.EndReply():
                 return {keys.DRAFT: encode(self._order(self._turn.reply + 1))}
             case actions.StartReply(reply=number):
                 return {keys.REPLY: number, keys.ORDER: encode(self._order(number))}
@@ -332,6 +333,10 @@ class Conversation:
             self.stages.order(stage, action.reply)
         self._replier.start(action.reply, self._turn_ended_s)
 
+    def _reply_heard(self, _: actions.EndReply) -> None:
+        self._end_reply("completed", "")
+        submit.prefill(self.sid)
+
     def _cancel_reply(self, action: actions.CancelReply) -> None:
         self._end_reply("failed" if action.reason == "failed" else "cancelled", action.reason)
         for stage in ("llm", "tts"):
@@ -346,15 +351,6 @@ class Conversation:
             for stage in ("stt", "tts"):
                 if stage in self.inbox.taken:
                     streams.trim_results(self._runtime.media, stage, self.sid, *self.inbox.taken[stage])
-
-    def _mute(self, action: actions.Mute | actions.Unmute) -> None:
-        if self._replier.reply is None:
-            return
-        playback = self._replier.reply.playback
-        if isinstance(action, actions.Mute):
-            playback.mute(time.monotonic())
-        else:
-            playback.unmute(time.monotonic())
 
     # --- state
 

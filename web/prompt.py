@@ -11,8 +11,11 @@ DEFAULT_INSTRUCTIONS = (
     "spoken sentences, without lists, markup or emoji."
 )
 
-#: Messages of the history that are sent along; older ones are dropped.
+#: Messages of the history that are sent along, at most.
 HISTORY_MESSAGES = 24
+
+#: Older ones are dropped so many at a time: each drop changes the beginning, and the LLM reads all of it again.
+HISTORY_BLOCK = 12
 
 #: Marks where the user cut the assistant short; the LLM never sees it.
 INTERRUPTED = "—"
@@ -27,10 +30,12 @@ FIRST_TEMPERATURE, TEMPERATURE = 0.7, 0.3
 def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMessage]:
     """The prompt: one system message, then user and assistant in turns."""
     prompt = [ChatMessage("system", instructions or DEFAULT_INSTRUCTIONS)]
-    for message in history[-HISTORY_MESSAGES:]:
+    for message in _newest(history):
         content = message.content.removesuffix(INTERRUPTED).strip()
         if not content:
             continue
+        if message.role == "assistant" and len(prompt) == 1:
+            prompt.append(ChatMessage("user", OPENING))
         if prompt[-1].role == message.role:
             prompt[-1] = ChatMessage(message.role, f"{prompt[-1].content} {content}")
         else:
@@ -38,6 +43,11 @@ def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMess
     if prompt[-1].role != "user":
         prompt.append(ChatMessage("user", OPENING))
     return prompt
+
+
+def _newest(history: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    surplus = max(0, len(history) - HISTORY_MESSAGES)
+    return history[-(-surplus // HISTORY_BLOCK) * HISTORY_BLOCK :]
 
 
 def order(number: int, wishes: Wishes, history: Sequence[ChatMessage]) -> Order:

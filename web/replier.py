@@ -62,6 +62,12 @@ class Replier:
         """Words before these never came and are stored nowhere: the reply cannot be whole."""
         return isinstance(body, Words) and self.reply is not None and body.index > len(self.reply.words)
 
+    def hold(self, *, muted: bool) -> None:
+        """Audio is held back, or leaves again."""
+        if self.reply is not None:
+            playback = self.reply.playback
+            (playback.mute if muted else playback.unmute)(time.monotonic())
+
     # --- what time brings
 
     def patience_s(self, now_s: float) -> float | None:

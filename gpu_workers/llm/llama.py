@@ -173,17 +173,20 @@ class LlamaLlm:
 
 
 def fitting(messages: Sequence[ChatMessage], room: int) -> list[ChatMessage]:
-    """The newest messages that surely fit into `room` tokens, after the system's; the last one always stays."""
-    system = [message for message in messages[:-1] if message.role == "system"]
-    room -= sum(_tokens(message) for message in system)
+    """The newest messages that surely fit into `room` tokens, after the system's; the last one always stays.
+
+    Half of the room is freed at a time: each drop changes the beginning, and all of the prompt is read again.
+    """
+    surplus = sum(_tokens(message) for message in messages) - room
+    half = max(1, room // 2)
+    to_drop = -(-surplus // half) * half if surplus > 0 else 0
     kept: list[ChatMessage] = []
-    for message in reversed(messages):
-        room -= 0 if message in system else _tokens(message)
-        if room < 0 and kept:
-            break
-        if message not in system:
+    for message in messages[:-1]:
+        if message.role != "system" and to_drop > 0:
+            to_drop -= _tokens(message)
+        else:
             kept.append(message)
-    return [*system, *reversed(kept)]
+    return [*kept, messages[-1]]
 
 
 def _tokens(message: ChatMessage) -> int:
