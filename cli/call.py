@@ -272,7 +272,7 @@ class Call:
     def _over(self) -> bool:
         """Whether all is said and answered. Raises CallFailed when that takes too long."""
         t = self._now()
-        if self._plan.turns is not None and self._book.turns_over(t) >= self._plan.turns:
+        if self._plan.turns is not None and self._book.exchanges_over(t) >= self._plan.turns:
             return True
         if self._plan.turns is None and self._file_ended_at is not None and self._book.settled(t):
             return bool(self._book.turns) or t > self._file_ended_at + LINGER_S
@@ -285,7 +285,7 @@ class Call:
         since = self._ready_at + GREETING_S if waiting else self._file_ended_at
         if since is None or self._now() < since + self._plan.timeout_s:
             return
-        over, wanted = self._book.turns_over(self._now()), self._plan.turns
+        over, wanted = self._book.exchanges_over(self._now()), self._plan.turns
         count = f"; {over} of {wanted} turns are over" if wanted is not None else ""
         what = "the assistant's first words have no end" if waiting else "no end of the conversation"
         after = "" if waiting else f" within {self._plan.timeout_s:g} s of the file's end"

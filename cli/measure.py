@@ -239,15 +239,15 @@ class TurnBook:
         """Whether the assistant has spoken first and a player would have played it all."""
         return any(reply.status and t >= reply.runs_out_at for reply in self.replies.values())
 
-    def turns_over(self, t: float) -> int:
-        """Turns for which nothing more is to come."""
-        return sum(self._over(name, turn, t) for name, turn in self.turns.items())
+    def exchanges_over(self, t: float) -> int:
+        """Turns for which nothing more is to come, without those in which the user went on before the answer."""
+        return sum(self._over(name, turn, t) and not turn.dropped for name, turn in self.turns.items())
 
     def settled(self, t: float) -> bool:
         """Whether all that was said so far was answered: no turn open, no reply under way."""
         quiet = not self._hearing and len(self._clear_at) < OWED_PACKETS
         spoken = all(reply.status for reply in self.replies.values())
-        return quiet and spoken and self.turns_over(t) == len(self.turns)
+        return quiet and spoken and all(self._over(name, turn, t) for name, turn in self.turns.items())
 
     def _over(self, name: str, turn: Turn, t: float) -> bool:
         text = self.texts.get(name)
@@ -281,8 +281,7 @@ class TurnBook:
 
     def _went_on(self, turn: Turn) -> bool:
         """The user went on before an answer could be heard: a later turn's reply answers this one too."""
-        dropped = bool(turn.replies) and all(reply.status == "cancelled" for reply in turn.replies)
-        return dropped and any(
+        return turn.dropped and any(
             later.reply is not None and later.reply.samples
             for later in self.turns.values()
             if later.number > turn.number

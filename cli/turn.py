@@ -19,6 +19,12 @@ class Turn:
     replies: list["Reply"] = field(default_factory=list)
 
     @property
+    def dropped(self) -> bool:
+        """Every reply to it was cancelled before it had a voice."""
+        silent = [reply.status == "cancelled" and not reply.samples for reply in self.replies]
+        return bool(silent) and all(silent)
+
+    @property
     def reply(self) -> "Reply | None":
         """The reply that answers it: the last one with a voice, else the last."""
         voiced = [reply for reply in self.replies if reply.samples]

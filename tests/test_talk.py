@@ -251,6 +251,17 @@ def test_when_a_conversation_is_settled(
     assert (book.settled(t), len(book.failures())) == (settled, failures)
 
 
+def test_a_user_who_goes_on_makes_one_exchange_of_two_turns() -> None:
+    went_on: list[Timed] = [
+        *ONE_TURN,
+        (1.6, h.ReplyStarted("q")),
+        (2.1, h.ReplyDone("q", "cancelled", "turn_detected")),
+    ]
+    then: list[Timed] = [(3.1, h.TurnEnded("b")), (3.1, h.UserText("b", "x", True)), *answer("r", 4, 5, 6)]
+    assert booked(*went_on).exchanges_over(3) == 0
+    assert booked(*went_on, *then).exchanges_over(7) == 1
+
+
 def test_a_greeting_is_over_when_a_player_has_played_it() -> None:
     book = booked(*answer("r", 0, 1, 1.1))
     assert not book.greeted(2.0)
