@@ -1,0 +1,1 @@
+"""Turn-taking on scripted dialogues: the corpus, the players, and the figures."""
