@@ -22,6 +22,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     detection: Literal["semantic", "silence", "manual"] = "semantic"
     pause_ms: int | None = None
     """silence: the pause that ends a turn. semantic: the longest wait."""
+    threshold: float | None = None
+    """Voice probability from which it counts as voice; None: the operator's."""
+    prefix_ms: int | None = None
+    """Audio before the onset of a voice that counts as part of the utterance; None: none."""
+    patience: float = 1.0
+    """semantic: the waits are so many times as long as the operator's."""
+    idle_timeout_s: float | None = None
+    """Silence after a reply that gives the assistant the turn; None: as `user_silence_s` says."""
     create_response: bool = True
     interrupt_response: bool = True
     temperature: float | None = None
@@ -29,6 +37,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 1.0
     user_silence_s: float = 0.0
     """Silence that gives the assistant the turn; 0: never."""
+    allow_recording: bool = False
+    """What happens in the session may be kept for `antiphon replay`, if the operator wants it."""
 
     def rules(self, settings: TurnSettings) -> Rules:
         """The operator's turn-taking, as far as the client wished nothing else."""
