@@ -6,12 +6,12 @@ from collections.abc import Sequence
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 #: Said while listening on, and taken for nothing more; sounds that recognisers make of coughs and breaths among them.
-BACKCHANNELS = frozenset(
-    """
-    ah aha ahh alright cool eh er erm exactly fine gosh great ha haha hah hm hmm hmmm huh indeed interesting k mhm mm
-    mmm mmhm mmhmm nice oh ok okay ooh right sure true uh uhhuh um umm whoa wow yeah yep yes yup
-    """.split()
-)
+BACKCHANNELS = frozenset((
+    "ah", "aha", "ahh", "alright", "cool", "eh", "er", "erm", "exactly", "fine", "gosh", "great", "ha", "haha",
+    "hah", "hm", "hmm", "hmmm", "huh", "indeed", "interesting", "k", "mhm", "mm", "mmm", "mmhm", "mmhmm", "nice",
+    "oh", "ok", "okay", "ooh", "right", "sure", "true", "uh", "uhhuh", "um", "umm", "whoa", "wow", "yeah", "yep",
+    "yes", "yup",
+))  # fmt: skip
 
 #: The same, in more than one word.
 _PHRASES = (

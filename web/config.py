@@ -22,6 +22,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     detection: Literal["semantic", "silence", "manual"] = "semantic"
     pause_ms: int | None = None
     """silence: the pause that ends a turn. semantic: the longest wait."""
+    threshold: float | None = None
+    """Voice probability from which it counts as voice; None: the operator's."""
+    prefix_ms: int | None = None
+    """Audio before the onset of a voice that counts as part of the utterance; None: none."""
+    patience: float = 1.0
+    """semantic: the waits are so many times as long as the operator's."""
+    idle_timeout_s: float | None = None
+    """Silence after a reply that gives the assistant the turn; None: as `user_silence_s` says."""
     create_response: bool = True
     interrupt_response: bool = True
     temperature: float | None = None
@@ -31,11 +39,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """Silence that gives the assistant the turn; 0: never."""
     goodbye: bool = False
     """The assistant may take its leave and hang up."""
+    allow_recording: bool = False
+    """What happens in the session may be kept for `antiphon replay`, if the operator wants it."""
 
     def rules(self, settings: TurnSettings, *, prepare: bool = False) -> Rules:
         """The operator's turn-taking, as far as the client wished nothing else."""
         rules = Rules.of(settings, prepare=prepare)
-        patience = settings.patience
+        patience = settings.patience * (self.patience if self.detection == "semantic" else 1.0)
+        silence_s = self.user_silence_s if self.idle_timeout_s is None else self.idle_timeout_s
         longest = samples(self.pause_ms) if self.pause_ms is not None else rules.longest_wait * patience
         shortest = rules.min_pause * patience
         if self.detection == "silence" and self.pause_ms is not None:
@@ -45,7 +56,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
             detection=self.detection,
             create_response=self.create_response,
             interrupt_response=self.interrupt_response,
-            user_silence=int(self.user_silence_s * SAMPLE_RATE),
+            user_silence=int(silence_s * SAMPLE_RATE),
             goodbye_after=rules.goodbye_after if self.goodbye else 0,
             min_pause=int(shortest),
             longest_wait=int(longest),

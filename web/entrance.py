@@ -45,6 +45,7 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
         lambda voice: speaker(cast, voice, param="session.audio.output.voice"),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
+        extensions=handshake.extensions,
     )
 
 

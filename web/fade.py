@@ -45,7 +45,9 @@ def _faded_opus(packets: Sequence[bytes], before: Sequence[bytes], gains: np.nda
     try:
         for packet in before:
             decoder.decode_float(packet, PACKET_SAMPLES)
-        heard = [np.frombuffer(decoder.decode_float(packet, PACKET_SAMPLES), np.float32) for packet in packets]
+        heard = [
+            np.frombuffer(decoder.decode_float(packet, PACKET_SAMPLES), np.float32) for packet in packets
+        ]
         soft = [pcm * gain for pcm, gain in zip(heard, gains.reshape(len(packets), -1), strict=True)]
         return [encoder.encode_float(pcm.astype(np.float32).tobytes(), PACKET_SAMPLES) for pcm in soft]
     except (opuslib.OpusError, ValueError):

@@ -6,7 +6,7 @@ from config.settings import SAMPLE_RATE
 class Playback:
     """Models the client's player: it starts with the first packet and plays in real time, until it runs dry.
 
-    Positions are reply samples, but for what the client says, who counts a part that it got twice twice.
+    Positions are reply samples.
     """
 
     def __init__(self, lead_ms: int, sent: int = 0) -> None:
@@ -14,12 +14,9 @@ class Playback:
         self._base = sent
         self.sent = sent
         """Reply samples sent, those of an earlier connection included."""
-        self.received = sent
-        """Samples that the client got, those that it got twice counted twice."""
         self._playing_since_s: float | None = None
         self._muted_s: float | None = None
         self._reported: int | None = None
-        self._repeats: list[tuple[int, int]] = []
         self.started = False
         """Audio went out on this connection."""
 
@@ -34,12 +31,15 @@ class Playback:
             self._base, self._playing_since_s = self.sent, now_s
         self.started = True
         self.sent += samples
-        self.received += samples
 
     def mute(self, now_s: float) -> None:
         """Nothing is sent from now on; what was sent plays out."""
         if self._muted_s is None:
             self._muted_s = now_s
+
+    def muted_for_s(self, now_s: float) -> float:
+        """Seconds since audio was held back."""
+        return 0.0 if self._muted_s is None else now_s - self._muted_s
 
     def unmute(self) -> None:
         """Sending goes on."""
@@ -51,17 +51,11 @@ class Playback:
 
     def rewind(self, to: int) -> None:
         """What follows was sent before, from `to` on."""
-        self._repeats.append((self.received, self.sent - to))
         self._base, self.sent, self._playing_since_s = to, to, None
 
     def report(self, samples: int) -> None:
         """The client says how far it has played; that counts, up to what was sent."""
-        self._reported = min(self.reply_sample(samples), self.sent)
-
-    def reply_sample(self, samples: int) -> int:
-        """From a position among the samples that the client got to one in the reply."""
-        twice = sum(again for got, again in self._repeats if samples > got)
-        return max(0, samples - twice)
+        self._reported = min(samples, self.sent)
 
     def heard(self, now_s: float) -> int:
         """Reply samples that were heard."""

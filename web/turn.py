@@ -170,7 +170,7 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
             freed, actions = _floor_free(turn, at, rules, EndReply(turn.reply))
             hang_up = farewell and freed.phase is Phase.LISTENING
             return freed, (*actions, HangUp()) if hang_up else actions
-        case _, ReplyFailed(reply) if reply == turn.prepared:
+        case _, ReplyFailed(reply) if turn.prepared and reply == turn.prepared:
             return replace(turn, prepared=0, prepared_for=""), (DropReply(reply),)
         case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
             return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
@@ -261,11 +261,15 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     known = replace(turn, text=heard.text, text_to=heard.to, settled_to=settled_to)
     if turn.phase is Phase.HEARING:
         return _prepare(known, rules)
-    if not turn.replying or rules.detection == "manual" or not rules.interrupt_response:
-        return known, ()
+    may_interrupt = turn.replying and rules.detection != "manual" and rules.interrupt_response
+    return _spoken_over(known, heard, rules) if may_interrupt else (known, ())
+
+
+def _spoken_over(known: Turn, heard: Transcript, rules: Rules) -> Step:
+    """Something was said while a reply is made or played."""
     if asks_for_floor(heard.text) >= rules.interrupt_words:
         return _interrupt(known, heard.start, rules)
-    if heard.settled and not turn.voice:
+    if heard.settled and not known.voice:
         return _was_nothing(known, heard.to)
     return known, ()
 
@@ -292,18 +296,19 @@ def _prepare(turn: Turn, rules: Rules) -> Step:
     if turn.prepared:
         if not known or same_words(turn.text, turn.prepared_for):
             return turn, ()
-        turn, dropped = replace(turn, prepared=0), (DropReply(turn.prepared),)
-    else:
-        dropped = ()
-    wished = rules.prepare and rules.create_response and turn.room and turn.prepared_times < rules.prepare_most
+        again, more = _prepare(replace(turn, prepared=0), rules)
+        return again, (DropReply(turn.prepared), *more)
+    wished = (
+        rules.prepare and rules.create_response and turn.room and turn.prepared_times < rules.prepare_most
+    )
     likely = rules.detection == "silence" or turn.p_end >= rules.prepare_p_end
     if not (known and wished and likely and turn.text.strip()):
-        return turn, dropped
+        return turn, ()
     number = turn.reply + 1
     prepared = replace(
         turn, reply=number, prepared=number, prepared_for=turn.text, prepared_times=turn.prepared_times + 1
     )
-    return prepared, (*dropped, PrepareReply(number, turn.text.strip()))
+    return prepared, (PrepareReply(number, turn.text.strip()),)
 
 
 def _reply_to(turn: Turn, text: str, before: Sequence[Action]) -> Step:

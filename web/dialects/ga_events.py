@@ -63,7 +63,7 @@ class ItemTruncate(_Event, tag="conversation.item.truncate", kw_only=True):
     """How far the client played an item."""
 
     item_id: Id
-    content_index: int = 0
+    content_index: Literal[0] = 0
     audio_end_ms: Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -120,7 +120,7 @@ class TurnDetection(msgspec.Struct):
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: bool = True
     interrupt_response: bool = True
-    idle_timeout_ms: int | None = None
+    idle_timeout_ms: Annotated[int, msgspec.Meta(ge=5000, le=30_000)] | None = None
 
 
 class Transcription(msgspec.Struct):
@@ -197,6 +197,12 @@ class Prompt(msgspec.Struct):
     id: Name
 
 
+class Ours(msgspec.Struct):
+    """What only this server offers; the field is `antiphon`."""
+
+    allow_recording: bool = False
+
+
 class SessionConfig(msgspec.Struct):
     """What a session may be told. Fields that do nothing yet are here so that only what fits is echoed."""
 
@@ -214,3 +220,4 @@ class SessionConfig(msgspec.Struct):
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
     tracing: Literal["auto"] | Tracing | None = None
     prompt: Prompt | None = None
+    antiphon: Ours = msgspec.field(default_factory=Ours)
