@@ -44,5 +44,9 @@ mute_time = Histogram(
 )
 interruptions = Counter("antiphon_interruptions_total", "Mutes by what followed.", ["outcome"])
 recoveries = Counter("antiphon_recoveries_total", "Work submitted again by the watchdog.", ["stage"])
+history_dropped = Counter(
+    "antiphon_history_dropped_total",
+    "Messages that a prompt had no room for and the session's prompt before still had.",
+)
 gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
 errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])

@@ -38,8 +38,17 @@ class EngineChoice(BaseModel, frozen=True):
     """Sessions (stt) or replies (llm, tts) that one worker serves at once; `--slots` overrides it."""
     languages: tuple[str, ...] = ("en",)
     """What it understands, writes or speaks, by ISO 639-1: characters of other languages are listed unavailable."""
+    context_tokens: int | None = Field(None, ge=256)
+    """llm: longest prompt and answer together; the oldest of a longer conversation is left out, instead of the model
+    refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """The context that a prompt may count on: the smaller, where two are named."""
+        named = [self.context_tokens, self.options.get("context_tokens")]
+        return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 
     def knows(self, language: str) -> bool:
         """Whether it serves a language; the null engine serves all."""

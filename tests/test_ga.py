@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from config.errors import ClientError, StageFailed
 from config.messages import SpokenWord, Transcript
 from config.settings import SAMPLE_RATE
+from web.config import Truncation
 from web.dialects import ga_events as ev
 from web.dialects.base import (
     SILENCE,
@@ -550,6 +551,38 @@ def test_an_idle_timeout_is_an_item_of_the_users_without_words():
     assert rest[-1]["transcript"] == ""
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("disabled", Truncation("disabled")),
+        ("auto", Truncation()),
+        (
+            {"type": "retention_ratio", "retention_ratio": 0.8, "token_limits": {"post_instructions": 500}},
+            Truncation("auto", 0.8, 500),
+        ),
+        ({"type": "retention_ratio", "retention_ratio": 0}, Truncation("auto", 0.0, None)),
+    ],
+)
+def test_truncation_is_wished_for_and_echoed(asked, meant):
+    line = Line()
+    assert line.update()["truncation"] == "auto"
+    assert line.update(truncation=asked)["truncation"] == asked
+    assert line.dialect.wishes.truncation == meant
+    assert line.update(truncation=None)["truncation"] == asked
+    line.update(truncation="auto")
+    assert line.dialect.wishes.truncation == Truncation()
+
+
+def test_instructions_that_leave_no_room_are_refused():
+    line = Line()
+    line.dialect = GaDialect("0123456789abcdef", 160, lambda voice: voice, context_tokens=512)
+    before = line.update(instructions="Be kind.")
+    with pytest.raises(ClientError, match="room for 128") as raised:
+        line.send("session.update", session={"type": "realtime", "instructions": "x" * 600})
+    assert (raised.value.param, raised.value.wire_code) == ("session.instructions", "context_length_exceeded")
+    assert line.update() == before
+
+
 def test_consent_to_recording_is_ours_and_echoed():
     line = Line()
     assert not line.dialect.wishes.allow_recording
@@ -674,6 +707,21 @@ MISTAKES = {
     ),
     "a switch that is none": (
         detection_of("semantic_vad", create_response="yes"), f"{DETECTION}.create_response", "bool",
+    ),
+    "a retention beyond all": (
+        updating(truncation={"type": "retention_ratio", "retention_ratio": 1.5}),
+        "session.truncation.retention_ratio",
+        "<= 1",
+    ),
+    "a truncation that is none": (updating(truncation="never"), "session.truncation", "never"),
+    "no room at all after the instructions": (
+        updating(
+            truncation={
+                "type": "retention_ratio", "retention_ratio": 0.5, "token_limits": {"post_instructions": 0},
+            }
+        ),
+        "session.truncation.token_limits.post_instructions",
+        ">= 1",
     ),
     "a consent that is none": (
         updating(antiphon={"allow_recording": "yes"}), "session.antiphon.allow_recording", "bool",

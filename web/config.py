@@ -10,6 +10,17 @@ from config.settings import SAMPLE_RATE, TurnSettings
 from web.rules import Rules, samples
 
 
+class Truncation(msgspec.Struct, frozen=True):
+    """What happens to a conversation that outgrows the model's context."""
+
+    how: Literal["auto", "disabled"] = "auto"
+    """auto: the oldest of it is left out. disabled: the reply fails."""
+    retention: float | None = None
+    """Share of the room that is kept when something must go; None: the server's own way."""
+    history_tokens: int | None = None
+    """Longest history, in tokens, where the model has room for more."""
+
+
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """The effective configuration of a session."""
 
@@ -34,6 +45,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     interrupt_response: bool = True
     temperature: float | None = None
     max_tokens: int = 256
+    truncation: Truncation = Truncation()
     speed: float = 1.0
     user_silence_s: float = 0.0
     """Silence that gives the assistant the turn; 0: never."""

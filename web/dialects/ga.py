@@ -34,6 +34,7 @@ from web.dialects.base import (
 from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_session import new_session, updated, wishes_of
 from web.dialects.reading import EventReader
+from web.prompt import require_room
 
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
@@ -62,12 +63,13 @@ class GaDialect:
 
     def __init__(
         self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = "",
-        extensions: frozenset[str] = frozenset(),
+        extensions: frozenset[str] = frozenset(), context_tokens: int | None = None,
     ) -> None:  # fmt: skip
         self.lead_ms = lead_ms
         self._names = shapes.Names(session_id)
         self._session = new_session(session_id, model, voice, int(time.time()) + SESSION_S)
         self._speaker = speaker
+        self._context_tokens = context_tokens
         self.wishes = self._cast(wishes_of(self._session))
         self._events = 0
         self._user_items = 0
@@ -128,6 +130,7 @@ class GaDialect:
             )
         session, asked = updated(self._session, event.session)
         wishes = self._cast(asked)
+        require_room(wishes, self._context_tokens)
         if self._voice_heard and wishes.voice != self.wishes.voice:
             raise ClientError(
                 "the voice cannot change once it was heard",

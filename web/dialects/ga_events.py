@@ -197,6 +197,19 @@ class Prompt(msgspec.Struct):
     id: Name
 
 
+class TokenLimits(msgspec.Struct):
+    """Own limits of a truncation."""
+
+    post_instructions: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class RetentionRatio(msgspec.Struct, tag_field="type", tag="retention_ratio"):
+    """How much of the conversation is kept when some of it must go."""
+
+    retention_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    token_limits: TokenLimits | None = None
+
+
 class Ours(msgspec.Struct):
     """What only this server offers; the field is `antiphon`."""
 
@@ -214,6 +227,7 @@ class SessionConfig(msgspec.Struct):
     )
     audio: AudioConfig = msgspec.field(default_factory=AudioConfig)
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | Literal["inf"] = "inf"
+    truncation: Literal["auto", "disabled"] | RetentionRatio = "auto"
     tools: Annotated[list[Tool], msgspec.Meta(max_length=128)] = []
     tool_choice: Literal["auto", "none", "required"] | ToolChoice = "auto"
     parallel_tool_calls: bool | None = None

@@ -1,12 +1,12 @@
 """The session object of the GA dialect: its beginnings, its updates, and the wishes that follow from it. Pure."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from config.errors import ClientError
 from config.settings import SAMPLE_RATE
-from web.config import Wishes
+from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
 from web.dialects.reading import field_of
 
@@ -33,8 +33,11 @@ FIELDS = frozenset(ev.SessionConfig.__struct_fields__)
 
 #: Where null means "none"; null anywhere else leaves the field as it is.
 NULLABLE = frozenset(
-    ("turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms")
-)
+    (
+        "turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms",
+        "token_limits", "post_instructions",
+    )
+)  # fmt: skip
 
 
 def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Session:
@@ -61,6 +64,7 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
         "tools": [],
         "tool_choice": "auto",
         "max_output_tokens": "inf",
+        "truncation": "auto",
         "antiphon": {"allow_recording": False},
     }
 
@@ -91,6 +95,7 @@ def wishes_of(session: Session) -> Wishes:
         max_tokens=USUAL_TOKENS if limit == "inf" else limit,
         speed=config.audio.output.speed,
         detection="manual",
+        truncation=_truncation(config.truncation),
         allow_recording=config.antiphon.allow_recording,
     )
     return wishes if detection is None else msgspec.structs.replace(wishes, **_turn_wishes(detection))
@@ -112,6 +117,13 @@ def _turn_wishes(detection: ev.TurnDetection) -> dict[str, Any]:
         "pause_ms": detection.silence_duration_ms,
         "idle_timeout_s": None if idle_ms is None else idle_ms / 1000,
     }
+
+
+def _truncation(asked: ev.RetentionRatio | Literal["auto", "disabled"]) -> Truncation:
+    if not isinstance(asked, ev.RetentionRatio):
+        return Truncation(asked)
+    limits = asked.token_limits
+    return Truncation("auto", asked.retention_ratio, limits.post_instructions if limits else None)
 
 
 def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from web.dialects.base import (
 from web.dialects.reading import EventReader
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
-from web.prompt import INTERRUPTED
+from web.prompt import INTERRUPTED, require_room
 from web.transcript import AppendOnly
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
@@ -49,11 +49,15 @@ class UnmuteDialect:
     speaks_first = True
     stops_when_muted = False
 
-    def __init__(self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0) -> None:
+    def __init__(
+        self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0,
+        context_tokens: int | None = None,
+    ) -> None:  # fmt: skip
         self.lead_ms = lead_ms
         self._id = session_id
         self._token = ""
         self._casting = casting
+        self._context_tokens = context_tokens
         self._events = 0
         self._config = ev.SessionConfig(allow_recording=False)
         self._input = OggOpusReader()
@@ -103,9 +107,11 @@ class UnmuteDialect:
         changed = (config.instructions, config.voice) != (kept.instructions, kept.voice)
         if changed or not self.wishes.instructions:
             part = self._casting(config.instructions, config.voice or "")
-            self.wishes = msgspec.structs.replace(
+            wishes = msgspec.structs.replace(
                 self.wishes, instructions=part.prompt, voice=part.voice, language=part.language
             )
+            require_room(wishes, self._context_tokens)
+            self.wishes = wishes
         self.wishes = msgspec.structs.replace(self.wishes, allow_recording=config.allow_recording)
         self._config = config
 
