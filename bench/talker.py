@@ -86,9 +86,7 @@ class Talker:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, url: str, instructions: str, max_tokens: int | None = None
-    ) -> AsyncIterator[Self]:
+    async def open(cls, url: str, instructions: str, max_tokens: int | None = None) -> AsyncIterator[Self]:
         """A session that listens; silence flows until something is said. Raises BenchFailed."""
         try:
             async with (

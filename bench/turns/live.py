@@ -118,7 +118,13 @@ async def _speak_over(user: LiveUser, rendered: Rendered, reply: str, *, extende
     if over and overlay is not None:
         return None
     return Observed(
-        rendered.dialogue.name, rendered.dialogue.category, extended, onset, ends, log, told[0] if told else None
+        rendered.dialogue.name,
+        rendered.dialogue.category,
+        extended,
+        onset,
+        ends,
+        log,
+        told[0] if told else None,
     )
 
 

@@ -15,6 +15,7 @@ the last phrase fell inside it, the turn has no delay and was not missed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bench.turns.dialogue import Stretch
 from config.settings import SAMPLE_RATE
@@ -94,7 +95,7 @@ def judge(phrases: Sequence[Stretch], ends: Sequence[Ended]) -> TurnFound:
             cuts.setdefault(number, _ms(end.at - phrases[number].end))
     pauses = tuple(
         PauseFound(_ms(following.begin - phrase.end), cuts.get(number))
-        for number, (phrase, following) in enumerate(zip(phrases, phrases[1:], strict=False))
+        for number, (phrase, following) in enumerate(pairwise(phrases))
     )
     delay_ms = after[0] if after and after[0] <= MISSED_MS else None
     missed = delay_ms is None and not ended_last

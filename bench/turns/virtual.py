@@ -68,7 +68,6 @@ class TurnPlayed:
     """In session samples."""
     until: int
     """The next turn's first sample."""
-    said: str
     ends: list[Ended] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     known: list[Known] = field(default_factory=list)
@@ -77,6 +76,10 @@ class TurnPlayed:
     def begin(self) -> int:
         """Where its first phrase begins."""
         return self.phrases[0].begin
+
+    def ms(self, at: float) -> float:
+        """A session sample as a time of the turn."""
+        return round((at - self.begin) * 1000 / SAMPLE_RATE, 1)
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,11 @@ class Session:
 def session(rendered: Rendered) -> Session:
     """The turns one after another, with room before and after each, over the noise."""
     pieces, turns, at = [np.zeros(LEAD, np.float32)], [], LEAD
-    for sound, script in zip(rendered.turns, rendered.dialogue.turns, strict=True):
+    for sound in rendered.turns:
         phrases = tuple(Stretch(at + one.begin, at + one.end) for one in sound.phrases)
         pieces += [sound.pcm, np.zeros(_gap(sound), np.float32)]
         at += len(pieces[-2]) + len(pieces[-1])
-        turns.append(TurnPlayed(phrases, at, " ".join(phrase.text for phrase in script)))
+        turns.append(TurnPlayed(phrases, at))
     pcm = np.concatenate(pieces)
     return Session(np.clip(pcm + bed(rendered, len(pcm)), -1, 1).astype(np.float32), tuple(turns))
 
@@ -199,8 +202,7 @@ class Player:
         text: str | None = None,
     ) -> None:
         turn = self._session.turns[self._current]
-        at_ms, of_ms = (round((one - turn.begin) * 1000 / SAMPLE_RATE, 1) for one in (at, of))
-        turn.known.append(Known(at_ms, what, of_ms, p_end, ms, text))
+        turn.known.append(Known(turn.ms(at), what, turn.ms(of), p_end, ms, text))
 
 
 def play(

@@ -13,7 +13,7 @@ from bench.machine import ROOT
 from bench.turns import score, virtual
 from bench.turns.dialogue import Category, Rendered
 from bench.turns.score import TurnFound
-from bench.turns.virtual import Known
+from bench.turns.virtual import Known, TurnPlayed
 from bench.turns.virtual_models import Library, Memo
 from config.settings import TurnSettings
 from gpu_workers.stt.embedded import Settings
@@ -37,11 +37,19 @@ class TurnSeen:
     """A turn under one set of rules: what became of it, what was understood, and what the deciding side knew."""
 
     found: TurnFound
-    said: str
+    script: tuple[str, ...]
+    """The phrases."""
+    spans_ms: tuple[tuple[float, float], ...]
+    """Where each sounds, from the first one's first sample."""
     understood: tuple[str, ...]
     """One for each part in which it was taken."""
     known: tuple[Known, ...] = ()
     """Only of the first set of rules."""
+
+    @property
+    def said(self) -> str:
+        """All of it."""
+        return " ".join(self.script)
 
 
 @dataclass(frozen=True)
@@ -114,15 +122,16 @@ def see(
     played = virtual.play(rendered, settings, library, engine)
     by_rules = tuple(
         tuple(
-            TurnSeen(
-                score.judge(turn.phrases, turn.ends),
-                turn.said,
-                tuple(turn.texts),
-                () if number else tuple(turn.known),
-            )
-            for turn in turns
+            _seen(turn, [phrase.text for phrase in script], first=not number)
+            for turn, script in zip(turns, rendered.dialogue.turns, strict=True)
         )
         for number, turns in enumerate(played)
     )
     about = rendered.dialogue
     return DialogueSeen(about.name, about.category, about.voice, about.noise_db, by_rules)
+
+
+def _seen(turn: TurnPlayed, script: Sequence[str], *, first: bool) -> TurnSeen:
+    spans = tuple((turn.ms(phrase.begin), turn.ms(phrase.end)) for phrase in turn.phrases)
+    known = tuple(turn.known) if first else ()
+    return TurnSeen(score.judge(turn.phrases, turn.ends), tuple(script), spans, tuple(turn.texts), known)
