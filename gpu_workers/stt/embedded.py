@@ -18,7 +18,7 @@ from gpu_workers.downsample import Downsampler
 from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rules
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
 from gpu_workers.moonshine import Abandoned, Moonshine
 from gpu_workers.workers import Workers
 
@@ -81,7 +81,19 @@ class EmbeddedStt:
             raise ConfigError(f"the embedded speech-to-text understands English, not {options.language!r}")
         self._downsampler.reset(slot)
         self._vad.reset(slot)
-        self._listeners[slot] = Listener(self._settings.listening, options.start)
+        self._listeners[slot] = Listener(self._rules(options.tuning), options.start)
+
+    def retune(self, slot: Slot, tuning: Tuning) -> None:
+        """Takes a threshold for voice and a pre-roll; None: as set up."""
+        self._listeners[slot].retune(self._rules(tuning))
+
+    def _rules(self, tuning: Tuning) -> Rules:
+        rules = self._settings.listening
+        if tuning.threshold is not None:
+            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
+        if tuning.prefix_ms is not None:
+            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
+        return rules
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (768,), 32 ms."""
