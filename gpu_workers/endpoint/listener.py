@@ -14,7 +14,9 @@ from config.settings import SAMPLE_RATE
 from gpu_workers.endpoint import ending
 from gpu_workers.endpoint.endpointer import Endpointer, PauseAsked
 from gpu_workers.endpoint.endpointer import Rules as VoiceRules
-from gpu_workers.endpoint.utterance import Segment, Tape, Utterance
+from gpu_workers.endpoint.levels import Levels, level_db
+from gpu_workers.endpoint.levels import Rules as LevelRules
+from gpu_workers.endpoint.utterance import TAPE_RATE, Segment, Tape, Utterance
 from gpu_workers.engine import Pcm, SttFact
 
 #: What a judgement of the turn's end listens to.
@@ -25,6 +27,7 @@ class Rules(BaseModel, frozen=True):
     """When voice becomes an utterance, and when that is decoded."""
 
     voice: VoiceRules = VoiceRules()  # type: ignore[call-arg]
+    levels: LevelRules = LevelRules()  # type: ignore[call-arg]
     pre_roll_ms: int = Field(300, ge=0)
     """Audio before the onset that belongs to an utterance: soft consonants come before the voice."""
     first_partial_ms: int = Field(600, gt=0)
@@ -94,6 +97,7 @@ class Listener:
         self._rules = rules
         self._tape = Tape(start)
         self._ear = Endpointer(rules.voice)
+        self._levels = Levels(rules.levels)
         self._floor = start
         self._open: Utterance | None = None
         self._closing: list[Utterance] = []
@@ -126,7 +130,8 @@ class Listener:
         """
         begin = self._tape.end
         self._tape.add(pcm)
-        for heard in self._ear.hear(probability, begin, self._tape.end):
+        speaks = self._levels.hear(level_db(pcm), probability, len(pcm) / TAPE_RATE * 1e3)
+        for heard in self._ear.hear(probability if speaks else 0.0, begin, self._tape.end):
             match heard:
                 case VoiceEnded(at) if self._open is not None:
                     self._open.paused_at = at

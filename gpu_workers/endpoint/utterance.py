@@ -7,6 +7,9 @@ import numpy as np
 
 from gpu_workers.engine import Pcm
 
+#: Sampling rate of what is kept.
+TAPE_RATE = 16_000
+
 #: An utterance forgets its first words after so many segments: 8 to 15 minutes of a radio.
 MAX_SEGMENTS = 60
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from config.errors import ConfigError
 from gpu_workers.downsample import Downsampler
 from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rules
+from gpu_workers.endpoint.offset import Offset
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
 from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
@@ -54,6 +55,7 @@ class EmbeddedStt:
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
         self._settings = settings
+        self._offset = Offset(slots)
         self._downsampler = Downsampler(slots)
         self._vad = SileroVad(slots, settings.vad_threads)
         self._smart_turn = SmartTurn(settings.judge_threads)
@@ -79,6 +81,7 @@ class EmbeddedStt:
         """Listens from `options.start` on. ConfigError for a language other than English."""
         if options.language.partition("-")[0] != "en":
             raise ConfigError(f"the embedded speech-to-text understands English, not {options.language!r}")
+        self._offset.reset(slot)
         self._downsampler.reset(slot)
         self._vad.reset(slot)
         self._listeners[slot] = Listener(self._rules(options.tuning), options.start)
@@ -97,7 +100,8 @@ class EmbeddedStt:
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (768,), 32 ms."""
-        pcm = self._downsampler.convert({slot: _clean(frame) for slot, frame in frames.items()})
+        clean = {slot: self._offset.remove(slot, _clean(frame)) for slot, frame in frames.items()}
+        pcm = self._downsampler.convert(clean)
         partial_ms = self._partial_ms()
         for slot, probability in self._vad.probabilities(pcm).items():
             self._listeners[slot].hear(pcm[slot], probability, partial_ms)
