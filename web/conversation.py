@@ -23,6 +23,7 @@ from config.messages import (
     Listen,
     Pause,
     Result,
+    Retune,
     Transcript,
     VoiceEnded,
     VoiceStarted,
@@ -30,14 +31,14 @@ from config.messages import (
 )
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, saved, turn
+from web import actions, happenings, requests, saved, turn
 from web.dialects import base
 from web.history import History
 from web.inbox import Inbox
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
 from web.replier import Replier
-from web.reply_work import MAKERS, ReplyWork
+from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
@@ -77,8 +78,9 @@ class Conversation:
         self._hang_up = hang_up
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
-        self._history = History(before.history if before else (), runtime.settings.turn)
+        self._history = History(before.history if before else (), runtime.settings)
         self._listening = before.listening if before else False
+        self._listen_as: Listen | None = None
         self._replier = Replier(dialect, send, runtime.settings.pacing)
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self._replier, runtime.settings.pacing.report_played_s
@@ -87,11 +89,11 @@ class Conversation:
         self._turn_ended_s = 0.0
         self._requests: dict[type, Callable[[Any], None]] = {
             base.Configure: self._configure,
-            base.CommitInput: self._commit_asked,
-            base.ClearInput: lambda r: self._happen(happenings.ClearAsked(self.input.clock.received)),
+            base.CommitInput: self._turn_asked,
+            base.ClearInput: self._turn_asked,
+            base.CreateReply: self._turn_asked,
+            base.StopReply: self._turn_asked,
             base.AddText: self._text_typed,
-            base.CreateReply: self._reply_asked,
-            base.StopReply: self._stop_asked,
             base.HeardUpTo: self._heard_up_to,
         }
         self._acts: dict[type, Callable[[Any], None]] = {
@@ -102,8 +104,10 @@ class Conversation:
             actions.UserSilent: lambda a: self._send(self._dialect.idle_timeout(a.at)),
             actions.ForgetInput: self._forget_input,
             actions.SkipVoice: lambda a: self.input.put(Clear(a.pos)),
-            actions.StartReply: lambda a: self._work.start(a.reply, self._turn_ended_s),
-            actions.PrepareReply: lambda a: self._work.prepare(a.reply),
+            actions.StartReply: lambda a: self._work.start(
+                a.reply, self._turn_ended_s, self._history.dropped
+            ),
+            actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._turn_ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
             actions.CancelReply: lambda a: self._work.cancel(a, self.inbox),
@@ -155,44 +159,31 @@ class Conversation:
 
     def _prepare(self) -> None:
         """What the STT is to know; and the LLM reads the prompt before the first word is said."""
-        listen = Listen(self._dialect.wishes.input_format, self._dialect.wishes.language)
-        self.save({keys.LISTEN: encode(listen), keys.DRAFT: self._order(self._turn.reply + 1)})
+        wishes = self._dialect.wishes
+        listen = Listen(wishes.input_format, wishes.language, wishes.threshold, wishes.prefix_ms)
+        if self._listening and listen != self._listen_as:
+            self.input.put(Retune(self.input.clock.received, wishes.threshold, wishes.prefix_ms))
+        self._listen_as = listen
+        self.save({keys.LISTEN: encode(listen), **self._history.draft(self._turn.reply + 1, wishes)})
         if not self._dialect.speaks_first:
             submit.prefill(self.sid)
 
     def _wished_rules(self) -> Rules:
         return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
 
-    def _order(self, number: int, *more: ChatMessage) -> bytes:
-        return encode(self._history.order(number, self._dialect.wishes, *more))
-
     def _listen(self) -> None:
         self._listening = True
         self.stages.order("stt", 0)
 
-    def _commit_asked(self, request: base.CommitInput) -> None:
-        at = self.input.clock.received
-        if at <= self._turn.taken_to or self._turn.awaiting:
-            error = ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
-            self._complain(error, request.event_id)
-        else:
-            self._happen(happenings.CommitAsked(at))
-
-    def _reply_asked(self, request: base.CreateReply) -> None:
-        if self._turn.replying:
-            code = "conversation_already_has_active_response"
-            self._complain(ClientError("a response is already active", code=code), request.event_id)
-        else:
+    def _turn_asked(self, request: requests.TurnRequest) -> None:
+        try:
+            happening = requests.happening(request, self._turn, self.input.clock.received)
+        except ClientError as error:
+            self._complain(error, getattr(request, "event_id", None))
+            return
+        if isinstance(happening, happenings.ReplyAsked):
             self._turn_ended_s = time.monotonic()
-            self._happen(happenings.ReplyAsked())
-
-    def _stop_asked(self, request: base.StopReply) -> None:
-        if self._turn.replying:
-            self._happen(happenings.CancelAsked())
-        else:
-            self._complain(
-                ClientError("no response is active", code="response_cancel_not_active"), request.event_id
-            )
+        self._happen(happening)
 
     def _text_typed(self, request: base.AddText) -> None:
         self._history.add(ChatMessage(request.role, request.text))
@@ -240,12 +231,12 @@ class Conversation:
         self._send(self._dialect.partial_text(heard))
         self._happen(heard)
 
-    def _given_up(self, stage: str) -> None:
+    def _given_up(self, stage: str, why: AntiphonError | None = None) -> None:
         self.stages.completed(stage)
         if self._turn.prepared:
             self._happen(happenings.ReplyFailed(self._turn.prepared, self.input.now))
             return
-        self._complain(StageFailed(f"the reply failed at {STAGE_NAMES[stage]}; please try again"))
+        self._complain(why or StageFailed(f"the reply failed at {STAGE_NAMES[stage]}; please try again"))
         self._happen(happenings.ReplyFailed(self._turn.reply, self.input.now))
 
     # --- time
@@ -306,33 +297,15 @@ class Conversation:
             return
         fields: dict[str, Any] = {}
         for action in actions:
-            fields.update(self._remember(action))
+            fields |= self._history.remember(
+                action, self._dialect.wishes, self._replier.reply, self._turn.reply + 1
+            )
         self.save(fields)
         for action in actions:
             self._acts[type(action)](action)
-
-    def _remember(self, action: actions.Action) -> dict[str, Any]:
-        """What an action changes in the state to be saved."""
-        match action:
-            case actions.TakeText(text=text) if text:
-                self._history.add(ChatMessage("user", text))
-            case actions.CancelReply() | actions.EndReply() if self._replier.reply is not None:
-                whole = isinstance(action, actions.EndReply)
-                self._history.keep(self._replier.reply, time.monotonic(), whole=whole)
-        match action:
-            case actions.SpeechBegan() | actions.EndReply():
-                return {keys.DRAFT: self._order(self._turn.reply + 1)}
-            case actions.StartReply(reply=number, goodbye=True):
-                order = self._history.goodbye(number, self._dialect.wishes)
-                return {keys.REPLY: number, keys.ORDER: encode(order)}
-            case actions.StartReply(reply=number):
-                return {keys.REPLY: number, keys.ORDER: self._order(number)}
-            case actions.PrepareReply(reply=number, text=text):
-                return {keys.REPLY: number, keys.ORDER: self._order(number, ChatMessage("user", text))}
-            case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
-                # a worker that has not yet claimed it need not begin
-                return {keys.done(stage): number for stage in MAKERS}
-        return {}
+        if (refused := self._history.refused) is not None:
+            self._history.refused = None
+            self._given_up("llm", refused)
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
         """While the user speaks the LLM reads what is known already: the prompt up to the words to come."""

@@ -160,8 +160,3 @@ def draft(
         return ask(number, wishes, history, context_tokens).order
     except PromptTooLong:
         return None
-
-
-def order(number: int, wishes: Wishes, history: Sequence[ChatMessage]) -> Order:
-    """What makes reply `number`, where nobody knows the model's context."""
-    return ask(number, wishes, history, None).order

@@ -26,15 +26,18 @@ class Replier:
         self._rules = rules
         self.reply: Reply | None = None
 
-    def start(self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False) -> None:
+    def start(
+        self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False, dropped: int = 0
+    ) -> None:
         """Reply `number` begins; `again`: an earlier connection has sent some of it."""
-        self.prepare(number, asked_s, sent_before=sent_before)
+        self.prepare(number, asked_s, sent_before=sent_before, dropped=dropped)
         self.confirm(asked_s, again=again)
 
-    def prepare(self, number: int, asked_s: float, *, sent_before: int = 0) -> None:
-        """Reply `number` is made, and nobody is told."""
+    def prepare(self, number: int, asked_s: float, *, sent_before: int = 0, dropped: int = 0) -> None:
+        """Reply `number` is made, and nobody is told. dropped: messages that its prompt had no room for."""
         playback = Playback(self._dialect.lead_ms, sent=sent_before)
-        self.reply = Reply(number, playback, asked_s, self._dialect.wishes.text_only, held=True)
+        text_only = self._dialect.wishes.text_only
+        self.reply = Reply(number, playback, asked_s, text_only, held=True, dropped=dropped)
 
     def confirm(self, asked_s: float, *, again: bool = False) -> None:
         """The client gets to know of it, and of all its words so far."""
@@ -235,6 +238,7 @@ class Replier:
                     input_tokens=done.input_tokens if done else 0,
                     output_tokens=done.output_tokens if done else len(reply.words),
                     llm_first_token_ms=_ms_between(reply.asked_s, reply.first_word_s),
+                    dropped=reply.dropped,
                     tts_first_audio_ms=_ms_between(reply.first_word_s, reply.first_audio_s),
                 )
             )

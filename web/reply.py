@@ -30,6 +30,8 @@ class Reply:
     """Length of its audio, once known."""
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Where each spoken word begins and ends."""
+    dropped: int = 0
+    """Messages of the history that its prompt had no room for."""
     held: bool = False
     """It is made ahead: nobody knows of it yet."""
     told: int = 0

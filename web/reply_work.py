@@ -7,13 +7,11 @@ from config import metrics
 from config.messages import Cancel, Played
 from tasks import streams
 from web import actions
+from web.history import MAKERS
 from web.inbox import Inbox
 from web.replier import Replier
 from web.reply import Reply
 from web.stages import Stages
-
-#: The stages that make replies.
-MAKERS = ("llm", "tts")
 
 
 class ReplyWork:
@@ -29,15 +27,15 @@ class ReplyWork:
         self._report_played_s = report_played_s
         self._reported_s = 0.0
 
-    def start(self, number: int, asked_s: float) -> None:
-        """It is made, and the client knows."""
+    def start(self, number: int, asked_s: float, dropped: int) -> None:
+        """It is made, and the client knows. dropped: messages that its prompt had no room for."""
         self._submit(number)
-        self._replier.start(number, asked_s)
+        self._replier.start(number, asked_s, dropped=dropped)
 
-    def prepare(self, number: int) -> None:
+    def prepare(self, number: int, dropped: int) -> None:
         """It is made ahead, and the client does not know."""
         self._submit(number)
-        self._replier.prepare(number, time.monotonic())
+        self._replier.prepare(number, time.monotonic(), dropped=dropped)
 
     def confirm(self, asked_s: float) -> None:
         """What was made ahead is let out."""

@@ -1,0 +1,28 @@
+"""What a client's request means for the turn, as things stand. Pure."""
+
+from config.errors import ClientError
+from web.dialects.base import ClearInput, CommitInput, CreateReply, StopReply
+from web.happenings import CancelAsked, ClearAsked, CommitAsked, Happening, ReplyAsked
+from web.turn import Turn
+
+TurnRequest = CommitInput | ClearInput | CreateReply | StopReply
+
+
+def happening(request: TurnRequest, turn: Turn, received: int) -> Happening:
+    """`received`: session samples so far. Raises ClientError where the request means nothing now."""
+    match request:
+        case CommitInput() if received <= turn.taken_to or turn.awaiting:
+            raise ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
+        case CommitInput():
+            return CommitAsked(received)
+        case ClearInput():
+            return ClearAsked(received)
+        case CreateReply() if turn.replying:
+            code = "conversation_already_has_active_response"
+            raise ClientError("a response is already active", code=code)
+        case CreateReply():
+            return ReplyAsked()
+        case StopReply() if not turn.replying:
+            raise ClientError("no response is active", code="response_cancel_not_active")
+        case StopReply():
+            return CancelAsked()
