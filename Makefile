@@ -11,10 +11,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fmt bench lock clean
+.PHONY: help setup setup-dev run test check fmt bench bench-turns lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## install what the server needs (again only when a lock changed)
 	@:
@@ -39,6 +39,9 @@ fmt: setup-dev ## mend what lint and format can mend
 
 bench: setup-dev ## measure: make bench ARGS="--help"
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports, and write it down
+	@$(BIN)/python -m bench turns --seed B --sweep --write $(ARGS)
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt

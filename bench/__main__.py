@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import click
 import msgspec
 
 from bench import machine, plumbing, ready, recovery, report, voice
 from bench.report import Section
+from bench.turns import run as turns
+from bench.turns.dialogue import Category
 from config.errors import AntiphonError
 
 DOCUMENT = machine.ROOT / "docs" / "benchmarks.md"
@@ -132,6 +134,44 @@ def ready_command(starts: int) -> Section:
 def recovery_command(kills: int) -> Section:
     """What a user notices of a worker killed in mid-turn."""
     return recovery.measure(kills, _say)
+
+
+def _categories(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[Category, ...] | None:
+    """`plain,short`. Raises BadParameter."""
+    if value is None:
+        return None
+    known = {str(name): name for name in get_args(Category)}
+    names = [part.strip() for part in value.split(",")]
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r}: there are {', '.join(known)}")
+    return tuple(known[name] for name in names)
+
+
+@main.command(name="turns")
+@click.option(
+    "--seed", default="A", show_default=True, type=click.Choice(["A", "B"]), help="B is for reports."
+)
+@click.option("--only", callback=_categories, help="Categories, such as plain,hesitation.")
+@click.option("--sweep", is_flag=True, help="Under more and less patient rules, too.")
+@click.option("--virtual-only", is_flag=True, help="The ends of turns alone, in virtual time.")
+@click.option("--live-only", is_flag=True, help="A whole server alone, in real time.")
+@click.option("--quick", is_flag=True, help="Two dialogues of each category; figures say nothing.")
+@_finding
+def turns_command(
+    seed: Literal["A", "B"],
+    only: tuple[Category, ...] | None,
+    sweep: bool,
+    virtual_only: bool,
+    live_only: bool,
+    quick: bool,
+) -> Section:
+    """Turn-taking on scripted dialogues: cut-offs, delays, interruptions, what was kept as heard."""
+    if virtual_only and live_only:
+        raise click.UsageError("--virtual-only and --live-only exclude each other")
+    return turns.measure(turns.Scope(seed, only, sweep, not live_only, not virtual_only, quick), _say)
 
 
 if __name__ == "__main__":

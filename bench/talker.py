@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -85,9 +86,7 @@ class Talker:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, url: str, instructions: str, max_tokens: int | None = None
-    ) -> AsyncIterator["Talker"]:
+    async def open(cls, url: str, instructions: str, max_tokens: int | None = None) -> AsyncIterator[Self]:
         """A session that listens; silence flows until something is said. Raises BenchFailed."""
         try:
             async with (
@@ -175,6 +174,7 @@ class Talker:
     async def _listen(self) -> None:
         async for message in self._socket:
             t = self._now()
+            self.take(message, t)
             for happening in self._dialect.understand(message):
                 self.book.note(happening, t)
                 match happening:
@@ -186,6 +186,9 @@ class Talker:
                         self._audio_at[reply] = t
                     case h.ServerError():
                         self.told_at.append(monotonic())
+
+    def take(self, message: str | bytes, t: float) -> None:
+        """For those who want more of a message than the turn book does."""
 
     async def _configure(self) -> None:
         session: dict[str, object] = {"type": "realtime", "instructions": self._instructions}
@@ -204,14 +207,21 @@ class Talker:
             await self._send()
 
     async def _send(self) -> None:
-        clip, at = self._clip, self._at
-        packet, loud, clear = SILENCE, False, False
-        if clip is not None:
-            packet, loud, clear = clip.packets[at], clip.loud[at], clip.clear[at]
+        packet, loud, clear = self.next_packet()
         for message in self._dialect.append(packet):
             await self._socket.send(message)
         t = self._now()
         self.book.note(h.PacketSent(loud, clear), t)
+        self.sent(loud, t)
+
+    def next_packet(self) -> tuple[bytes, bool, bool]:
+        """What the microphone hears next: the packet, whether it is audible, whether it is surely speech."""
+        clip, at = self._clip, self._at
+        return (SILENCE, False, False) if clip is None else (clip.packets[at], clip.loud[at], clip.clear[at])
+
+    def sent(self, loud: bool, t: float) -> None:
+        """The packet left at `t`."""
+        clip = self._clip
         if clip is None:
             return
         if loud and self._onset is None:

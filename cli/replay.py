@@ -28,7 +28,8 @@ from web.record import (
     read_rules,
     read_turn,
 )
-from web.turn import Rules, Turn, advance
+from web.rules import Rules
+from web.turn import Turn, advance
 
 #: This version decides otherwise than the recording says.
 DIFFERS = 1

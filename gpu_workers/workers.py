@@ -6,11 +6,26 @@ import logging
 import threading
 from collections.abc import Callable
 from itertools import count
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 #: Longest wait for a job when the process exits.
 EXIT_S = 3.0
+
+
+class Pool(Protocol):
+    """Whoever runs jobs: threads, or a bench that counts their time instead of waiting for it."""
+
+    size: int
+
+    def start(self) -> None:
+        """Jobs run from now on."""
+        ...
+
+    def submit(self, rank: float, job: Callable[[], None]) -> None:
+        """Runs `job` some time, before all of higher rank."""
+        ...
 
 
 class Workers:

@@ -85,9 +85,18 @@ MAY_IMPORT = {
     "gpu_workers": ("config",),
     "tasks": ("config",),
     "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases"),
-    "cli": ("config", "tasks", "gpu_workers", "web.record", "web.turn", "web.happenings", "web.actions"),
+    "cli": (
+        "config",
+        "tasks",
+        "gpu_workers",
+        "web.record",
+        "web.rules",
+        "web.turn",
+        "web.happenings",
+        "web.actions",
+    ),
 }
-#: The four parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
+#: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
 
 #: The parts of `tasks` that the web has too; with them it must not get the engines.
 LIGHT_TASKS = ("tasks", "tasks.celery", "tasks.submit", "tasks.streams", "tasks.leases")

@@ -18,9 +18,11 @@ from cli.replay import Replay, difference
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import TurnSettings
 from web import record, recorder
+from web.actions import SpeechBegan
 from web.happenings import CancelAsked, Happening, ReplyHeard, SoundBegan, Tick
 from web.recorder import Recorder
-from web.turn import Rules, Turn, advance
+from web.rules import Rules
+from web.turn import Turn, advance
 
 S = 24_000
 RULES = Rules.of(TurnSettings())
@@ -120,7 +122,7 @@ def test_a_decision_that_was_tampered_with_is_found(tmp_path_factory, story, dat
     path = recording(tmp_path_factory.mktemp("r"), story)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     step = data.draw(st.sampled_from([line for line in lines if line["line"] == "step"]))
-    step["decided"] = step["decided"][1:] or [["StartReply", {"reply": 99}]]
+    step["decided"] = step["decided"][1:] or [record.named(SpeechBegan(99))]
     steps = Replay("".join(json.dumps(line) + "\n" for line in lines).encode()).steps()
     assert next(found.line for found in steps if difference(found)) == lines.index(step) + 1
 
@@ -142,7 +144,7 @@ def test_the_command_tells_the_story_in_seconds(tmp_path):
 
 def test_the_first_difference_is_shown_and_fails(tmp_path):
     path = told(tmp_path)
-    path.write_text(path.read_text().replace('["StartReply",{"reply":1}]', '["StartReply",{"reply":7}]'))
+    path.write_text(path.read_text().replace('["StartReply",{"reply":1', '["StartReply",{"reply":7'))
     code, output = run(path)
     assert code == 1
     assert output.splitlines()[-1].startswith("line 5, 2.00 s: pause")
@@ -209,7 +211,7 @@ def step(order: int, happened: object) -> str:
 
 
 TICK = ["Tick", {"at": 1}]
-OLD_RULES = {name: value for name, value in record.fields_of(RULES).items() if name != "p_end"}
+OLD_RULES = {name: value for name, value in record.fields_of(RULES).items() if name != "detection"}
 BROKEN = {
     "empty": ("", "line 1 is no header"),
     "not JSON": ("hello\n", "line 1 is no header"),
@@ -218,7 +220,7 @@ BROKEN = {
     "another version": (header(version=2), "version 2"),
     "another rate": (header(sample_rate=8000), "8000 Hz"),
     "rules that this version lacks": (header(rules={**record.fields_of(RULES), "mood": 1}), "differs in mood"),
-    "rules that lack one of ours": (header(rules=OLD_RULES), "differs in p_end"),
+    "rules that lack one of ours": (header(rules=OLD_RULES), "differs in detection"),
     "an unknown phase": (header(turn={**record.fields_of(Turn()), "phase": "DANCING"}), "no phase 'DANCING'"),
     "an unknown happening": (header() + step(1, ["Sneeze", {}]), "no happening 'Sneeze'"),
     "a happening that lacks something": (header() + step(1, ["Tick", {}]), "differs in at"),

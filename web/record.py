@@ -17,7 +17,8 @@ from config.errors import AntiphonError
 from config.settings import SAMPLE_RATE
 from web.actions import Action
 from web.happenings import Happening
-from web.turn import Phase, Rules, Turn
+from web.rules import Rules
+from web.turn import Phase, Turn
 
 #: Raised when a line changes its meaning.
 VERSION = 1

@@ -16,7 +16,8 @@ import gevent
 from web import record
 from web.actions import Action
 from web.happenings import Happening
-from web.turn import Rules, Turn
+from web.rules import Rules
+from web.turn import Turn
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ one of one slot never delays voice detection of another.
 import logging
 import queue
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -16,11 +17,12 @@ from pydantic import BaseModel, Field
 from config.errors import ConfigError
 from gpu_workers.downsample import Downsampler
 from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rules
+from gpu_workers.endpoint.offset import Offset
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
 from gpu_workers.moonshine import Abandoned, Moonshine
-from gpu_workers.workers import Workers
+from gpu_workers.workers import Pool, Workers
 
 log = logging.getLogger(__name__)
 
@@ -46,22 +48,52 @@ class Settings(BaseModel, frozen=True):
     """Threads of voice detection, which takes 0.1 ms."""
 
 
+#: What a thread found out.
+Found = tuple[Slot, Listener, Decode | Judge, str | float | None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Models, those who run them, and the clock: a bench in virtual time hands in its own."""
+
+    vad: SileroVad
+    smart_turn: SmartTurn
+    moonshine: Moonshine
+    decoders: Pool
+    judges: Pool
+    results: "queue.SimpleQueue[Found]" = field(default_factory=queue.SimpleQueue)
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def real(cls, settings: Settings, slots: int) -> "Parts":
+        """The models, loaded, and threads that wait to be started."""
+        return cls(
+            vad=SileroVad(slots, settings.vad_threads),
+            smart_turn=SmartTurn(settings.judge_threads),
+            moonshine=Moonshine(settings.decode_threads),
+            decoders=Workers("stt-decode", settings.decode_workers),
+            judges=Workers("stt-judge", 1),
+        )
+
+
 class EmbeddedStt:
     """One Listener for each slot, one set of models for all."""
 
     frame_samples = FRAME * 3 // 2
 
-    def __init__(self, settings: Settings, slots: int) -> None:
+    def __init__(self, settings: Settings, slots: int, parts: Parts | None = None) -> None:
+        parts = parts or Parts.real(settings, slots)
         self.slots = slots
         self._settings = settings
+        self._offset = Offset(slots)
         self._downsampler = Downsampler(slots)
-        self._vad = SileroVad(slots, settings.vad_threads)
-        self._smart_turn = SmartTurn(settings.judge_threads)
-        self._moonshine = Moonshine(settings.decode_threads)
-        self._decoders = Workers("stt-decode", settings.decode_workers)
-        self._judges = Workers("stt-judge", 1)
-        self._results: queue.SimpleQueue[tuple[Slot, Listener, Decode | Judge, str | float | None]]
-        self._results = queue.SimpleQueue()
+        self._vad = parts.vad
+        self._smart_turn = parts.smart_turn
+        self._moonshine = parts.moonshine
+        self._decoders = parts.decoders
+        self._judges = parts.judges
+        self._results = parts.results
+        self._clock = parts.clock
         self._listeners: dict[Slot, Listener] = {}
         self._decoding = 0
         self._decode_s = 0.1
@@ -79,13 +111,27 @@ class EmbeddedStt:
         """Listens from `options.start` on. ConfigError for a language other than English."""
         if options.language.partition("-")[0] != "en":
             raise ConfigError(f"the embedded speech-to-text understands English, not {options.language!r}")
+        self._offset.reset(slot)
         self._downsampler.reset(slot)
         self._vad.reset(slot)
-        self._listeners[slot] = Listener(self._settings.listening, options.start)
+        self._listeners[slot] = Listener(self._rules(options.tuning), options.start)
+
+    def retune(self, slot: Slot, tuning: Tuning) -> None:
+        """Takes a threshold for voice and a pre-roll; None: as set up."""
+        self._listeners[slot].retune(self._rules(tuning))
+
+    def _rules(self, tuning: Tuning) -> Rules:
+        rules = self._settings.listening
+        if tuning.threshold is not None:
+            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
+        if tuning.prefix_ms is not None:
+            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
+        return rules
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (768,), 32 ms."""
-        pcm = self._downsampler.convert({slot: _clean(frame) for slot, frame in frames.items()})
+        clean = {slot: self._offset.remove(slot, _clean(frame)) for slot, frame in frames.items()}
+        pcm = self._downsampler.convert(clean)
         partial_ms = self._partial_ms()
         for slot, probability in self._vad.probabilities(pcm).items():
             self._listeners[slot].hear(pcm[slot], probability, partial_ms)
@@ -130,11 +176,11 @@ class EmbeddedStt:
     def _decode(self, slot: Slot, listener: Listener, wanted: Decode) -> None:
         """On a thread: a result follows, whatever happens."""
         text = None
-        began = time.monotonic()
+        began = self._clock()
         try:
             stale = partial(self._stale, slot, listener, wanted)
             text = "" if stale() else self._moonshine.transcribe(wanted.pcm, stale)
-            took = time.monotonic() - began
+            took = self._clock() - began
             self._decode_s += DECODE_MEAN_WEIGHT * (took - self._decode_s)
         except Abandoned:
             pass

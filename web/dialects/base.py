@@ -115,6 +115,8 @@ class Dialect(Protocol):
     name: str
     lead_ms: int
     speaks_first: bool
+    stops_when_muted: bool
+    """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
     def receive(self, raw: str) -> list[Request]:

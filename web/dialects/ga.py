@@ -83,7 +83,7 @@ class GaDialect:
         self._shown = ""
         self._heard_to = 0
         """Where the newest utterance ended: the padding of the next begins no earlier."""
-        self._ours = "antiphon" in extensions
+        self._ours = self.stops_when_muted = "antiphon" in extensions
         self._audio = SentAudio(told_of_mutes=self._ours)
         self._truncating = 0
         """The reply under way that the client itself cuts short; 0: none."""

