@@ -185,6 +185,9 @@ class Settings(BaseSettings, frozen=True):
     media_url: str = "redis://127.0.0.1:6379/1"
     """Media server: audio, text, replay. Never on a disk."""
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
+    record_dir: Path | None = None
+    """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
+    None: nothing is recorded. Nobody clears it up."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Port of a worker's own /metrics; 0: none."""

@@ -97,9 +97,15 @@ def test_disabled_drops_nothing_and_says_so_when_there_is_no_room():
     assert dropped(turns(40, 1), Truncation("disabled")) == 0
     with pytest.raises(PromptTooLong, match="disabled"):
         dropped(turns(40, 20), Truncation("disabled"))
-    assert dropped(turns(MAX_MESSAGES - 2), Truncation("disabled"), None) == 0
+    assert dropped(turns(prompt.MOST_MESSAGES), Truncation("disabled"), None) == 0
     with pytest.raises(PromptTooLong, match="disabled"):
         dropped(turns(MAX_MESSAGES), Truncation("disabled"), None)
+
+
+def test_no_prompt_has_more_messages_than_an_order_may_carry():
+    wishes = Wishes(truncation=Truncation("auto", 0.5, 10**6))
+    asked = prompt.ask(1, wishes, turns(MAX_MESSAGES, 1)[1:], 10**6)
+    assert 900 < len(asked.order.messages) <= MAX_MESSAGES
 
 
 def test_a_question_longer_than_the_model_is_an_error_and_no_draft():

@@ -21,6 +21,9 @@ HISTORY_MESSAGES = 24
 #: Older ones are dropped so many at a time: each drop changes the beginning, and the LLM reads all of it again.
 HISTORY_BLOCK = 12
 
+#: As many as one order may carry, beside the system message and two openings.
+MOST_MESSAGES = MAX_MESSAGES - 3
+
 #: What is kept of the room for the history when some must go, for the same reason.
 RETENTION = 0.5
 
@@ -98,14 +101,14 @@ def surplus(history: Sequence[ChatMessage], wish: Truncation, room: int | None) 
     """
     limits = [limit for limit in (room, wish.history_tokens) if limit is not None]
     if wish.how == "disabled":
-        if (limits and sum(map(message_tokens, history)) > limits[0]) or len(history) > MAX_MESSAGES - 2:
+        if (limits and sum(map(message_tokens, history)) > limits[0]) or len(history) > MOST_MESSAGES:
             raise PromptTooLong(
                 "the conversation has outgrown the model's context, and truncation is disabled"
             )
         return 0
     by_tokens = _step(history, min(limits), wish.retention) if limits else 0
-    wanted = by_tokens if wish.retention is not None and limits else max(by_tokens, _old(len(history)))
-    dropped = min(wanted, _newest_words(history))
+    most = MOST_MESSAGES if wish.retention is not None and limits else HISTORY_MESSAGES
+    dropped = min(max(by_tokens, _old(len(history), most)), _newest_words(history))
     if room is not None and sum(map(message_tokens, history[dropped:])) > room:
         raise PromptTooLong(f"what was said last is too long: the model has room for {max(0, room)} tokens")
     return dropped
@@ -121,8 +124,8 @@ def _step(history: Sequence[ChatMessage], limit: int, retention: float | None) -
     return next((count for count, freed in enumerate(reached) if freed >= to_free), len(history))
 
 
-def _old(count: int) -> int:
-    return -(-max(0, count - HISTORY_MESSAGES) // HISTORY_BLOCK) * HISTORY_BLOCK
+def _old(count: int, most: int) -> int:
+    return -(-max(0, count - most) // HISTORY_BLOCK) * HISTORY_BLOCK
 
 
 def _newest_words(history: Sequence[ChatMessage]) -> int:
