@@ -37,6 +37,7 @@ from web.history import History
 from web.inbox import Inbox
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
+from web.recorder import Recorder
 from web.replier import Replier
 from web.reply_work import ReplyWork
 from web.rules import Rules
@@ -85,6 +86,7 @@ class Conversation:
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self._replier, runtime.settings.pacing.report_played_s
         )
+        self._recorder = Recorder(runtime.settings.record_dir, self.sid)
         self._awaiting_s: float | None = None
         self._turn_ended_s = 0.0
         self._requests: dict[type, Callable[[Any], None]] = {
@@ -123,6 +125,10 @@ class Conversation:
             self._prepare()
             self._listen()
 
+    def end(self) -> None:
+        """The connection is over."""
+        self._recorder.close()
+
     def patience_s(self) -> float:
         """Seconds until time brings something."""
         now_s = time.monotonic()
@@ -150,6 +156,7 @@ class Conversation:
 
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._wished_rules()
+        self._recorder.allow(self._dialect.wishes.allow_recording)
         self._prepare()
         self._send(self._dialect.configured())
         if not self._listening:
@@ -293,6 +300,7 @@ class Conversation:
         """The state moves, is saved, and only then is acted on."""
         before = self._turn
         self._turn, actions = turn.advance(before, happening, self._rules)
+        self._recorder.note(before, happening, self._rules, actions, self.input.now)
         if not actions and self._turn.phase is before.phase:
             return
         fields: dict[str, Any] = {}
@@ -346,6 +354,7 @@ class Conversation:
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
+        self._recorder.allow(self._dialect.wishes.allow_recording)
         newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         if self._listening:

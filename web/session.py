@@ -70,6 +70,7 @@ class Session:
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
+            self._conversation.end()
             self._part()
 
     def _serve(self) -> None:

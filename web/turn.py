@@ -44,7 +44,7 @@ from web.happenings import (
 )
 from web.rules import Rules
 
-#: What a user is taken to have said who says nothing.
+#: What the session puts into the mouth of a user who says nothing; no client is told that they said it.
 SILENCE = "..."
 
 

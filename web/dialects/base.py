@@ -72,9 +72,6 @@ class HeardUpTo:
     event_id: str | None = None
 
 
-#: What the session puts into the mouth of a user who says nothing; no client is told that they said it.
-SILENCE = "..."
-
 Request = AppendAudio | Configure | CommitInput | ClearInput | AddText | CreateReply | StopReply | HeardUpTo
 
 

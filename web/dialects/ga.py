@@ -18,7 +18,6 @@ from web.config import Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_shapes as shapes
 from web.dialects.base import (
-    SILENCE,
     AddText,
     AppendAudio,
     AudioOut,
@@ -35,6 +34,7 @@ from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_session import new_session, updated, wishes_of
 from web.dialects.reading import EventReader
 from web.prompt import require_room
+from web.turn import SILENCE
 
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode

@@ -17,7 +17,6 @@ from web.casting import Casting
 from web.config import Wishes
 from web.dialects import unmute_events as ev
 from web.dialects.base import (
-    SILENCE,
     AddText,
     AppendAudio,
     AudioOut,
@@ -31,6 +30,7 @@ from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
 from web.prompt import INTERRUPTED, require_room
 from web.transcript import AppendOnly
+from web.turn import SILENCE
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
