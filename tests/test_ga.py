@@ -15,7 +15,6 @@ from config.settings import SAMPLE_RATE
 from web.config import Truncation
 from web.dialects import ga_events as ev
 from web.dialects.base import (
-    SILENCE,
     AddText,
     AppendAudio,
     AudioOut,
@@ -30,6 +29,7 @@ from web.dialects.base import (
 from web.dialects.ga import GaDialect
 from web.dialects.ga_audio import KEPT_REPLIES
 from web.dialects.ga_session import MAX_SESSION_BYTES
+from web.turn import SILENCE
 
 SERVER = TypeAdapter(RealtimeServerEvent)
 CLIENT = TypeAdapter(RealtimeClientEvent)
