@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import opuslib
 
 from config.messages import AudioFormat
@@ -10,6 +11,8 @@ from config.settings import SAMPLE_RATE
 
 #: Samples of one packet: 20 ms.
 PACKET_SAMPLES = SAMPLE_RATE // 50
+
+Gains = npt.NDArray[np.float32]
 
 #: Packets before the first one that a decoder hears, to be where the encoder was.
 WARM_UP = 3
@@ -31,7 +34,7 @@ def faded_in(
     return [*fade(packets[:count], before[-WARM_UP:], gains), *packets[count:]]
 
 
-def _faded_pcm(packets: Sequence[bytes], _: Sequence[bytes], gains: np.ndarray) -> list[bytes]:
+def _faded_pcm(packets: Sequence[bytes], _: Sequence[bytes], gains: Gains) -> list[bytes]:
     faded = []
     for packet, gain in zip(packets, gains.reshape(len(packets), -1), strict=True):
         pcm = np.frombuffer(packet, "<i2")
@@ -39,9 +42,11 @@ def _faded_pcm(packets: Sequence[bytes], _: Sequence[bytes], gains: np.ndarray) 
     return faded
 
 
-def _faded_opus(packets: Sequence[bytes], before: Sequence[bytes], gains: np.ndarray) -> list[bytes]:
+def _faded_opus(packets: Sequence[bytes], before: Sequence[bytes], gains: Gains) -> list[bytes]:
     decoder = opuslib.Decoder(SAMPLE_RATE, 1)
-    encoder = opuslib.Encoder(SAMPLE_RATE, 1, opuslib.APPLICATION_AUDIO)
+    # this application stays in CELT, the mode of the packets that follow; changing modes takes 100 ms to settle
+    encoder = opuslib.Encoder(SAMPLE_RATE, 1, opuslib.APPLICATION_RESTRICTED_LOWDELAY)
+    encoder.encode_float(bytes(4 * PACKET_SAMPLES), PACKET_SAMPLES)
     try:
         for packet in before:
             decoder.decode_float(packet, PACKET_SAMPLES)
