@@ -6,7 +6,15 @@ WORDS = tuple(
     "november oscar papa quebec romeo sierra tango".split()
 )
 
+#: What the fake user says: other words than the fake assistant, of which they would be taken for the echo.
+HEARD = tuple("one two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
+
 
 def word(number: int) -> str:
-    """The word with this number, round and round."""
+    """The assistant's word with this number, round and round."""
     return WORDS[number % len(WORDS)]
+
+
+def heard_word(number: int) -> str:
+    """The user's."""
+    return HEARD[number % len(HEARD)]

@@ -77,8 +77,17 @@ class Answer:
 class Talker:
     """One user. `complaints` holds every breach of the protocol's order."""
 
-    def __init__(self, url: str, *, packet_ms: int = 20, detection: str | None = "semantic_vad") -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        packet_ms: int = 20,
+        detection: str | None = "semantic_vad",
+        query: str = "",
+        session: dict[str, Any] | None = None,
+    ) -> None:
+        self._url = f"{url}?model=test{query}"
+        self._session = session or {}
         self._packet = SAMPLE_RATE * packet_ms // 1000
         self._detection = detection
         self._token = ""
@@ -124,7 +133,7 @@ class Talker:
             try:
                 protocols = ["realtime", f"antiphon-resume.{self._token}"] if self._token else None
                 async with connect(
-                    f"{self._url}?model=test", subprotocols=protocols, open_timeout=3, compression=None
+                    self._url, subprotocols=protocols, open_timeout=3, compression=None
                 ) as socket:  # type: ignore[arg-type]
                     await self._converse(socket)
             except (OSError, TimeoutError, websockets.WebSocketException):
@@ -180,7 +189,7 @@ class Talker:
 
     async def _configure(self, socket: ClientConnection) -> None:
         detection = {"type": self._detection} if self._detection else None
-        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}, **self._session}
         await socket.send(json.dumps({"type": "session.update", "session": session}))
 
     # --- speaking

@@ -26,7 +26,7 @@ from tests.talker import REPLY, Answer, Talker
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 #: What the user says: three words of 0.4 s, the last of them not cut.
-SPEECH_S, SAID = 1.3, "alpha bravo charlie"
+SPEECH_S, SAID = 1.3, "one two three"
 
 #: The bar with a second warm worker: from the kill until somebody else works on it.
 TAKEOVER_S = 2.5

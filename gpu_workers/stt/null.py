@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
 from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
-from gpu_workers.null_timing import word
+from gpu_workers.null_timing import heard_word
 
 
 class Settings(BaseModel, frozen=True):
@@ -82,7 +82,7 @@ class NullStt:
         listener.voiced += self.frame_samples
         listener.voice_to = listener.at
         if int(listener.voiced / SAMPLE_RATE * self._settings.words_per_s + 1e-6) > len(listener.said):
-            listener.said.append(word(len(listener.said)))
+            listener.said.append(heard_word(len(listener.said)))
             listener.pending.append(self._transcript(listener))
 
     def _hear_silence(self, listener: _Listener) -> None:
