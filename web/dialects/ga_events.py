@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from config.messages import MAX_TEXT
+from config.messages import MAX_PREFIX_MS, MAX_TEXT
 
 Id = Annotated[str, msgspec.Meta(max_length=64)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
@@ -115,7 +115,7 @@ class TurnDetection(msgspec.Struct):
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
-    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 300
+    prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_PREFIX_MS)] = 300
     silence_duration_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: bool = True

@@ -16,6 +16,9 @@ Session = dict[str, Any]
 #: to each other like these, and `auto` is `medium` there too.
 PATIENCE = {"low": 2.0, "medium": 1.0, "high": 0.5, "auto": 1.0}
 
+#: The API allows 0 and 1, which would make everything voice, or nothing.
+LOWEST_THRESHOLD = 0.01
+
 #: The API's own bound; more is taken as this.
 MAX_OUTPUT_TOKENS = 4096
 
@@ -112,7 +115,7 @@ def _turn_wishes(detection: ev.TurnDetection) -> dict[str, Any]:
     return {
         **both,
         "detection": "silence",
-        "threshold": detection.threshold,
+        "threshold": min(max(detection.threshold, LOWEST_THRESHOLD), 1 - LOWEST_THRESHOLD),
         "prefix_ms": detection.prefix_padding_ms,
         "pause_ms": detection.silence_duration_ms,
         "idle_timeout_s": None if idle_ms is None else idle_ms / 1000,
