@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -19,6 +20,7 @@ from config.errors import ConfigError
 from config.settings import SAMPLE_RATE
 from gpu_workers import speech_text
 from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
+from gpu_workers.spoken import spoken
 from gpu_workers.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -59,12 +61,29 @@ class ClauseEngine(Protocol):
         ...
 
 
+class _Part(NamedTuple):
+    """A word, or a part of one that is too long to be spoken in one go."""
+
+    text: str
+    number: int
+    """The word's."""
+    begins: bool
+    ends: bool
+
+
+class _Clause(NamedTuple):
+    """Spoken in one go, and the silence behind it."""
+
+    parts: Sequence[_Part]
+    pause_ms: int
+
+
 @dataclass(eq=False)
 class _Mouth:
     """One slot. Positions are samples since `open`."""
 
     options: VoiceOptions
-    words: deque[str] = field(default_factory=deque)
+    words: deque[_Part] = field(default_factory=deque)
     told_last: bool = False
     busy: bool = False
     """A clause is being spoken, or waits for a thread."""
@@ -77,17 +96,27 @@ class _Mouth:
     """Samples given out so far."""
     waiting: Pcm = field(default_factory=lambda: np.zeros(0, np.float32))
     """Samples made and not given out."""
-    spans: deque[tuple[int, int, int]] = field(default_factory=deque)
-    """(word number, start, stop) of words whose sound has not begun in what was given out."""
-    sounding: deque[tuple[int, int, int]] = field(default_factory=deque)
+    spans: deque[tuple[_Part, int, int]] = field(default_factory=deque)
+    """(word, start, stop) of words whose sound has not begun in what was given out."""
+    sounding: deque[tuple[_Part, int, int]] = field(default_factory=deque)
     """Those that have begun and are not complete."""
     next_word: int = 0
-    """Number of the next word to be spoken."""
+    """Number of the next word to be fed."""
     spoken: int = 0
     spoken_to: int = 0
 
     def __post_init__(self) -> None:
         self.next_word = self.spoken = self.options.first_word
+
+    def feed(self, words: Sequence[str]) -> None:
+        """Numbers them."""
+        for word in words:
+            *parts, last = speech_text.parts(word)
+            texts = [*((part, False) for part in parts), (last, True)]
+            self.words += [
+                _Part(text, self.next_word, place == 0, ends) for place, (text, ends) in enumerate(texts)
+            ]
+            self.next_word += 1
 
     @property
     def said_all(self) -> bool:
@@ -110,7 +139,7 @@ class ClauseRunner:
         self._rules = rules
         self._workers = Workers("tts", rules.workers)
         self._mouths: dict[Slot, _Mouth] = {}
-        self._results: queue.SimpleQueue[tuple[_Mouth, Sequence[str], Spoken]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[_Mouth, _Clause, Spoken]] = queue.SimpleQueue()
 
     def warm_up(self) -> None:
         """Warms the engine and starts the threads."""
@@ -131,7 +160,7 @@ class ClauseRunner:
     def feed(self, slot: Slot, say: Say) -> None:
         """Queues words; the first clause goes to a thread as soon as it is whole."""
         mouth = self._mouths[slot]
-        mouth.words.extend(say.words)
+        mouth.feed(say.words)
         mouth.told_last = mouth.told_last or say.last
         self._dispatch(slot, mouth)
 
@@ -153,38 +182,40 @@ class ClauseRunner:
     def _dispatch(self, slot: Slot, mouth: _Mouth) -> None:
         if mouth.busy or not mouth.words or len(mouth.waiting) > self._rules.hold_s * SAMPLE_RATE:
             return
-        count = speech_text.clause(
-            list(mouth.words), self._rules.text, first=mouth.clauses == 0, done=mouth.told_last
-        )
+        rules = self._rules.text
+        words = [part.text for part in islice(mouth.words, rules.horizon)]
+        done = mouth.told_last and len(words) == len(mouth.words)
+        count = speech_text.clause(words, rules, first=mouth.clauses == 0, done=done)
         if not count:
             return
         mouth.busy, mouth.clauses = True, mouth.clauses + 1
-        words = [mouth.words.popleft() for _ in range(count)]
-        self._workers.submit(mouth.runs_out, partial(self._speak, slot, mouth, words))
+        pause_ms = speech_text.pause_ms(words[count - 1], words[count] if count < len(words) else None)
+        clause = _Clause([mouth.words.popleft() for _ in range(count)], pause_ms)
+        self._workers.submit(mouth.runs_out, partial(self._speak, slot, mouth, clause))
 
-    def _speak(self, slot: Slot, mouth: _Mouth, words: Sequence[str]) -> None:
+    def _speak(self, slot: Slot, mouth: _Mouth, clause: _Clause) -> None:
         """On a thread. A clause that cannot be spoken is passed over, so that the reply goes on."""
         if self._mouths.get(slot) is not mouth:
             return
-        said = [speech_text.speakable(word) for word in words]
-        spoken = Spoken(np.zeros(0, np.float32), [(0, 0)] * len(words))
+        options = mouth.options
+        audio = Spoken(np.zeros(0, np.float32), [(0, 0)] * len(clause.parts))
         try:
+            said = spoken([part.text for part in clause.parts], options.language)
             if any(said):
-                spoken = self._engine.synthesise(said, mouth.options.voice, mouth.options.speed)
+                audio = self._engine.synthesise(said, options.voice, options.speed)
         except Exception:
-            log.exception("a clause of %d words could not be spoken", len(words))
+            log.exception("a clause of %d words could not be spoken", len(clause.parts))
         finally:
-            self._results.put((mouth, words, spoken))
+            self._results.put((mouth, clause, audio))
 
-    def _keep(self, mouth: _Mouth, words: Sequence[str], spoken: Spoken) -> None:
+    def _keep(self, mouth: _Mouth, clause: _Clause, audio: Spoken) -> None:
         """A clause is there: behind what waits, with the pause that belongs after it."""
-        for start, stop in spoken.spans:
-            mouth.spans.append((mouth.next_word, mouth.made + start, mouth.made + stop))
-            mouth.next_word += 1
-        pause_ms = speech_text.pause_ms(words[-1]) if len(spoken.pcm) else 0
+        for part, (start, stop) in zip(clause.parts, audio.spans, strict=True):
+            mouth.spans.append((part, mouth.made + start, mouth.made + stop))
+        pause_ms = clause.pause_ms if len(audio.pcm) else 0
         pause = np.zeros(int(pause_ms * SAMPLE_RATE / 1000 / mouth.options.speed), np.float32)
-        mouth.waiting = np.concatenate([mouth.waiting, spoken.pcm, pause])
-        mouth.made += len(spoken.pcm) + len(pause)
+        mouth.waiting = np.concatenate([mouth.waiting, audio.pcm, pause])
+        mouth.made += len(audio.pcm) + len(pause)
         mouth.begun = mouth.begun or time.monotonic()
         mouth.busy = False
 
@@ -203,8 +234,10 @@ class ClauseRunner:
             begun.append(mouth.spans.popleft())
         mouth.sounding.extend(begun)
         while mouth.sounding and mouth.sounding[0][2] <= mouth.given:
-            number, _, mouth.spoken_to = mouth.sounding.popleft()
-            mouth.spoken = number + 1
+            part, _, stop = mouth.sounding.popleft()
+            if part.ends:
+                mouth.spoken, mouth.spoken_to = part.number + 1, stop
         if last and len(pcm) % 480:  # whole 20 ms, so that no packet is half empty
             pcm = np.concatenate([pcm, np.zeros(-len(pcm) % 480, np.float32)])
-        return SpeechFrame(pcm, begun, mouth.spoken, mouth.spoken_to, last)
+        words = [(part.number, start, stop) for part, start, stop in begun if part.begins]
+        return SpeechFrame(pcm, words, mouth.spoken, mouth.spoken_to, last)

@@ -105,6 +105,38 @@ def test_words_nobody_can_speak_are_passed_over(runner):
     assert frames(runner, [0])[0][-1].spoken == 3
 
 
+def test_what_is_said_is_what_a_person_would_say(runner, beeper):
+    say(runner, 0, "**Dr.** Smith *clears throat* ran 5 km.")
+    got = frames(runner, [0])[0]
+    assert beeper.said == [["Doctor", "Smith", "", ""], ["ran", "five", "kilometers."]]
+    words = [word for frame in got for word in frame.words]
+    assert [number for number, _, _ in words] == list(range(7))
+    assert words[2][1] == words[2][2] == words[1][2], (
+        "a stage direction is a moment behind the word before it"
+    )
+
+
+def test_the_voice_s_language_says_the_numbers(runner, beeper):
+    runner.open(0, VoiceOptions("beep", language="fr-FR"))
+    runner.feed(0, Say(["Il ", "a ", "81 ", "ans."], last=True))
+    frames(runner, [0])
+    assert beeper.said == [["Il", "a", "quatre-vingt-un", "ans."]]
+
+
+def test_a_word_too_long_for_one_clause_is_one_word_still(runner, beeper):
+    text = "今天天气很好，" * 20 + "我们走吧。"
+    say(runner, 0, f"{text} {'9' * 1000} Bye.")
+    got = frames(runner, [0])[0]
+    words = [word for frame in got for word in frame.words]
+    assert [number for number, _, _ in words] == [0, 1, 2]
+    assert len(beeper.said) > 3 and max(len("".join(clause)) for clause in beeper.said) < 3_000
+    assert "".join(part for clause in beeper.said for part in clause).startswith(text[:100])
+    done = [frame.spoken for frame in got]
+    assert done == sorted(done) and done[-1] == 3
+    heard = next(frame for frame in got if frame.spoken == 1)
+    assert heard.spoken_to >= len(text) * LETTER, "a word counts as heard with its last part"
+
+
 def test_a_clause_that_fails_costs_itself_only(runner):
     say(runner, 0, "Hello. bad. Bye.")
     assert frames(runner, [0])[0][-1].spoken == 3
