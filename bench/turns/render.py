@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.turns import cutting, voices
+from bench.turns import cutting, hums, speaking
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import Phrase, Sound, Stretch
 from bench.turns.spelt import MARKS
@@ -36,7 +36,10 @@ def pieces(voice: Voice, phrases: Sequence[Phrase], speed: float) -> list[Pcm]:
     """The sound of each phrase, without silence around it."""
     found: list[Pcm] = []
     for sentence in sentences(phrases):
-        pcm, parts = voices.say(voice, [phrase.text for phrase in sentence], speed)
+        if hums.is_hum(sentence[0].text):
+            found.append(hums.hum(sentence[0].text, voice.hum_hz))
+            continue
+        pcm, parts = speaking.say(voice, [phrase.text for phrase in sentence], speed)
         for phrase, piece in zip(sentence, cutting.cuts(pcm, parts), strict=True):
             hesitates = phrase.pause_ms >= HESITATION_MS and phrase.text[-1] not in MARKS
             drawl = DRAWLS[zlib.crc32(phrase.text.encode()) % len(DRAWLS)]

@@ -148,10 +148,13 @@ POOL_B = Pool(
         "I speak English, & Dutch, & some German, & and a few words of Polish.",
     ),
     short=(
-        "Yes, I do.", "Nope.", "Sure, go on.", "No, I don't.", "Around noon.", "Tonight.", "The first one.", "I'm not sure.",
-        "Perhaps.", "That's correct.", "Not at all.", "Three of them.", "In the garden.", "Absolutely.", "Forget about it.",
+        "Yes, I do.", "Nope.", "Sure, go on.", "No, I don't.", "Around noon.", "Tonight.", "The first one.",
+        "I'm not sure.",
+        "Perhaps.", "That's correct.", "Not at all.", "Three of them.", "In the garden.", "Absolutely.",
+        "Forget about it.",
         "On Sunday.", "How come?", "Let's do it.", "My sister.", "Vanilla.", "I'm fine.", "Only two.", "Sorry?",
-        "Very good.", "By bike.", "The green one.", "Next month.", "Definitely.", "Good morning.", "Thanks a lot.", "Where?",
+        "Very good.", "By bike.", "The green one.", "Next month.", "Definitely.", "Good morning.", "Thanks a lot.",
+        "Where?",
         "For my mother.", "Soon.", "Quarter past ten.", "That's all.", "Goodbye.",
     ),
     questions=(
