@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from bench.turns import bursts, cutting, human, hums, noises, render, scripts, voices
+from bench.turns import bursts, cutting, human, hums, noises, render, scripts, speaking, voices
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound
 from bench.turns.voices import Seed
@@ -59,7 +59,7 @@ def _turn(dialogue: Dialogue, number: int) -> Sound:
 
 def said(name: str, phrases: tuple[Phrase, ...]) -> Sound:
     """Phrases in the voice of that name."""
-    return render.spoken(voices.named(name), phrases)
+    return speaking.spoken(voices.named(name), phrases)
 
 
 def _overlay(dialogue: Dialogue) -> Sound | None:

@@ -30,7 +30,8 @@ NASAL = ((260.0, 70.0, 1.0), (1050.0, 160.0, 0.12), (2250.0, 220.0, 0.08))
 
 def is_hum(text: str) -> bool:
     """Whether it is nothing but a hum."""
-    return bool(found := _HUM.match(text)) and found.end() == len(text)
+    found = _HUM.match(text)
+    return found is not None and found.end() == len(text)
 
 
 def apart(text: str) -> tuple[Phrase, ...]:
