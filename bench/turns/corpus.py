@@ -1,39 +1,15 @@
 """The corpus of turn-taking: scripted dialogues of seed A or B as sound, made once and kept under build/."""
 
-import hashlib
-import json
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from bench.turns import (
-    bursts,
-    cutting,
-    human,
-    noises,
-    render,
-    scripts,
-    spelt,
-    voice_kokoro,
-    voice_piper,
-    voices,
-)
+from bench.turns import bursts, cutting, human, hums, noises, render, scripts, speaking, voices
 from bench.turns.cutting import RATE
-from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound, Stretch
+from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound
 from bench.turns.voices import Seed
 from gpu_workers.engine import Pcm
-
-CACHE = Path("build/turns")
-
-#: Part of every cached sound's name: a change of how speech is made makes it anew.
-MADE = tuple(
-    hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
-    for module in (cutting, render, spelt, voice_kokoro, voice_piper)
-)
 
 #: dBFS of a quiet room: silence is never all zeros.
 ROOM_TONE_DB = -65.0
@@ -82,38 +58,15 @@ def _turn(dialogue: Dialogue, number: int) -> Sound:
 
 
 def said(name: str, phrases: tuple[Phrase, ...]) -> Sound:
-    """Phrases in a voice, from the cache if they were said before."""
-    voice = voices.named(name)
-    return cached(
-        ("said", asdict(voice), [asdict(phrase) for phrase in phrases]), lambda: render.spoken(voice, phrases)
-    )
-
-
-def cached(key: object, make: Callable[[], Sound]) -> Sound:
-    """A sound by what it depends on."""
-    digest = hashlib.sha256(json.dumps([key, MADE], sort_keys=True).encode()).hexdigest()[:24]
-    path = CACHE / digest[:2] / f"{digest}.wav"
-    if not path.is_file():
-        _write(path, make())
-    pcm, _ = soundfile.read(path, dtype="float32")
-    stretches = json.loads(path.with_suffix(".json").read_text())
-    return Sound(pcm, tuple(Stretch(*stretch) for stretch in stretches))
-
-
-def _write(path: Path, sound: Sound) -> None:
-    """The sound last, and under another name first: two benches may make it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps([(part.begin, part.end) for part in sound.phrases]))
-    fresh = path.with_suffix(f".{id(sound)}.new")
-    soundfile.write(fresh, sound.pcm, RATE, "FLOAT", format="WAV")
-    fresh.replace(path)
+    """Phrases in the voice of that name."""
+    return speaking.spoken(voices.named(name), phrases)
 
 
 def _overlay(dialogue: Dialogue) -> Sound | None:
     if dialogue.overlay is None or dialogue.category == "echo":
         return None
     if dialogue.overlay.text:
-        return said(dialogue.voice, (Phrase(dialogue.overlay.text),))
+        return said(dialogue.voice, hums.apart(dialogue.overlay.text))
     rng = _rng(dialogue.name)
     kind = scripts.sound_of(dialogue)
     pcm = babble(dialogue, 2 * RATE) if kind == "babble" else {**bursts.COUGHS, **bursts.ROOMS}[kind](rng)
