@@ -14,6 +14,7 @@ MUST_MEND = 2
 COMMANDS = {
     "up": ("cli.up", "Start everything on this machine."),
     "status": ("cli.status", "Show what `up` runs here."),
+    "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 

@@ -41,6 +41,12 @@ class ClientError(AntiphonError):
         """The client's own id of the event that did not fit, where it gave one."""
 
 
+class PromptTooLong(ClientError):
+    """What was said does not fit into the model's context."""
+
+    code = "context_length_exceeded"
+
+
 class MessageTooBig(ClientError):
     """A WebSocket message over the limit."""
 

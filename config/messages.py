@@ -23,6 +23,9 @@ Packet = Annotated[bytes, msgspec.Meta(max_length=1 << 18)]
 Packets = Annotated[list[Packet], msgspec.Meta(max_length=1024)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
+#: More audio before a voice is not kept.
+MAX_PREFIX_MS = 5_000
+
 #: The longest prompt: system message, history, and what they said.
 MAX_MESSAGES = 1000
 
@@ -55,11 +58,21 @@ class Clear(_Message, tag="clear"):
     pos: int
 
 
+class Retune(_Message, tag="retune"):
+    """From `pos` on, voice is told from noise by these; None: as the engine was set up."""
+
+    pos: int
+    threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    """Probability from which sound is voice."""
+    prefix_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_PREFIX_MS)] | None = None
+    """Audio before the onset of voice that belongs to what is said."""
+
+
 class End(_Message, tag="end"):
     """The session is over."""
 
 
-InEntry = Audio | Commit | Clear | End
+InEntry = Audio | Commit | Clear | Retune | End
 
 
 # --- stt -> web: facts
@@ -209,10 +222,12 @@ Command = Cancel | Played
 
 
 class Listen(_Message, tag="listen"):
-    """How to listen to a session."""
+    """How to listen to a session; `threshold` and `prefix_ms` as in Retune."""
 
     format: AudioFormat
     language: str = "en"
+    threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    prefix_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_PREFIX_MS)] | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -232,6 +247,8 @@ class Order(_Message, tag="order"):
     temperature: float = 0.3
     max_tokens: int = 256
     speed: float = 1.0
+    say: Text = ""
+    """What the reply says, word for word; the LLM is not asked then."""
 
 
 encode = msgspec.msgpack.Encoder().encode

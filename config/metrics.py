@@ -38,6 +38,15 @@ reply_wait = Histogram(
 )
 sessions = Gauge("antiphon_sessions", "Sessions of this web process.")
 turns = Counter("antiphon_turns_total", "Turns by how they ended.", ["outcome"])
+preempted = Counter("antiphon_preempted_total", "Replies made ahead, by what became of them.", ["outcome"])
+mute_time = Histogram(
+    "antiphon_mute_seconds", "From a mute that nothing confirmed to its end.", buckets=TURN_BUCKETS_S
+)
+interruptions = Counter("antiphon_interruptions_total", "Mutes by what followed.", ["outcome"])
 recoveries = Counter("antiphon_recoveries_total", "Work submitted again by the watchdog.", ["stage"])
+history_dropped = Counter(
+    "antiphon_history_dropped_total",
+    "Messages that a prompt had no room for and the session's prompt before still had.",
+)
 gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
 errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])

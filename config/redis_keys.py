@@ -31,6 +31,11 @@ DRAFT = "draft"
 TOKEN = "token"
 
 
+def done(stage: str) -> str:
+    """Field that names the reply for which a stage has nothing more to do."""
+    return f"done:{stage}"
+
+
 def audio_in(sid: str) -> str:
     """Stream of the session's input."""
     return f"in:{{{sid}}}"

@@ -8,11 +8,13 @@ reads the environment.
 import os
 import re
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.errors import ConfigError
@@ -36,8 +38,17 @@ class EngineChoice(BaseModel, frozen=True):
     """Sessions (stt) or replies (llm, tts) that one worker serves at once; `--slots` overrides it."""
     languages: tuple[str, ...] = ("en",)
     """What it understands, writes or speaks, by ISO 639-1: characters of other languages are listed unavailable."""
+    context_tokens: int | None = Field(None, ge=256)
+    """llm: longest prompt and answer together; the oldest of a longer conversation is left out, instead of the model
+    refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """The context that a prompt may count on: the smaller, where two are named."""
+        named = [self.context_tokens, self.options.get("context_tokens")]
+        return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 
     def knows(self, language: str) -> bool:
         """Whether it serves a language; the null engine serves all."""
@@ -47,24 +58,57 @@ class EngineChoice(BaseModel, frozen=True):
 class TurnSettings(BaseModel, frozen=True):
     """When a turn ends and what interrupts a reply."""
 
-    p_end_threshold: float = Field(0.5, gt=0, lt=1)
-    """End-of-turn probability from which a pause ends the turn at once."""
+    sure_p_end: float = Field(0.9, gt=0, lt=1)
+    """End-of-turn probability from which `min_pause_ms` ends the turn. Below, the wait grows geometrically."""
+    unsure_p_end: float = Field(0.05, ge=0, lt=1)
+    """Probability up to which `longest_wait_ms` is waited."""
     min_pause_ms: int = Field(200, ge=0)
     """Shortest pause that can end a turn, however sure the model is: people breathe."""
     longest_wait_ms: int = Field(1600, gt=0)
     """A pause of this length ends the turn, whatever the model says: it is wrong on some voices."""
+    patience: float = Field(1.0, gt=0, le=10)
+    """Factor on all waits: the one knob between cutting people off and keeping them waiting."""
     longest_turn_s: float = Field(30.0, gt=0)
     """An utterance is closed here: the input stream keeps no more before it."""
     user_silence_timeout_s: float = Field(7.0, gt=0)
     """Silence after which the assistant takes the turn. Lower feels pushy; higher feels absent."""
+    goodbye_after_silences: int = Field(3, ge=0)
+    """At the silence of this number in a row the assistant says goodbye instead; 0: it never does."""
+    goodbyes: dict[str, str] = {
+        "en": "It seems that you have left. Until next time, bye!",
+        "fr": "On dirait que vous êtes parti. À bientôt, bye!",
+    }
+    """What it says then, by language: a small model cannot be trusted to take its leave."""
+    goodbye_ending: str = "bye!"
+    """A reply that ends with this closes the session once it was heard; empty: none does."""
     echo_settle_s: float = Field(3.0, ge=0)
     """Voice alone interrupts nothing this early in a session: the browser's echo canceller still learns."""
-    interrupt_voice_ms: int = Field(600, gt=0)
-    """Voice of this length interrupts even if no word was understood yet."""
+    interrupt_voice_ms: int = Field(1000, gt=0)
+    """Voice of this length interrupts even if no word is known yet; twice this, if it was listened to in vain. The
+    first words are known after about 800 ms, and "mm-hm, right" is as long."""
     interrupt_words: int = Field(1, ge=1)
     """Words that confirm an interruption."""
     resume_silence_ms: int = Field(500, gt=0)
     """Silence after which a mute that nothing confirmed is taken back."""
+    false_mutes: int = Field(2, ge=0)
+    """After so many mutes for nothing in one reply only words interrupt it: a noise that stays must not chop it."""
+    preempt: Literal["auto", "on", "off"] = "auto"
+    """Begin replies at a probable end of the turn, before it is certain. auto: unless every word has its price, that is
+    for an LLM behind a URL that is not of this machine or network."""
+    preempt_p_end: float = Field(0.2, ge=0, le=1)
+    """Probability of the turn's end from which that is worth while."""
+    preempt_most: int = Field(2, ge=0)
+    """Replies begun ahead in one turn, at most: each one that was for nothing took the LLM's time from others."""
+    preempt_free_share: float = Field(0.25, ge=0, le=1)
+    """Share of the slots of LLM and TTS that must be free for it."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "TurnSettings":
+        if self.unsure_p_end >= self.sure_p_end:
+            raise ValueError("unsure_p_end must be less than sure_p_end")
+        if self.min_pause_ms > self.longest_wait_ms:
+            raise ValueError("min_pause_ms must not be longer than longest_wait_ms")
+        return self
 
 
 class PacingSettings(BaseModel, frozen=True):
@@ -82,6 +126,10 @@ class PacingSettings(BaseModel, frozen=True):
     """No final transcript this long after the turn's end: an error, and listening again."""
     tts_ahead_s: float = Field(2.0, gt=0)
     """Audio a TTS worker releases beyond the last reported playback position."""
+    fade_in_ms: int = Field(40, ge=0, le=200)
+    """A reply that goes on after a mute begins so softly."""
+    rewind_ms: int = Field(1500, ge=0)
+    """The longest part of a word that is said again then."""
     report_played_s: float = Field(0.5, gt=0)
     """How often playback positions go to the TTS worker and into the saved state."""
 
@@ -137,6 +185,9 @@ class Settings(BaseSettings, frozen=True):
     media_url: str = "redis://127.0.0.1:6379/1"
     """Media server: audio, text, replay. Never on a disk."""
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
+    record_dir: Path | None = None
+    """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
+    None: nothing is recorded. Nobody clears it up."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Port of a worker's own /metrics; 0: none."""
@@ -154,6 +205,13 @@ class Settings(BaseSettings, frozen=True):
         """The engine of `stt`, `llm` or `tts`."""
         return getattr(self, name)  # type: ignore[no-any-return]
 
+    @property
+    def preempts(self) -> bool:
+        """Whether replies are begun before it is certain that the turn is over."""
+        if self.turn.preempt == "auto":
+            return _is_near(urlsplit(self.llm.options.get("url", "")).hostname)
+        return self.turn.preempt == "on"
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -165,6 +223,16 @@ class Settings(BaseSettings, frozen=True):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the profile, which arrives as init arguments."""
         return env_settings, init_settings
+
+
+def _is_near(host: str | None) -> bool:
+    """No host at all, or one of this machine or network: what it writes costs nobody money."""
+    if host is None or "." not in host.rstrip(".") or host.endswith((".local", ".internal", ".lan")):
+        return True
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 class _Profile(BaseSettings):

@@ -20,11 +20,22 @@ SttFact = VoiceStarted | VoiceEnded | Pause | Transcript
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What a session asks of voice detection; None: as the engine was set up."""
+
+    threshold: float | None = None
+    """Probability from which sound is voice, between 0 and 1 (both excluded)."""
+    prefix_ms: int | None = None
+    """Audio before the onset of voice that belongs to what is said."""
+
+
+@dataclass(frozen=True)
 class ListenOptions:
     """How a slot listens: `start` is the session sample of the first frame it will get."""
 
     start: int
     language: str = "en"
+    tuning: Tuning = Tuning()
 
 
 class SttEngine(Protocol):
@@ -54,6 +65,10 @@ class SttEngine(Protocol):
 
     def clear(self, slot: Slot, at: int) -> None:
         """Forgets what was said before session sample `at`."""
+        ...
+
+    def retune(self, slot: Slot, tuning: Tuning) -> None:
+        """Voice is told from noise by these from the next frame on; what is open stays open."""
         ...
 
     def mark(self, slot: Slot) -> int:

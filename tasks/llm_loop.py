@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from config import metrics
@@ -113,11 +114,11 @@ class LlmLoop(Loop):
         prompt = Prompt(
             pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid
         )
-        pen.said_again = "" if self._engine.continues else answered
+        pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
         began = time.monotonic()
         try:
-            async with contextlib.aclosing(self._engine.generate(prompt, usage)) as pieces:  # type: ignore[type-var]
+            async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
                     if self._put(pen, piece) and began:
                         metrics.first_word.observe(time.monotonic() - began)
@@ -130,6 +131,12 @@ class LlmLoop(Loop):
             self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
             self._try_flush()
             self.leave(pen, done=True)
+
+    def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str, None]:
+        """The model's, or the words that were ordered."""
+        if order.say:
+            return _read_out(order.say.removeprefix(prompt.answered))
+        return self._engine.generate(prompt, usage)  # type: ignore[return-value]
 
     def _put(self, pen: Pen, piece: str) -> bool:
         """Adds a piece; sends the words it completes. True when there were any."""
@@ -166,6 +173,10 @@ class LlmLoop(Loop):
     def _try_flush(self) -> None:
         with contextlib.suppress(RedisError):
             self.outbox.flush()
+
+
+async def _read_out(text: str) -> AsyncGenerator[str, None]:
+    yield text
 
 
 def _split_keeping_space(text: str) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from config import metrics
 from config import redis_keys as keys
-from config.messages import Audio, Clear, Commit, End, InEntry, Listen, Transcript, decode_in
+from config.messages import Audio, Clear, Commit, End, InEntry, Listen, Retune, Transcript, decode_in
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import ListenOptions, Pcm, SttEngine
+from gpu_workers.engine import ListenOptions, Pcm, SttEngine, Tuning
 from tasks import streams
 from tasks.codec import Decoder, decoder
 from tasks.leases import Emitter
@@ -43,7 +43,7 @@ class Ear(Seat):
     """Session sample after the last one taken from the stream."""
     decoder: Decoder | None = None
     rest: Pcm = field(default_factory=lambda: np.zeros(0, np.float32))
-    todo: deque[tuple[Pcm, float] | Commit | Clear] = field(default_factory=deque)
+    todo: deque[tuple[Pcm, float] | Commit | Clear | Retune] = field(default_factory=deque)
     committed: int = 0
     """Session sample of the newest commit or clear; the web may repeat older ones after a failure."""
     closing: deque[int] = field(default_factory=deque)
@@ -51,6 +51,19 @@ class Ear(Seat):
     closed: int = 0
     """Session sample up to which everything was told: a successor neither listens to it nor commits it again."""
     ended: bool = False
+
+    def options(self, start: int) -> ListenOptions:
+        """How its slot is to listen from `start` on."""
+        return ListenOptions(
+            start, self.listen.language, Tuning(self.listen.threshold, self.listen.prefix_ms)
+        )
+
+    def retune(self, entry: Retune) -> Tuning:
+        """Remembers how to listen from now on."""
+        self.listen = msgspec.structs.replace(
+            self.listen, threshold=entry.threshold, prefix_ms=entry.prefix_ms
+        )
+        return Tuning(entry.threshold, entry.prefix_ms)
 
 
 class SttLoop(Loop):
@@ -69,7 +82,7 @@ class SttLoop(Loop):
         assert isinstance(seat, Ear)
         seat.heard = seat.resume_at
         seat.decoder = decoder(seat.listen.format)
-        self._engine.open(seat.slot, ListenOptions(seat.resume_at, seat.listen.language))
+        self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
@@ -114,6 +127,8 @@ class SttLoop(Loop):
                 if pos > max(ear.resume_at, ear.committed):
                     ear.committed = pos
                     ear.todo.append(entry)
+            case Retune():
+                ear.todo.append(entry)
             case End():
                 ear.ended = True
 
@@ -140,8 +155,11 @@ class SttLoop(Loop):
     def _restart(self, ear: Ear, pos: int) -> None:
         """The session slept: listen anew from where it goes on."""
         ear.heard, ear.rest = pos, ear.rest[:0]
+        for item in ear.todo:
+            if isinstance(item, Retune):
+                ear.retune(item)
         ear.todo.clear()
-        self._engine.open(ear.slot, ListenOptions(pos, ear.listen.language))
+        self._engine.open(ear.slot, ear.options(pos))
 
     def _step_all(self, ears: list[Ear]) -> None:
         for _ in range(MAX_STEPS_PER_TURN):
@@ -163,16 +181,21 @@ class SttLoop(Loop):
         frames: dict[int, Pcm] = {}
         now = time.time()
         for ear in ears:
-            while ear.todo and isinstance(ear.todo[0], Commit | Clear):
-                mark = ear.todo.popleft()
-                if isinstance(mark, Commit):
-                    ear.closing.append(mark.pos)
-                    self._engine.commit(ear.slot, mark.pos)
-                elif isinstance(mark, Clear):
-                    self._engine.clear(ear.slot, mark.pos)
-            if ear.todo:
+            while ear.todo:
                 item = ear.todo.popleft()
-                assert isinstance(item, tuple)
-                frames[ear.slot] = item[0]
-                metrics.frame_wait.observe(max(0.0, now - item[1]))
+                if isinstance(item, tuple):
+                    frames[ear.slot] = item[0]
+                    metrics.frame_wait.observe(max(0.0, now - item[1]))
+                    break
+                self._obey(ear, item)
         return frames
+
+    def _obey(self, ear: Ear, entry: Commit | Clear | Retune) -> None:
+        match entry:
+            case Commit(pos=pos):
+                ear.closing.append(pos)
+                self._engine.commit(ear.slot, pos)
+            case Clear(pos=pos):
+                self._engine.clear(ear.slot, pos)
+            case Retune():
+                self._engine.retune(ear.slot, ear.retune(entry))

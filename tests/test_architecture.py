@@ -85,8 +85,18 @@ MAY_IMPORT = {
     "gpu_workers": ("config",),
     "tasks": ("config",),
     "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases"),
-    "cli": ("config", "tasks", "gpu_workers"),
+    "cli": (
+        "config",
+        "tasks",
+        "gpu_workers",
+        "web.record",
+        "web.rules",
+        "web.turn",
+        "web.happenings",
+        "web.actions",
+    ),
 }
+#: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
 
 #: The parts of `tasks` that the web has too; with them it must not get the engines.
 LIGHT_TASKS = ("tasks", "tasks.celery", "tasks.submit", "tasks.streams", "tasks.leases")
@@ -298,6 +308,7 @@ def broken(tmp_path: Path, name: str, source: str) -> Module:
         ("web.x", "import gpu_workers.engine", test_imports_point_the_right_way),
         ("web.dialects.x", "from ...tasks import loop", test_imports_point_the_right_way),
         ("cli.x", "import web.app", test_imports_point_the_right_way),
+        ("cli.x", "from web import turn", test_imports_point_the_right_way),
         ("web.x", "def f():\n import json", test_imports_stand_at_the_top),
         ("tasks.loop", "from gpu_workers.tts import piper", test_only_the_loader_imports_engines),
         ("web.x", "from redis.client import Redis", test_only_two_modules_speak_to_redis),
@@ -320,6 +331,7 @@ def test_a_broken_rule_is_noticed(tmp_path, name, source, check):
         ("web.x", "from tasks import leases, submit", test_imports_point_the_right_way),
         ("web.x", "from tasks.leases import Lease", test_imports_point_the_right_way),
         ("tasks.loop", "from gpu_workers.engine import Pcm", test_imports_point_the_right_way),
+        ("cli.x", "from web.turn import advance", test_imports_point_the_right_way),
         (
             "tasks.celery",
             'import os\nos.environ["CUDA_VISIBLE_DEVICES"] = "0"',

@@ -174,23 +174,6 @@ def test_messages(history, expected):
     assert [(message.role, message.content) for message in made] == expected
 
 
-def test_only_the_newest_of_a_long_history_is_sent():
-    roles = ("user", "assistant")
-    history = [ChatMessage(roles[n % 2], f"word {n}") for n in range(99)]
-    made = prompt.messages("", history)
-    assert made[0] == ChatMessage("system", prompt.DEFAULT_INSTRUCTIONS)
-    assert made[-1] == history[-1]
-    assert prompt.HISTORY_BLOCK <= len(made) - 1 <= prompt.HISTORY_MESSAGES
-
-
-def test_the_beginning_of_the_prompt_changes_once_in_many_turns():
-    """Where it stays the same, an engine's cache serves it."""
-    roles = ("user", "assistant")
-    history = [ChatMessage(roles[n % 2], f"word {n}") for n in range(99)]
-    beginnings = {prompt.messages("", history[:n])[1].content for n in range(1, 99, 2)}
-    assert len(beginnings) <= 1 + 99 // prompt.HISTORY_BLOCK
-
-
 def test_an_assistant_that_began_was_spoken_to_first():
     made = prompt.messages("", [ChatMessage("assistant", "hi"), ChatMessage("user", "yes")])
     assert [message.role for message in made] == ["system", "user", "assistant", "user"]

@@ -12,8 +12,10 @@ from pydantic import TypeAdapter
 from config.errors import ClientError, StageFailed
 from config.messages import SpokenWord, Transcript
 from config.settings import SAMPLE_RATE
+from web.config import Truncation
 from web.dialects import ga_events as ev
 from web.dialects.base import (
+    SILENCE,
     AddText,
     AppendAudio,
     AudioOut,
@@ -26,6 +28,7 @@ from web.dialects.base import (
     StopReply,
 )
 from web.dialects.ga import GaDialect
+from web.dialects.ga_audio import KEPT_REPLIES
 from web.dialects.ga_session import MAX_SESSION_BYTES
 
 SERVER = TypeAdapter(RealtimeServerEvent)
@@ -37,8 +40,10 @@ S = SAMPLE_RATE
 class Line:
     """One client's side of a dialect: notes each event that is sent, once the SDK has accepted it."""
 
-    def __init__(self) -> None:
-        self.dialect = GaDialect("0123456789abcdef", 160, self._speaker, voice="marin")
+    def __init__(self, *extensions: str) -> None:
+        self.dialect = GaDialect(
+            "0123456789abcdef", 160, self._speaker, voice="marin", extensions=frozenset(extensions)
+        )
         self.events: list[dict[str, Any]] = []
 
     @staticmethod
@@ -59,7 +64,8 @@ class Line:
     def hear(self, messages: list[str]) -> list[dict[str, Any]]:
         events = [json.loads(message) for message in messages]
         for event in events:
-            SERVER.validate_python(event, strict=False)
+            if not event["type"].startswith("antiphon."):
+                SERVER.validate_python(event, strict=False)
         self.events += events
         return events
 
@@ -227,7 +233,9 @@ def test_session_created_comes_first_and_unasked():
     line = Line()
     (created,) = line.hear(line.dialect.greeting(resumed=False, token="s.t"))
     assert created["type"] == "session.created"
-    assert created["session"]["antiphon"] == {"resume_token": "s.t", "resumed": False}
+    assert created["session"]["antiphon"] == {
+        "resume_token": "s.t", "resumed": False, "allow_recording": False,
+    }  # fmt: skip
     assert not line.dialect.speaks_first
 
 
@@ -287,17 +295,139 @@ def test_a_typed_message_is_echoed(role, kind):
     assert line.hear(line.dialect.committed())[0]["previous_item_id"] == "mine"
 
 
-def test_a_truncation_counts_for_the_newest_reply_only():
+# --- truncation
+
+
+def reply_of_two_seconds(line: Line, number: int = 1, *, ended: str = "") -> str:
+    """A reply of which 2 s were sent; its item's id."""
+    line.hear(line.dialect.reply_started(number, again=False))
+    line.hear(line.dialect.reply_audio(AudioOut(number, [bytes(960)], 2 * S, [])))
+    if ended:
+        line.end(number, ended, "turn_detected")
+    return line.last("response.output_item.added")["item"]["id"]
+
+
+def truncating(line: Line, item_id: str, end_ms: int) -> list[Any]:
+    return line.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms)
+
+
+@pytest.mark.parametrize("ended", ["", "completed", "cancelled"])
+def test_any_reply_can_be_truncated(ended):
     line = Line()
-    for number in (1, 2):
-        line.answer(number, "Yes.")
-        line.end(number)
-    first, second = (
-        event["item"]["id"] for event in line.events if event["type"] == "conversation.item.added"
+    first = reply_of_two_seconds(line, 1, ended=ended or "completed")
+    second = reply_of_two_seconds(line, 2, ended=ended)
+    assert truncating(line, second, 500) == [HeardUpTo(S // 2, 2)]
+    assert truncating(line, first, 1999) == [HeardUpTo(1999 * S // 1000, 1)]
+
+
+def test_a_truncation_of_the_reply_under_way_is_answered_once_and_a_repeated_one_again():
+    line = Line()
+    item = reply_of_two_seconds(line)
+    (request,) = truncating(line, item, 500)
+    line.end(1, "cancelled", "client_cancelled")
+    line.hear(line.dialect.truncated(request))
+    said = [event for event in line.events if event["type"] == "conversation.item.truncated"]
+    assert [(event["item_id"], event["audio_end_ms"]) for event in said] == [(item, 500)]
+    assert truncating(line, item, 500) == [request]
+    (again,) = line.hear(line.dialect.truncated(request))
+    assert (again["item_id"], again["audio_end_ms"]) == (item, 500)
+
+
+def test_an_interruption_that_the_server_saw_first_is_announced_and_the_clients_own_answered():
+    line = Line()
+    item = reply_of_two_seconds(line, ended="cancelled")
+    (request,) = truncating(line, item, 700)
+    line.hear(line.dialect.truncated(request))
+    said = [event for event in line.events if event["type"] == "conversation.item.truncated"]
+    assert [event["audio_end_ms"] for event in said] == [50, 700]
+
+
+def test_beyond_the_end_of_a_whole_reply_there_is_nothing_to_truncate():
+    line = Line()
+    item = reply_of_two_seconds(line, ended="completed")
+    assert truncating(line, item, 2000) == [HeardUpTo(2 * S, 1)]
+    with pytest.raises(ClientError, match="2000 ms") as raised:
+        truncating(line, item, 2001)
+    assert (raised.value.type, raised.value.param) == ("invalid_request_error", "audio_end_ms")
+
+
+@pytest.mark.parametrize("ended", ["", "cancelled"])
+def test_a_clients_clock_may_run_ahead_of_a_reply_that_was_held_back(ended):
+    line = Line()
+    item = reply_of_two_seconds(line, ended=ended)
+    assert truncating(line, item, 2600) == [HeardUpTo(2 * S, 1)]
+    with pytest.raises(ClientError) as raised:
+        truncating(line, item, 60_000)
+    assert raised.value.param == "audio_end_ms"
+
+
+def test_what_was_sent_twice_after_a_mute_is_heard_once():
+    """2 s sent, back to 1.5 s, another second sent: a client without extensions has played 3 s at reply second 2.5."""
+    line = Line()
+    item = reply_of_two_seconds(line)
+    line.hear(line.dialect.muted(1, S * 9 // 5))
+    line.hear(line.dialect.resumed(1, S * 3 // 2))
+    line.hear(line.dialect.reply_audio(AudioOut(1, [bytes(960)], S, [])))
+    assert truncating(line, item, 1000) == [HeardUpTo(S, 1)]
+    assert truncating(line, item, 2500) == [HeardUpTo(2 * S, 1)]
+    assert truncating(line, item, 3000) == [HeardUpTo(S * 5 // 2, 1)]
+    (answer,) = line.hear(line.dialect.truncated(HeardUpTo(2 * S, 1)))
+    assert answer["audio_end_ms"] == 2500
+    assert not [kind for kind in line.kinds() if kind.startswith("antiphon.")]
+
+
+def test_who_asked_for_our_extensions_is_told_of_mutes_and_counts_in_the_replys_time():
+    line = Line("antiphon")
+    item = reply_of_two_seconds(line)
+    (muted,) = line.hear(line.dialect.muted(1, S * 9 // 5))
+    (resumed,) = line.hear(line.dialect.resumed(1, S * 3 // 2))
+    response = line.last("response.created")["response"]["id"]
+    where = {"item_id": item, "response_id": response}
+    assert muted.items() >= {"type": "antiphon.output.muted", "audio_end_ms": 1800, **where}.items()
+    assert resumed.items() >= {"type": "antiphon.output.resumed", "audio_end_ms": 1500, **where}.items()
+    line.hear(line.dialect.reply_audio(AudioOut(1, [bytes(960)], S, [])))
+    assert truncating(line, item, 2500) == [HeardUpTo(S * 5 // 2, 1)]
+
+
+def test_only_the_audio_of_the_assistant_can_be_truncated():
+    line = Line()
+    line.speak("Hello")
+    with pytest.raises(ClientError, match="no such item") as raised:
+        truncating(line, line.last("input_audio_buffer.committed")["item_id"], 0)
+    assert raised.value.param == "item_id"
+    text_only(line)
+    with pytest.raises(ClientError, match="no audio") as raised:
+        truncating(line, line.last("response.output_item.added")["item"]["id"], 0)
+    assert raised.value.param == "item_id"
+
+
+def test_a_later_connection_knows_what_was_sent():
+    line = Line()
+    item = reply_of_two_seconds(line, ended="completed")
+    later = Line()
+    later.dialect.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(line.dialect.snapshot())))
+    assert truncating(later, item, 2000) == [HeardUpTo(2 * S, 1)]
+    with pytest.raises(ClientError):
+        truncating(later, item, 2001)
+
+
+def test_replies_of_long_ago_are_forgotten():
+    line = Line()
+    items = [reply_of_two_seconds(line, number, ended="completed") for number in range(1, KEPT_REPLIES + 2)]
+    assert truncating(line, items[1], 0) == [HeardUpTo(0, 2)]
+    with pytest.raises(ClientError):
+        truncating(line, items[0], 0)
+
+
+def test_the_client_learns_what_was_heard_and_what_had_no_room():
+    line = Line()
+    reply_of_two_seconds(line)
+    outcome = ReplyOutcome(
+        1, "cancelled", "turn_detected", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
     )
-    cut = {"content_index": 0, "audio_end_ms": 500}
-    assert line.send("conversation.item.truncate", item_id=second, **cut) == [HeardUpTo(S // 2)]
-    assert line.send("conversation.item.truncate", item_id=first, **cut) == []
+    line.hear(line.dialect.reply_ended(outcome))
+    ours = line.last("response.done")["response"]["antiphon"]
+    assert (ours["heard"], ours["dropped_messages"]) == ("One", 7)
 
 
 def test_cancel_is_passed_on():
@@ -353,10 +483,115 @@ def test_turn_detection_is_echoed_with_its_effective_values():
     }  # fmt: skip
     assert (line.dialect.wishes.detection, line.dialect.wishes.pause_ms) == ("silence", 700)
     line.update(audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}})
-    assert (line.dialect.wishes.detection, line.dialect.wishes.pause_ms) == ("semantic", 2000)
+    assert (line.dialect.wishes.detection, line.dialect.wishes.pause_ms) == ("semantic", None)
     session = line.update(audio={"input": {"turn_detection": {"interrupt_response": False}}})
     assert session["audio"]["input"]["turn_detection"]["eagerness"] == "high"
     assert not line.dialect.wishes.interrupt_response
+
+
+def detecting(line: Line, **detection: Any) -> dict[str, Any]:
+    """The turn detection in effect."""
+    return line.update(audio={"input": {"turn_detection": detection}})["audio"]["input"]["turn_detection"]
+
+
+def test_every_setting_of_server_vad_is_wished_for():
+    line = Line()
+    asked = {
+        "type": "server_vad", "threshold": 0.7, "prefix_padding_ms": 120, "silence_duration_ms": 900,
+        "idle_timeout_ms": 6000, "create_response": False, "interrupt_response": False,
+    }  # fmt: skip
+    assert detecting(line, **asked) == asked
+    wishes = line.dialect.wishes
+    assert (wishes.threshold, wishes.prefix_ms, wishes.pause_ms) == (0.7, 120, 900)
+    assert (wishes.idle_timeout_s, wishes.create_response, wishes.interrupt_response) == (6.0, False, False)
+    assert detecting(line, idle_timeout_ms=None)["idle_timeout_ms"] is None
+    assert line.dialect.wishes.idle_timeout_s is None
+
+
+@pytest.mark.parametrize(
+    ("eagerness", "patience"), [("low", 2.0), ("medium", 1.0), ("auto", 1.0), ("high", 0.5)]
+)
+def test_eagerness_is_the_opposite_of_patience(eagerness, patience):
+    line = Line()
+    assert detecting(line, type="semantic_vad", eagerness=eagerness) == {
+        "type": "semantic_vad", "eagerness": eagerness, "create_response": True, "interrupt_response": True,
+    }  # fmt: skip
+    assert line.dialect.wishes.patience == patience
+    assert line.dialect.wishes.threshold is line.dialect.wishes.prefix_ms is None
+
+
+def test_null_in_a_new_turn_detection_is_the_default():
+    session = detecting(Line(), type="server_vad", threshold=None, silence_duration_ms=None)
+    assert (session["threshold"], session["silence_duration_ms"]) == (0.5, 500)
+
+
+def test_an_utterance_begins_some_time_before_its_voice_but_not_before_the_last_one_ended():
+    line = Line()
+    started = lambda at: line.hear(line.dialect.speech_began(at))[0]["audio_start_ms"]  # noqa: E731
+    assert started(S) == 1000  # semantic_vad has no padding
+    detecting(line, type="server_vad", prefix_padding_ms=300)
+    assert started(S // 10) == 0
+    assert started(2 * S) == 1700
+    line.hear(line.dialect.speech_stopped(3 * S))
+    assert started(3 * S + S // 5) == 3000
+    assert started(4 * S) == 3700
+    assert started(2 * S) == 2000
+
+
+def test_an_idle_timeout_is_an_item_of_the_users_without_words():
+    line = Line()
+    detecting(line, type="server_vad", idle_timeout_ms=6000)
+    line.hear(line.dialect.idle_timeout(10 * S))
+    line.hear(line.dialect.user_text(SILENCE))
+    triggered, *rest = line.events[1:]
+    assert triggered["type"] == "input_audio_buffer.timeout_triggered"
+    assert (triggered["audio_start_ms"], triggered["audio_end_ms"]) == (4000, 10_000)
+    assert [event["type"] for event in rest] == [*SPOKEN[2:5], SPOKEN[6]]
+    assert rest[0]["item_id"] == triggered["item_id"] == rest[-1]["item_id"]
+    assert rest[-1]["transcript"] == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("disabled", Truncation("disabled")),
+        ("auto", Truncation()),
+        (
+            {"type": "retention_ratio", "retention_ratio": 0.8, "token_limits": {"post_instructions": 500}},
+            Truncation("auto", 0.8, 500),
+        ),
+        ({"type": "retention_ratio", "retention_ratio": 0}, Truncation("auto", 0.0, None)),
+    ],
+)
+def test_truncation_is_wished_for_and_echoed(asked, meant):
+    line = Line()
+    assert line.update()["truncation"] == "auto"
+    assert line.update(truncation=asked)["truncation"] == asked
+    assert line.dialect.wishes.truncation == meant
+    assert line.update(truncation=None)["truncation"] == asked
+    line.update(truncation="auto")
+    assert line.dialect.wishes.truncation == Truncation()
+
+
+def test_instructions_that_leave_no_room_are_refused():
+    line = Line()
+    line.dialect = GaDialect("0123456789abcdef", 160, lambda voice: voice, context_tokens=512)
+    before = line.update(instructions="Be kind.")
+    with pytest.raises(ClientError, match="room for 128") as raised:
+        line.send("session.update", session={"type": "realtime", "instructions": "x" * 600})
+    assert (raised.value.param, raised.value.wire_code) == ("session.instructions", "context_length_exceeded")
+    assert line.update() == before
+
+
+def test_consent_to_recording_is_ours_and_echoed():
+    line = Line()
+    assert not line.dialect.wishes.allow_recording
+    assert line.update(antiphon={"allow_recording": True})["antiphon"] == {"allow_recording": True}
+    assert line.update(instructions="Be kind.")["antiphon"] == {"allow_recording": True}
+    assert line.dialect.wishes.allow_recording
+    line.update(antiphon={"allow_recording": False, "resume_token": "x"})
+    assert not line.dialect.wishes.allow_recording
+    assert "resume_token" not in line.hear(line.dialect.configured())[0]["session"]["antiphon"]
 
 
 def test_null_where_nothing_can_be_none_changes_nothing():
@@ -417,6 +652,12 @@ def nested(depth: int) -> dict[str, Any]:
     return value
 
 
+def detection_of(kind: str, **fields: Any) -> str:
+    return updating(audio={"input": {"turn_detection": {"type": kind, **fields}}})
+
+
+DETECTION = "session.audio.input.turn_detection"
+
 #: What is sent; the field and the words of the error.
 MISTAKES = {
     "broken JSON": ('{"type": ', None, "not JSON"),
@@ -447,6 +688,44 @@ MISTAKES = {
         "session.audio.input.turn_detection.type",
         "telepathy",
     ),
+    "a threshold out of range": (detection_of("server_vad", threshold=1.1), f"{DETECTION}.threshold", "<= 1"),
+    "a negative threshold": (detection_of("server_vad", threshold=-0.1), f"{DETECTION}.threshold", ">= 0"),
+    "a padding out of range": (
+        detection_of("server_vad", prefix_padding_ms=-1), f"{DETECTION}.prefix_padding_ms", ">= 0",
+    ),
+    "a silence out of range": (
+        detection_of("server_vad", silence_duration_ms=10_001), f"{DETECTION}.silence_duration_ms", "<= 10000",
+    ),
+    "an idle timeout too short": (
+        detection_of("server_vad", idle_timeout_ms=4999), f"{DETECTION}.idle_timeout_ms", ">= 5000",
+    ),
+    "an idle timeout too long": (
+        detection_of("server_vad", idle_timeout_ms=30_001), f"{DETECTION}.idle_timeout_ms", "<= 30000",
+    ),
+    "an eagerness that is none": (
+        detection_of("semantic_vad", eagerness="wild"), f"{DETECTION}.eagerness", "wild",
+    ),
+    "a switch that is none": (
+        detection_of("semantic_vad", create_response="yes"), f"{DETECTION}.create_response", "bool",
+    ),
+    "a retention beyond all": (
+        updating(truncation={"type": "retention_ratio", "retention_ratio": 1.5}),
+        "session.truncation.retention_ratio",
+        "<= 1",
+    ),
+    "a truncation that is none": (updating(truncation="never"), "session.truncation", "never"),
+    "no room at all after the instructions": (
+        updating(
+            truncation={
+                "type": "retention_ratio", "retention_ratio": 0.5, "token_limits": {"post_instructions": 0},
+            }
+        ),
+        "session.truncation.token_limits.post_instructions",
+        ">= 1",
+    ),
+    "a consent that is none": (
+        updating(antiphon={"allow_recording": "yes"}), "session.antiphon.allow_recording", "bool",
+    ),
     "a tool that is none": (updating(tools=[{"type": "hammer", "name": "x"}]), "session.tools[0].type", "hammer"),
     "a voice that does not exist": (
         updating(audio={"output": {"voice": "nobody"}}), "session.audio.output.voice", "no voice 'nobody'",
@@ -468,6 +747,9 @@ MISTAKES = {
     ),
     "a negative truncation": (
         sending("conversation.item.truncate", item_id="item_x", audio_end_ms=-1), "audio_end_ms", ">= 0",
+    ),
+    "a truncation of another part": (
+        sending("conversation.item.truncate", item_id="item_x", content_index=1, audio_end_ms=0), "content_index", "1",
     ),
     "an item asked for": (sending("conversation.item.retrieve", item_id="x"), "type", "retrieve is not supported yet"),
     "an item deleted": (sending("conversation.item.delete", item_id="x"), "type", "delete is not supported yet"),

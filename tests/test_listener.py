@@ -3,6 +3,7 @@
 import numpy as np
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
+from gpu_workers.endpoint import ending
 from gpu_workers.endpoint.endpointer import Rules as VoiceRules
 from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rank, Rules
 
@@ -71,7 +72,7 @@ def test_an_utterance_is_decoded_and_judged_in_its_pause():
     assert len(decode.pcm) == 512 * (3 + 6 + 5), "pre-roll, voice, pause"
     talk.answer()
     assert talk.of(Transcript) == [Transcript("14 frames", 1 * FRAME, END, settled=True)]
-    assert talk.of(Pause) == [Pause(END, 192, 0.9)]
+    assert talk.of(Pause) == [Pause(END, 192, ending.p_end(0.9, "14 frames", 160))]
 
 
 def test_a_commit_after_a_settled_decode_is_final_at_once():

@@ -18,11 +18,13 @@ from web.happenings import (
     ReplyAsked,
     ReplyFailed,
     ReplyHeard,
+    RoomChanged,
     SoundBegan,
     Tick,
     TranscriptLate,
 )
-from web.turn import Phase, Rules, Turn, advance, next_tick
+from web.rules import Rules
+from web.turn import Phase, Turn, advance, next_tick
 
 S = 24_000
 RULES = Rules.of(TurnSettings())
@@ -30,7 +32,9 @@ SILENCE = replace(RULES, detection="silence", min_pause=S // 2)
 MANUAL = replace(RULES, detection="manual")
 PATIENT = replace(RULES, interrupt_response=False)
 NO_REPLY = replace(RULES, create_response=False)
-LONELY = replace(RULES, user_silence=7 * S)
+LONELY = replace(RULES, user_silence=7 * S, goodbye_after=3)
+EAGER = replace(RULES, prepare=True)
+EAGER_SILENCE = replace(SILENCE, prepare=True)
 
 LISTENING = Turn()
 HEARING = Turn(Phase.HEARING, voice=True, voice_from=S)
@@ -39,6 +43,10 @@ AWAITING = Turn(Phase.THINKING, voice_from=S, voice_to=2 * S, awaiting=True, rep
 THINKING = Turn(Phase.THINKING, reply=3, voice_from=S, voice_to=2 * S, taken_to=2 * S)
 SPEAKING = replace(THINKING, phase=Phase.SPEAKING)
 MUTED = replace(SPEAKING, muted=True, voice=True, voice_from=5 * S)
+COUGHED = replace(MUTED, voice=False, voice_to=6 * S)
+TALKED = Turn(reply=2, taken_to=2 * S)
+HALF_SURE = replace(PAUSED, text="hi", settled_to=2 * S, p_end=0.5, room=True)
+PREPARED = replace(HALF_SURE, reply=1, prepared=1, prepared_for="Hi.", prepared_times=1)
 
 
 def said(
@@ -82,8 +90,14 @@ TABLE: list[Row] = [
     ("the user goes on before the text is there", AWAITING, VoiceStarted(3 * S), RULES, Phase.HEARING,
      (do.SpeechBegan(3 * S),)),
     ("a successor of the STT repeats the onset: no news", AWAITING, VoiceStarted(S), RULES, Phase.THINKING, ()),
-    ("the user goes on: the reply is dropped", THINKING, VoiceStarted(3 * S), RULES, Phase.HEARING,
+    ("a voice while the reply is made holds it", THINKING, VoiceStarted(3 * S), RULES, Phase.THINKING, (do.Mute(),)),
+    ("even while the echo canceller settles: there is nothing to echo", replace(THINKING, voice_to=S, taken_to=S),
+     VoiceStarted(2 * S), RULES, Phase.THINKING, (do.Mute(),)),
+    ("the user goes on: the reply is dropped", replace(THINKING, muted=True, voice=True, voice_from=3 * S),
+     said("and then", 3 * S, 4 * S, settled=False), RULES, Phase.HEARING,
      (do.CancelReply(3, "turn_detected"), do.SpeechBegan(3 * S))),
+    ("a cough then costs nobody the answer", replace(THINKING, muted=True, voice_from=3 * S, voice_to=4 * S),
+     said("", 3 * S, 4 * S), RULES, Phase.THINKING, (do.SkipVoice(4 * S), do.Unmute())),
     ("unless replies may not be interrupted", THINKING, VoiceStarted(3 * S), PATIENT, Phase.THINKING, ()),
     ("the first sound makes it a speaking one", THINKING, SoundBegan(3), RULES, Phase.SPEAKING, ()),
     ("a late sound of an old reply does not", THINKING, SoundBegan(2), RULES, Phase.THINKING, ()),
@@ -97,10 +111,24 @@ TABLE: list[Row] = [
     ("so does a voice that lasts", MUTED, Tick(5 * S + RULES.interrupt_voice), RULES, Phase.HEARING,
      (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
     ("a short voice does not", MUTED, Tick(5 * S + RULES.interrupt_voice - 1), RULES, Phase.SPEAKING, ()),
-    ("a cough: the reply goes on", replace(MUTED, voice=False, voice_to=6 * S), said("", 5 * S, 6 * S), RULES,
-     Phase.SPEAKING, (do.Unmute(),)),
-    ("silence after a mute: the reply goes on", replace(MUTED, voice=False, voice_to=6 * S),
-     Tick(6 * S + RULES.resume_silence), RULES, Phase.SPEAKING, (do.Unmute(),)),
+    ("a voice in which nothing was understood must last twice as long", replace(MUTED, text_to=5 * S + 1),
+     Tick(5 * S + RULES.interrupt_voice), RULES, Phase.SPEAKING, ()),
+    ("and then interrupts, too", replace(MUTED, text_to=5 * S + 1), Tick(5 * S + 2 * RULES.interrupt_voice), RULES,
+     Phase.HEARING, (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("a cough: the reply goes on", COUGHED, said("", 5 * S, 6 * S), RULES, Phase.SPEAKING,
+     (do.SkipVoice(6 * S), do.Unmute())),
+    ("an mm-hm: the reply goes on", COUGHED, said("Mm-hm. Yeah, right.", 5 * S, 6 * S), RULES, Phase.SPEAKING,
+     (do.SkipVoice(6 * S), do.Unmute())),
+    ("an mm-hm that has not ended may become more", MUTED, said("Yeah,", 5 * S, 6 * S, settled=False), RULES,
+     Phase.SPEAKING, ()),
+    ("as in: yeah, but wait", MUTED, said("Yeah, but wait", 5 * S, 6 * S, settled=False), RULES, Phase.HEARING,
+     (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("silence after a mute: the reply goes on", COUGHED, Tick(6 * S + RULES.resume_silence), RULES, Phase.SPEAKING,
+     (do.Unmute(),)),
+    ("a word that is understood late interrupts still", replace(COUGHED, muted=False), said("Stop.", 5 * S, 6 * S),
+     RULES, Phase.HEARING, (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
+    ("a noise that stays does not chop the reply", replace(SPEAKING, false_mutes=2), VoiceStarted(5 * S), RULES,
+     Phase.SPEAKING, ()),
     ("words of the turn before do not interrupt", SPEAKING, said("hi"), RULES, Phase.SPEAKING, ()),
     ("interrupt_response off: words do not interrupt", SPEAKING, said("stop", 5 * S, 6 * S), PATIENT,
      Phase.SPEAKING, ()),
@@ -113,9 +141,47 @@ TABLE: list[Row] = [
      (do.CancelReply(3, "failed"),)),
     ("the client cancels", SPEAKING, CancelAsked(), RULES, Phase.LISTENING, (do.CancelReply(3, "client_cancelled"),)),
     ("nothing to cancel", LISTENING, CancelAsked(), RULES, Phase.LISTENING, ()),
-    ("silence gives the assistant the turn", LISTENING, Tick(7 * S), LONELY, Phase.THINKING,
-     (do.TakeText("..."), do.StartReply(1))),
-    ("a little less does not", LISTENING, Tick(7 * S - 1), LONELY, Phase.LISTENING, ()),
+    ("silence gives the assistant the turn", TALKED, Tick(7 * S), LONELY, Phase.THINKING,
+     (do.UserSilent(0, 7 * S), do.TakeText("..."), do.StartReply(3))),
+    ("a little less does not", TALKED, Tick(7 * S - 1), LONELY, Phase.LISTENING, ()),
+    ("before anything was said nothing is owed", LISTENING, Tick(7 * S), LONELY, Phase.LISTENING, ()),
+    ("the third silence is goodbye", replace(TALKED, silences=2), Tick(7 * S), LONELY, Phase.THINKING,
+     (do.UserSilent(0, 7 * S), do.TakeText("..."), do.StartReply(3, goodbye=True))),
+    ("a goodbye that was heard ends the call", SPEAKING, ReplyHeard(3, 9 * S, farewell=True), RULES, Phase.LISTENING,
+     (do.EndReply(3), do.HangUp())),
+    ("unless the user speaks again", replace(SPEAKING, voice=True, voice_from=8 * S),
+     ReplyHeard(3, 9 * S, farewell=True), PATIENT, Phase.HEARING, (do.EndReply(3), do.SpeechBegan(8 * S))),
+    ("a pause that may be the end: the reply is made ahead", replace(HALF_SURE, p_end=0.0), Pause(2 * S, 200, 0.5),
+     EAGER, Phase.HEARING, (do.PrepareReply(1, "hi"),)),
+    ("so it is when the words come after the judgement", replace(HALF_SURE, settled_to=0, text=""), said("Hi."), EAGER,
+     Phase.HEARING, (do.PrepareReply(1, "Hi."),)),
+    ("server_vad: it is made as soon as the words are known", replace(HALF_SURE, settled_to=0, p_end=0.0), said("Hi."),
+     EAGER_SILENCE, Phase.HEARING, (do.PrepareReply(1, "Hi."),)),
+    ("not where replies ahead are off", HALF_SURE, Pause(2 * S, 200, 0.5), RULES, Phase.HEARING, ()),
+    ("not without slots to spare", replace(HALF_SURE, room=False), Pause(2 * S, 200, 0.5), EAGER, Phase.HEARING, ()),
+    ("not a third time in a turn", replace(HALF_SURE, prepared_times=2), Pause(2 * S, 200, 0.5), EAGER, Phase.HEARING,
+     ()),
+    ("not for a pause that is hardly the end", HALF_SURE, Pause(2 * S, 200, 0.1), EAGER, Phase.HEARING, ()),
+    ("not before all words are known", replace(HALF_SURE, settled_to=S), Pause(2 * S, 200, 0.5), EAGER, Phase.HEARING,
+     ()),
+    ("one at a time", PREPARED, Pause(2 * S, 300, 0.6), EAGER, Phase.HEARING, ()),
+    ("the turn ends: it was right", PREPARED, Tick(PAUSED.ends_at or 0), EAGER, Phase.THINKING,
+     (do.SpeechStopped(2 * S), do.CloseUtterance(PAUSED.ends_at or 0), do.TakeText("hi"), do.ConfirmReply(1))),
+    ("the user goes on: it has never been", PREPARED, VoiceStarted(3 * S), EAGER, Phase.HEARING, (do.DropReply(1),)),
+    ("the words were others: it is made anew", replace(PREPARED, text="high"), Tick(PAUSED.ends_at or 0), EAGER,
+     Phase.THINKING, (do.DropReply(1), do.SpeechStopped(2 * S), do.CloseUtterance(PAUSED.ends_at or 0),
+                      do.TakeText("high"), do.StartReply(2))),
+    ("other words in the same pause: made again", PREPARED, said("high tide"), EAGER, Phase.HEARING,
+     (do.DropReply(1), do.PrepareReply(2, "high tide"))),
+    ("a commit keeps it until the words are final", PREPARED, CommitAsked(3 * S), EAGER, Phase.THINKING,
+     (do.CloseUtterance(3 * S),)),
+    ("and lets it out then", replace(PREPARED, phase=Phase.THINKING, awaiting=True, reply_wanted=True),
+     said("hi", to=3 * S, final=True), EAGER, Phase.THINKING, (do.TakeText("hi"), do.ConfirmReply(1))),
+    ("a failure ahead is nobody's business", PREPARED, ReplyFailed(1, 3 * S), EAGER, Phase.HEARING,
+     (do.DropReply(1),)),
+    ("what is forgotten takes it along", PREPARED, ClearAsked(3 * S), EAGER, Phase.LISTENING,
+     (do.DropReply(1), do.ForgetInput(3 * S))),
+    ("room comes and goes without a word", PREPARED, RoomChanged(spare=False), EAGER, Phase.HEARING, ()),
     ("asked for a reply, it starts", LISTENING, ReplyAsked(), RULES, Phase.THINKING, (do.StartReply(1),)),
     ("asked for while the text is awaited, it follows the text", replace(AWAITING, reply_wanted=False), ReplyAsked(),
      MANUAL, Phase.THINKING, ()),
@@ -203,44 +269,105 @@ def test_a_user_who_goes_on_says_two_texts_and_gets_one_reply() -> None:
     assert turn.phase is Phase.THINKING
 
 
+def test_the_surer_the_shorter_the_wait() -> None:
+    waits = [RULES.wait(p / 100) for p in range(101)]
+    assert waits == sorted(waits, reverse=True)
+    assert (waits[0], waits[-1]) == (RULES.longest_wait, RULES.min_pause)
+    assert SILENCE.wait(0.0) == SILENCE.wait(1.0) == S // 2
+
+
 HAPPENINGS = st.one_of(
     st.builds(VoiceStarted, st.integers(0, 10 * S)),
     st.builds(VoiceEnded, st.integers(0, 10 * S)),
     st.builds(Pause, st.integers(0, 10 * S), st.integers(0, 2000), st.floats(0, 1)),
-    st.builds(Transcript, st.sampled_from(["", "word", "two words"]), st.integers(0, 9 * S), st.integers(0, 10 * S),
-              st.booleans(), st.booleans()),
+    st.builds(Transcript, st.sampled_from(["", "word", "two words", "mm-hm"]), st.integers(0, 9 * S),
+              st.integers(0, 10 * S), st.booleans(), st.booleans()),
     st.builds(Tick, st.integers(0, 40 * S)),
     st.builds(CommitAsked, st.integers(0, 10 * S)),
     st.builds(ClearAsked, st.integers(0, 10 * S)),
     st.just(ReplyAsked()),
     st.just(CancelAsked()),
     st.builds(SoundBegan, st.integers(0, 4)),
-    st.builds(ReplyHeard, st.integers(0, 4), st.integers(0, 10 * S)),
+    st.builds(ReplyHeard, st.integers(0, 4), st.integers(0, 10 * S), st.booleans()),
     st.builds(ReplyFailed, st.integers(0, 4), st.integers(0, 10 * S)),
     st.builds(TranscriptLate, st.integers(0, 10 * S)),
+    st.builds(RoomChanged, st.booleans()),
 )  # fmt: skip
 
+STORIES = st.lists(HAPPENINGS, max_size=40)
+ALL_RULES = st.sampled_from([RULES, SILENCE, MANUAL, PATIENT, NO_REPLY, LONELY, EAGER, EAGER_SILENCE])
 
-@given(
-    st.lists(HAPPENINGS, max_size=40), st.sampled_from([RULES, SILENCE, MANUAL, PATIENT, NO_REPLY, LONELY])
-)
+
+@given(STORIES, ALL_RULES)
 def test_whatever_happens_replies_are_numbered_and_each_one_ends_before_the_next(
     story: list[Happening], rules: Rules
 ) -> None:
-    turn, done = play(story, rules)
+    turn, done = play(story, rules, Turn(room=True))
     started = 0
     running: int | None = None
+    ahead: int | None = None
     for action in done:
-        if isinstance(action, do.StartReply):
-            started += 1
-            assert action.reply == started
-            assert running is None
-            running = started
-        elif isinstance(action, do.CancelReply | do.EndReply):
-            assert action.reply == running
-            running = None
+        match action:
+            case do.StartReply(reply) | do.PrepareReply(reply):
+                assert reply == started + 1, "numbers rise one by one"
+                assert running is None
+                assert ahead is None
+                started = reply
+                if isinstance(action, do.StartReply):
+                    running = reply
+                else:
+                    ahead = reply
+            case do.ConfirmReply(reply):
+                assert reply == ahead
+                assert running is None
+                running, ahead = reply, None
+            case do.DropReply(reply):
+                assert reply == ahead
+                ahead = None
+            case do.CancelReply(reply) | do.EndReply(reply):
+                assert reply == running
+                running = None
     assert turn.replying == (running is not None)
-    assert not (turn.muted and turn.phase is not Phase.SPEAKING)
+    assert turn.prepared == (ahead or 0)
+    assert not (turn.muted and not turn.replying)
     tick = next_tick(turn, rules)
     if turn.phase is Phase.HEARING:
         assert tick is not None, "no phase without a way out"
+
+
+@given(STORIES, ALL_RULES)
+def test_what_is_made_ahead_of_the_turns_end_leaves_nothing_to_be_seen(
+    story: list[Happening], rules: Rules
+) -> None:
+    """Without replies made ahead everything that a client could notice is the same, but for the numbers."""
+
+    def seen(prepare: bool) -> list[Action]:
+        _, done = play(story_of_this_turn, replace(rules, prepare=prepare), Turn(room=True))
+        hidden = (do.PrepareReply, do.DropReply)
+        shown = [action for action in done if not isinstance(action, hidden)]
+        starts = (do.StartReply, do.ConfirmReply)
+        return [do.StartReply(0) if isinstance(action, starts) else action for action in shown]
+
+    # a reply's later life is told by its number, which differs: the story ends where the first one begins
+    story_of_this_turn = [one for one in story if not isinstance(one, SoundBegan | ReplyHeard | ReplyFailed)]
+    with_it, without = seen(True), seen(False)
+    first = next((at for at, action in enumerate(without) if isinstance(action, do.StartReply)), len(without))
+    assert with_it[: first + 1] == without[: first + 1]
+
+
+@given(STORIES, ALL_RULES)
+def test_from_wherever_one_is_the_way_back_to_listening_is_open(story: list[Happening], rules: Rules) -> None:
+    """Nothing happens any more but what the shell itself brings about: time, deadlines, the end of a reply."""
+    turn, _ = play(story, replace(rules, user_silence=0), Turn(room=True))
+    for _ in range(12):
+        if turn.phase is Phase.LISTENING:
+            return
+        tick = next_tick(turn, replace(rules, user_silence=0))
+        if turn.awaiting:
+            happening: Happening = TranscriptLate(60 * S)
+        elif tick is not None:
+            happening = Tick(max(tick, 60 * S))
+        else:
+            happening = ReplyHeard(turn.reply, 60 * S)
+        turn, _ = advance(turn, happening, replace(rules, user_silence=0))
+    raise AssertionError(f"stuck in {turn}")

@@ -577,3 +577,33 @@ def test_a_later_connection_goes_on():
 )
 def test_the_handshake_decides_the_dialect(handshake, dialect):
     assert dialect_name(handshake) == dialect
+
+
+@pytest.mark.parametrize(
+    ("query", "extensions"),
+    [({}, set()), ({"extensions": "antiphon"}, {"antiphon"}), ({"extensions": "x, antiphon,"}, {"antiphon"})],
+)
+def test_the_handshake_names_extensions_and_unknown_ones_mean_nothing(query, extensions):
+    assert Handshake(query, (), authorized=False).extensions == extensions
+
+
+def test_consent_to_recording_outlives_the_connection():
+    dialect = new()
+    assert not dialect.wishes.allow_recording
+    dialect.receive(update({**SMALLTALK, "allow_recording": True}))
+    later = new()
+    later.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(dialect.snapshot())))
+    assert dialect.wishes.allow_recording and later.wishes.allow_recording
+    dialect.receive(update(SMALLTALK))
+    assert not dialect.wishes.allow_recording
+
+
+def test_instructions_that_leave_no_room_are_refused():
+    dialect = UnmuteDialect("0123456789abcdef", 320, casting, context_tokens=512)
+    with pytest.raises(ClientError, match="tokens") as raised:
+        dialect.receive(
+            update({"instructions": {"type": "constant", "text": "x" * 600}, "allow_recording": False})
+        )
+    assert raised.value.param == "session.instructions"
+    assert not dialect.wishes.instructions
+    assert dialect.receive(update(SMALLTALK)) == [Configure()]

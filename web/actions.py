@@ -33,8 +33,40 @@ class TakeText:
 
 
 @dataclass(frozen=True)
+class UserSilent:
+    """Tell the client that nobody has spoken from `since` to `at`, so that the assistant goes on."""
+
+    since: int
+    at: int
+
+
+@dataclass(frozen=True)
 class StartReply:
     """Make reply `reply`."""
+
+    reply: int
+    goodbye: bool = False
+    """It says goodbye, whatever the LLM would say."""
+
+
+@dataclass(frozen=True)
+class PrepareReply:
+    """Make reply `reply` to a user who has probably said `text`, and let nobody know."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True)
+class ConfirmReply:
+    """Reply `reply`, made ahead, is the one: let it out."""
+
+    reply: int
+
+
+@dataclass(frozen=True)
+class DropReply:
+    """Reply `reply`, made ahead, was for nothing: it has never been."""
 
     reply: int
 
@@ -55,13 +87,25 @@ class EndReply:
 
 
 @dataclass(frozen=True)
+class HangUp:
+    """The goodbye was heard: close the session."""
+
+
+@dataclass(frozen=True)
 class Mute:
     """Send no audio: the user may be barging in."""
 
 
 @dataclass(frozen=True)
 class Unmute:
-    """Nobody did: go on."""
+    """Nobody did: go on, from the beginning of the word that was cut."""
+
+
+@dataclass(frozen=True)
+class SkipVoice:
+    """What sounded up to `pos` was no turn: the STT forgets it, and the client was never told."""
+
+    pos: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +116,6 @@ class ForgetInput:
 
 
 Action = (
-    SpeechBegan | SpeechStopped | CloseUtterance | TakeText | StartReply | CancelReply | EndReply | Mute | Unmute
-    | ForgetInput
+    SpeechBegan | SpeechStopped | CloseUtterance | TakeText | UserSilent | StartReply | PrepareReply | ConfirmReply
+    | DropReply | CancelReply | EndReply | HangUp | Mute | Unmute | SkipVoice | ForgetInput
 )  # fmt: skip

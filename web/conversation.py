@@ -9,20 +9,19 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from config import metrics
 from config import redis_keys as keys
-from config.errors import AntiphonError, ClientError, SessionTaken, StageFailed
+from config.errors import AntiphonError, ClientError, StageFailed
 from config.messages import (
-    Cancel,
     ChatMessage,
     Claimed,
     Clear,
     Commit,
     Failed,
     Listen,
-    Order,
     Pause,
-    Played,
     Result,
     Transcript,
     VoiceEnded,
@@ -31,11 +30,15 @@ from config.messages import (
 )
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, prompt, saved, turn
+from web import actions, happenings, saved, turn
 from web.dialects import base
+from web.history import History
 from web.inbox import Inbox
 from web.mailbox import Gap, GivenUp, Mail
+from web.memory import Memory
 from web.replier import Replier
+from web.reply_work import MAKERS, ReplyWork
+from web.rules import Rules
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages
@@ -45,9 +48,6 @@ log = logging.getLogger(__name__)
 
 #: Longest sleep of a conversation: deadlines are looked at this often.
 LOOK_S = 0.5
-
-#: History kept in the saved state.
-SAVED_MESSAGES = 200
 
 
 class Conversation:
@@ -60,27 +60,31 @@ class Conversation:
         dialect: base.Dialect,
         send: Callable[[Iterable[str]], None],
         before: saved.Saved | None,
+        hang_up: Callable[[], None],
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, lambda worker, what: streams.command(runtime.media, worker, what))
-        self.inbox = Inbox(self._stored, dict(before.applied) if before else {})
+        self._memory = Memory(runtime, lease)
+        self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
         self._runtime = runtime
         self._settings = runtime.settings
-        self._lease = lease
         self._dialect = dialect
         self._send = send
         self._before = before
+        self._hang_up = hang_up
         self._turn = before.turn if before else turn.Turn()
-        self._rules = dialect.wishes.rules(runtime.settings.turn)
-        self._history = list(before.history) if before else []
+        self._rules = self._wished_rules()
+        self._history = History(before.history if before else (), runtime.settings.turn)
         self._listening = before.listening if before else False
         self._replier = Replier(dialect, send, runtime.settings.pacing)
+        self._work = ReplyWork(
+            self.sid, runtime.media, self.stages, self._replier, runtime.settings.pacing.report_played_s
+        )
         self._awaiting_s: float | None = None
         self._turn_ended_s = 0.0
-        self._reported_s = 0.0
         self._requests: dict[type, Callable[[Any], None]] = {
             base.Configure: self._configure,
             base.CommitInput: self._commit_asked,
@@ -95,12 +99,18 @@ class Conversation:
             actions.SpeechStopped: self._speech_stopped,
             actions.CloseUtterance: self._close_utterance,
             actions.TakeText: lambda a: self._send(self._dialect.user_text(a.text)),
+            actions.UserSilent: lambda a: self._send(self._dialect.idle_timeout(a.at)),
             actions.ForgetInput: self._forget_input,
-            actions.StartReply: self._start_reply,
-            actions.CancelReply: self._cancel_reply,
+            actions.SkipVoice: lambda a: self.input.put(Clear(a.pos)),
+            actions.StartReply: lambda a: self._work.start(a.reply, self._turn_ended_s),
+            actions.PrepareReply: lambda a: self._work.prepare(a.reply),
+            actions.ConfirmReply: lambda a: self._work.confirm(self._turn_ended_s),
+            actions.DropReply: lambda a: self._work.drop(a.reply),
+            actions.CancelReply: lambda a: self._work.cancel(a, self.inbox),
             actions.EndReply: self._reply_heard,
-            actions.Mute: lambda a: self._replier.hold(muted=True),
-            actions.Unmute: lambda a: self._replier.hold(muted=False),
+            actions.HangUp: lambda a: self._hang_up(),
+            actions.Mute: lambda a: self._work.mute(),
+            actions.Unmute: lambda a: self._work.unmute(),
         }
 
     def begin(self) -> None:
@@ -135,7 +145,7 @@ class Conversation:
     # --- requests of the client
 
     def _configure(self, _: base.Configure) -> None:
-        self._rules = self._dialect.wishes.rules(self._settings.turn)
+        self._rules = self._wished_rules()
         self._prepare()
         self._send(self._dialect.configured())
         if not self._listening:
@@ -146,12 +156,15 @@ class Conversation:
     def _prepare(self) -> None:
         """What the STT is to know; and the LLM reads the prompt before the first word is said."""
         listen = Listen(self._dialect.wishes.input_format, self._dialect.wishes.language)
-        self.save({keys.LISTEN: encode(listen), keys.DRAFT: encode(self._order(self._turn.reply + 1))})
+        self.save({keys.LISTEN: encode(listen), keys.DRAFT: self._order(self._turn.reply + 1)})
         if not self._dialect.speaks_first:
             submit.prefill(self.sid)
 
-    def _order(self, number: int) -> Order:
-        return prompt.order(number, self._dialect.wishes, self._history)
+    def _wished_rules(self) -> Rules:
+        return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
+
+    def _order(self, number: int, *more: ChatMessage) -> bytes:
+        return encode(self._history.order(number, self._dialect.wishes, *more))
 
     def _listen(self) -> None:
         self._listening = True
@@ -182,23 +195,20 @@ class Conversation:
             )
 
     def _text_typed(self, request: base.AddText) -> None:
-        self._history.append(ChatMessage(request.role, request.text))
+        self._history.add(ChatMessage(request.role, request.text))
         self.save({})
         self._send(self._dialect.typed(request))
 
     def _heard_up_to(self, request: base.HeardUpTo) -> None:
-        if self._replier.reply is not None:
-            self._replier.reply.playback.report(request.samples)
+        reply = self._replier.reply
+        if reply is not None and self._turn.replying and reply.number == request.reply:
+            reply.playback.report(request.samples)
             self._happen(happenings.CancelAsked())
+        elif self._history.mend(request.reply, request.samples):
+            self.save({})
+        self._send(self._dialect.truncated(request))
 
     # --- results of the workers
-
-    def _stored(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
-        """What may have been missed; with the server away nothing, and the watchdog will find the gap again."""
-        try:
-            return streams.results_after(self._runtime.media, stage, self.sid, reply, epoch, seq)
-        except streams.RedisError:
-            return []
 
     def _catch_up(self) -> None:
         for stage in keys.STAGES:
@@ -210,11 +220,10 @@ class Conversation:
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
         elif isinstance(body, Transcript):
-            self._send(self._dialect.partial_text(body))
-            self._happen(body)
+            self._understood(body)
         elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
             self._happen(body)
-        elif result.reply != self._turn.reply or not self._turn.replying:
+        elif result.reply != self._turn.reply or not (self._turn.replying or self._turn.prepared):
             log.debug("a result of %s came too late", result.stage)
         elif isinstance(body, Failed) or self._replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
@@ -224,8 +233,18 @@ class Conversation:
             if completed is not None:
                 self.stages.completed(completed)
 
+    def _understood(self, heard: Transcript) -> None:
+        """What comes back of the assistant's own words is nobody's."""
+        if self._turn.replying and self._replier.echoes(heard.text, time.monotonic()):
+            heard = msgspec.structs.replace(heard, text="")
+        self._send(self._dialect.partial_text(heard))
+        self._happen(heard)
+
     def _given_up(self, stage: str) -> None:
         self.stages.completed(stage)
+        if self._turn.prepared:
+            self._happen(happenings.ReplyFailed(self._turn.prepared, self.input.now))
+            return
         self._complain(StageFailed(f"the reply failed at {STAGE_NAMES[stage]}; please try again"))
         self._happen(happenings.ReplyFailed(self._turn.reply, self.input.now))
 
@@ -238,18 +257,26 @@ class Conversation:
         if tick is not None and self.input.now >= tick:
             self._happen(happenings.Tick(self.input.now))
         self._await_transcript(now_s)
-        if not self._turn.replying:
+        self._look_for_room()
+        if not self._turn.replying and not self._turn.prepared:
             return
         if self._replier.may_begin():
             self._happen(happenings.SoundBegan(self._turn.reply))
         self._replier.pump(now_s)
         if self._replier.heard_all(now_s):
-            self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now))
+            farewell = self._replier.farewell(self._settings.turn.goodbye_ending)
+            self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now, farewell))
             return
         late = self._replier.overdue(now_s, self.stages.watches())
         if late is not None:
             self._retry(late)
-        self._report_played(now_s)
+        if self._work.report_played(now_s):
+            self.save({})
+
+    def _look_for_room(self) -> None:
+        """Replies are made ahead only while others would not miss the slots."""
+        if self._rules.prepare and self._runtime.watchdog.spare != self._turn.room:
+            self._happen(happenings.RoomChanged(self._runtime.watchdog.spare))
 
     def _await_transcript(self, now_s: float) -> None:
         """A turn that ended gets its transcript in time, or an error; while nobody listens, the clock stands."""
@@ -268,15 +295,6 @@ class Conversation:
             self._given_up(watch.stage)
         else:
             self.stages.order_again(watch)
-
-    def _report_played(self, now_s: float) -> None:
-        reply = self._replier.reply
-        if reply is None or not reply.playback.started:
-            return
-        if now_s - self._reported_s >= self._settings.pacing.report_played_s:
-            self._reported_s = now_s
-            self.stages.tell("tts", Played(self.sid, reply.number, reply.playback.heard(now_s)))
-            self.save({})
 
     # --- deciding and acting
 
@@ -297,18 +315,23 @@ class Conversation:
         """What an action changes in the state to be saved."""
         match action:
             case actions.TakeText(text=text) if text:
-                self._history.append(ChatMessage("user", text))
+                self._history.add(ChatMessage("user", text))
             case actions.CancelReply() | actions.EndReply() if self._replier.reply is not None:
-                heard, whole = self._replier.reply.heard_text(time.monotonic()), self._replier.reply.text
-                text = whole if isinstance(action, actions.EndReply) else heard
-                mark = "" if text == whole else prompt.INTERRUPTED
-                if text:
-                    self._history.append(ChatMessage("assistant", text + mark))
+                whole = isinstance(action, actions.EndReply)
+                self._history.keep(self._replier.reply, time.monotonic(), whole=whole)
         match action:
             case actions.SpeechBegan() | actions.EndReply():
-                return {keys.DRAFT: encode(self._order(self._turn.reply + 1))}
+                return {keys.DRAFT: self._order(self._turn.reply + 1)}
+            case actions.StartReply(reply=number, goodbye=True):
+                order = self._history.goodbye(number, self._dialect.wishes)
+                return {keys.REPLY: number, keys.ORDER: encode(order)}
             case actions.StartReply(reply=number):
-                return {keys.REPLY: number, keys.ORDER: encode(self._order(number))}
+                return {keys.REPLY: number, keys.ORDER: self._order(number)}
+            case actions.PrepareReply(reply=number, text=text):
+                return {keys.REPLY: number, keys.ORDER: self._order(number, ChatMessage("user", text))}
+            case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
+                # a worker that has not yet claimed it need not begin
+                return {keys.done(stage): number for stage in MAKERS}
         return {}
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
@@ -328,29 +351,9 @@ class Conversation:
         self.input.put(Clear(action.pos))
         self._send(self._dialect.cleared())
 
-    def _start_reply(self, action: actions.StartReply) -> None:
-        for stage in self._replier.stages:
-            self.stages.order(stage, action.reply)
-        self._replier.start(action.reply, self._turn_ended_s)
-
     def _reply_heard(self, _: actions.EndReply) -> None:
-        self._end_reply("completed", "")
+        self._work.complete(self.inbox)
         submit.prefill(self.sid)
-
-    def _cancel_reply(self, action: actions.CancelReply) -> None:
-        self._end_reply("failed" if action.reason == "failed" else "cancelled", action.reason)
-        for stage in ("llm", "tts"):
-            self.stages.tell(stage, Cancel(self.sid, action.reply))
-
-    def _end_reply(self, status: Any, reason: str) -> None:
-        for stage in ("llm", "tts"):
-            self.stages.completed(stage)
-        reply = self._replier.end(status, reason, time.monotonic())
-        if reply is not None:
-            streams.forget_text(self._runtime.media, self.sid, [reply.number])
-            for stage in ("stt", "tts"):
-                if stage in self.inbox.taken:
-                    streams.trim_results(self._runtime.media, stage, self.sid, *self.inbox.taken[stage])
 
     # --- state
 
@@ -360,17 +363,13 @@ class Conversation:
             dialect=self._dialect.name,
             snapshot=self._dialect.snapshot(),
             turn=self._turn,
-            history=self._history[-SAVED_MESSAGES:],
+            history=self._history.newest,
             applied=self.inbox.taken,
             received=self.input.clock.received,
             sent=self._replier.reply.playback.sent if self._replier.reply else 0,
             listening=self._listening,
         )
-        everything = {**fields, keys.STATE: saved.encode(state)}
-        if not self._runtime.leases.save(
-            self._lease, ttl_s or self._settings.limits.session_ttl_s, everything
-        ):
-            raise SessionTaken("this session goes on over another connection")
+        self._memory.save(state, fields, ttl_s)
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
@@ -378,6 +377,8 @@ class Conversation:
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         if self._listening:
             self.stages.expect("stt", 0, fresh=False)
+        if self._turn.prepared:
+            self._happen(happenings.ReplyFailed(self._turn.prepared, self.input.now))
         if self._turn.replying:
             number = self._turn.reply
             sent = self._before.sent if self._before else 0

@@ -38,6 +38,7 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
                 cast, instructions, voice, now=datetime.now().astimezone(), dice=Random(sid)
             ),
             settings.turn.user_silence_timeout_s,
+            settings.llm.window_tokens,
         )
     return GaDialect(
         sid,
@@ -45,6 +46,8 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
         lambda voice: speaker(cast, voice, param="session.audio.output.voice"),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
+        extensions=handshake.extensions,
+        context_tokens=settings.llm.window_tokens,
     )
 
 

@@ -8,6 +8,9 @@ from config.errors import ClientError
 RESUME_PROTOCOL = "antiphon-resume."
 RESUME_HEADER = "X-Antiphon-Resume"
 
+#: antiphon: events that no document of the dialect knows. Strict SDKs reject them, so who wants them asks.
+EXTENSIONS = frozenset({"antiphon"})
+
 
 @dataclass(frozen=True)
 class Handshake:
@@ -26,6 +29,12 @@ class Handshake:
             if offered.startswith(RESUME_PROTOCOL):
                 return offered.removeprefix(RESUME_PROTOCOL)
         return self.resume_header
+
+    @property
+    def extensions(self) -> frozenset[str]:
+        """What the client asked for beyond its dialect, separated by commas; names that nobody knows mean nothing."""
+        asked = self.query.get("extensions", "").split(",")
+        return EXTENSIONS.intersection(name.strip() for name in asked)
 
 
 def dialect_name(handshake: Handshake) -> str:

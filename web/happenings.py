@@ -45,10 +45,11 @@ class SoundBegan:
 
 @dataclass(frozen=True)
 class ReplyHeard:
-    """The reply was heard to its end; `empty`: it had no words at all."""
+    """The reply was heard to its end. farewell: with it the assistant took its leave."""
 
     reply: int
     at: int
+    farewell: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,14 @@ class TranscriptLate:
     at: int
 
 
+@dataclass(frozen=True)
+class RoomChanged:
+    """Workers have slots to spare, or none any more: replies may be made ahead, or not."""
+
+    spare: bool
+
+
 Happening = (
     VoiceStarted | VoiceEnded | Pause | Transcript | Tick | CommitAsked | ClearAsked | ReplyAsked | CancelAsked
-    | SoundBegan | ReplyHeard | ReplyFailed | TranscriptLate
+    | SoundBegan | ReplyHeard | ReplyFailed | TranscriptLate | RoomChanged
 )  # fmt: skip

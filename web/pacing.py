@@ -4,22 +4,21 @@ from config.settings import SAMPLE_RATE
 
 
 class Playback:
-    """Models the client's player: it starts with the first packet and plays in real time, except while muted."""
+    """Models the client's player: it starts with the first packet and plays in real time, until it runs dry.
+
+    Positions are reply samples.
+    """
 
     def __init__(self, lead_ms: int, sent: int = 0) -> None:
         self._lead = lead_ms * SAMPLE_RATE // 1000
-        self._sent_before = sent
+        self._base = sent
         self.sent = sent
         """Reply samples sent, those of an earlier connection included."""
-        self._started_s: float | None = None
+        self._playing_since_s: float | None = None
         self._muted_s: float | None = None
-        self._paused_s = 0.0
         self._reported: int | None = None
-
-    @property
-    def started(self) -> bool:
+        self.started = False
         """Audio went out on this connection."""
-        return self._started_s is not None
 
     @property
     def muted(self) -> bool:
@@ -28,11 +27,9 @@ class Playback:
 
     def send(self, samples: int, now_s: float) -> None:
         """So many samples left. A player that ran dry starts again with them."""
-        if self._started_s is None:
-            self._started_s = now_s
-        else:
-            dry_s = (self._position(now_s) - self.sent) / SAMPLE_RATE
-            self._paused_s += max(0.0, dry_s)
+        if self._playing_since_s is None or self._position(now_s) >= self.sent:
+            self._base, self._playing_since_s = self.sent, now_s
+        self.started = True
         self.sent += samples
 
     def mute(self, now_s: float) -> None:
@@ -40,9 +37,21 @@ class Playback:
         if self._muted_s is None:
             self._muted_s = now_s
 
-    def unmute(self, now_s: float) -> None:
+    def muted_for_s(self, now_s: float) -> float:
+        """Seconds since audio was held back."""
+        return 0.0 if self._muted_s is None else now_s - self._muted_s
+
+    def unmute(self) -> None:
         """Sending goes on."""
         self._muted_s = None
+
+    def stop(self, now_s: float) -> None:
+        """The player was told to stop at once: the rest of what was sent is not heard."""
+        self._base, self._playing_since_s = self.heard(now_s), None
+
+    def rewind(self, to: int) -> None:
+        """What follows was sent before, from `to` on."""
+        self._base, self.sent, self._playing_since_s = to, to, None
 
     def report(self, samples: int) -> None:
         """The client says how far it has played; that counts, up to what was sent."""
@@ -55,19 +64,19 @@ class Playback:
         return min(self.sent, self._position(now_s))
 
     def _position(self, now_s: float) -> int:
-        if self._started_s is None:
-            return self._sent_before
-        return self._sent_before + int((now_s - self._started_s - self._paused_s) * SAMPLE_RATE)
+        if self._playing_since_s is None:
+            return self._base
+        return self._base + int((now_s - self._playing_since_s) * SAMPLE_RATE)
 
     def due_s(self, now_s: float) -> float:
         """Seconds until the next packet may leave; 0: now."""
-        if self._started_s is None:
+        if self._playing_since_s is None:
             return 0.0
         ahead = self.sent - self._position(now_s)
         return max(0.0, (ahead - self._lead) / SAMPLE_RATE)
 
     def left_s(self, now_s: float) -> float:
         """Seconds until all that was sent has been heard."""
-        if self._started_s is None:
+        if self._playing_since_s is None:
             return 0.0
         return max(0.0, (self.sent - self._position(now_s)) / SAMPLE_RATE)

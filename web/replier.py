@@ -6,8 +6,10 @@ from typing import Literal
 
 from config import metrics
 from config.messages import Speech, SpeechDone, TextDone, Words
-from config.settings import PacingSettings
+from config.settings import SAMPLE_RATE, PacingSettings
+from web.backchannel import is_echo
 from web.dialects.base import AudioOut, Dialect, ReplyOutcome
+from web.fade import faded_in
 from web.pacing import Playback
 from web.reply import Reply
 from web.stage_watch import StageWatch
@@ -26,9 +28,27 @@ class Replier:
 
     def start(self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False) -> None:
         """Reply `number` begins; `again`: an earlier connection has sent some of it."""
+        self.prepare(number, asked_s, sent_before=sent_before)
+        self.confirm(asked_s, again=again)
+
+    def prepare(self, number: int, asked_s: float, *, sent_before: int = 0) -> None:
+        """Reply `number` is made, and nobody is told."""
         playback = Playback(self._dialect.lead_ms, sent=sent_before)
-        self.reply = Reply(number, playback, asked_s, self._dialect.wishes.text_only)
-        self._send(self._dialect.reply_started(number, again=again))
+        self.reply = Reply(number, playback, asked_s, self._dialect.wishes.text_only, held=True)
+
+    def confirm(self, asked_s: float, *, again: bool = False) -> None:
+        """The client gets to know of it, and of all its words so far."""
+        reply = self.reply
+        if reply is None or not reply.held:
+            return
+        reply.held, reply.asked_s = False, asked_s
+        self._send(self._dialect.reply_started(reply.number, again=again))
+        if reply.words:
+            self._send(self._dialect.reply_words(reply.number, reply.words))
+
+    def drop(self) -> None:
+        """The reply made ahead has never been."""
+        self.reply = None
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -43,7 +63,7 @@ class Replier:
                 return None
             case Words(said=said):
                 fresh = reply.add_words(body, now_s)
-                if fresh:
+                if fresh and not reply.held:
                     self._send(self._dialect.reply_words(reply.number, fresh))
                     metrics.word_lag.observe(max(0.0, time.time() - said))
             case TextDone(words=words):
@@ -62,18 +82,37 @@ class Replier:
         """Words before these never came and are stored nowhere: the reply cannot be whole."""
         return isinstance(body, Words) and self.reply is not None and body.index > len(self.reply.words)
 
-    def hold(self, *, muted: bool) -> None:
-        """Audio is held back, or leaves again."""
-        if self.reply is not None:
-            playback = self.reply.playback
-            (playback.mute if muted else playback.unmute)(time.monotonic())
+    def mute(self, now_s: float) -> None:
+        """Audio is held back from now on."""
+        reply = self.reply
+        if reply is None:
+            return
+        reply.playback.mute(now_s)
+        if not reply.playback.started:
+            return
+        reply.cut_at = reply.playback.sent
+        if self._dialect.stops_when_muted:
+            reply.playback.stop(now_s)
+            reply.cut_at = reply.playback.heard(now_s)
+        self._send(self._dialect.muted(reply.number, reply.cut_at))
+
+    def unmute(self, now_s: float) -> None:
+        """Audio leaves again, from the beginning of the word that was cut."""
+        reply = self.reply
+        if reply is None or not reply.playback.muted:
+            return
+        if reply.playback.started:
+            metrics.mute_time.observe(reply.playback.muted_for_s(now_s))
+            begin = reply.rewind(self._rules.rewind_ms * SAMPLE_RATE // 1000)
+            self._send(self._dialect.resumed(reply.number, begin))
+        reply.playback.unmute()
 
     # --- what time brings
 
     def patience_s(self, now_s: float) -> float | None:
         """Seconds until something is due; None: nothing but a result changes anything."""
         reply = self.reply
-        if reply is None or reply.playback.muted:
+        if reply is None or reply.held or reply.playback.muted:
             return None
         if reply.audio:
             return reply.playback.due_s(now_s)
@@ -84,6 +123,7 @@ class Replier:
         reply = self.reply
         return (
             reply is not None
+            and not reply.held
             and bool(reply.audio)
             and not reply.playback.started
             and not reply.playback.muted
@@ -92,7 +132,7 @@ class Replier:
     def pump(self, now_s: float) -> None:
         """Sends the audio that is due."""
         reply = self.reply
-        if reply is None:
+        if reply is None or reply.held:
             return
         while reply.audio and not reply.playback.muted and reply.playback.due_s(now_s) <= 0:
             speech = reply.next_speech()
@@ -101,19 +141,38 @@ class Replier:
             if not reply.playback.started:
                 metrics.reply_wait.observe(max(0.0, now_s - reply.asked_s))
             reply.playback.send(speech.samples, now_s)
-            words = [
-                (word, reply.words[word.index]) for word in speech.words if word.index < len(reply.words)
-            ]
-            self._send(
-                self._dialect.reply_audio(AudioOut(reply.number, speech.packets, speech.samples, words))
-            )
+            self._send(self._dialect.reply_audio(self._audio_out(reply, speech)))
+
+    def _audio_out(self, reply: Reply, speech: Speech) -> AudioOut:
+        packets = speech.packets
+        if reply.resuming is not None and packets:
+            wishes = self._dialect.wishes
+            packets = faded_in(packets, reply.resuming, wishes.output_format, self._rules.fade_in_ms)
+            reply.resuming = None
+        words = [
+            (word, reply.words[word.index])
+            for word in speech.words
+            if reply.told <= word.index < len(reply.words)
+        ]
+        reply.told = max([reply.told, *(word.index + 1 for word, _ in words)])
+        return AudioOut(reply.number, packets, speech.samples, words)
 
     def heard_all(self, now_s: float) -> bool:
         """The reply is complete and its last sound was heard."""
         reply = self.reply
-        if reply is None or reply.playback.muted or not reply.all_sent:
+        if reply is None or reply.held or reply.playback.muted or not reply.all_sent:
             return False
         return reply.playback.left_s(now_s) <= 0
+
+    def echoes(self, text: str, now_s: float) -> bool:
+        """It is what the reply says just now."""
+        reply = self.reply
+        return reply is not None and reply.playback.started and is_echo(text, reply.sounding(now_s))
+
+    def farewell(self, ending: str) -> bool:
+        """The reply takes leave of a client that takes it as that."""
+        said = self.reply.text.lower() if self.reply is not None else ""
+        return self._dialect.wishes.goodbye and bool(ending) and said.endswith(ending.lower())
 
     def overdue(self, now_s: float, watches: Iterable[StageWatch]) -> StageWatch | None:
         """The stage at work that gives nothing for too long."""
@@ -147,7 +206,7 @@ class Replier:
         if reply.first_audio_s is None:
             return reply.first_word_s
         spoken_out = reply.playback.left_s(now_s) <= 0 and (
-            reply.text_done is not None or len(reply.starts) < len(reply.words)
+            reply.text_done is not None or len(reply.spans) < len(reply.words)
         )
         return max(reply.last_audio_s, reply.last_words_s) if spoken_out else None
 
@@ -184,4 +243,5 @@ class Replier:
 
 
 def _ms_between(begin_s: float | None, end_s: float | None) -> float | None:
-    return None if begin_s is None or end_s is None else round((end_s - begin_s) * 1000, 1)
+    """What was there before it was asked for took no time."""
+    return None if begin_s is None or end_s is None else round(max(0.0, end_s - begin_s) * 1000, 1)

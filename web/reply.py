@@ -10,6 +10,9 @@ from web.pacing import Playback
 #: Samples of one packet: 20 ms.
 PACKET_SAMPLES = SAMPLE_RATE // 50
 
+#: Audio kept after it was sent: more than any word lasts.
+KEPT_SAMPLES = 5 * SAMPLE_RATE
+
 
 @dataclass
 class Reply:
@@ -25,8 +28,18 @@ class Reply:
     audio: deque[Speech] = field(default_factory=deque)
     samples: int | None = None
     """Length of its audio, once known."""
-    starts: dict[int, int] = field(default_factory=dict)
-    """Where each spoken word begins."""
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Where each spoken word begins and ends."""
+    held: bool = False
+    """It is made ahead: nobody knows of it yet."""
+    told: int = 0
+    """Words whose beginning the client was told."""
+    cut_at: int = 0
+    """Where the sound stopped when it was muted."""
+    resuming: list[bytes] | None = None
+    """What goes out next follows these packets after a mute, softly."""
+    gone: deque[Speech] = field(default_factory=deque)
+    """The newest audio that was sent."""
     first_word_s: float | None = None
     last_words_s: float = 0.0
     first_audio_s: float | None = None
@@ -50,22 +63,49 @@ class Reply:
         while self.audio and self.audio[-1].pos >= body.pos:
             self.audio.pop()
         for word in body.words:
-            self.starts[word.index] = word.start
+            self.spans[word.index] = (word.start, word.stop)
         self.audio.append(body)
 
     def next_speech(self) -> Speech | None:
         """The next audio to send, without what was sent before."""
         while self.audio:
             body = self.audio.popleft()
-            skip = (
-                -(-(self.playback.sent - body.pos) // PACKET_SAMPLES) if body.pos < self.playback.sent else 0
-            )
+            skip = max(0, -(-(self.playback.sent - body.pos) // PACKET_SAMPLES))
             if skip < len(body.packets) or (body.words and not body.packets):
-                packets = body.packets[max(0, skip) :]
+                self._keep(body)
+                packets = body.packets[skip:]
+                pos = body.pos + skip * PACKET_SAMPLES
                 return Speech(
-                    body.pos, len(packets) * PACKET_SAMPLES, packets, body.words, body.spoken, body.spoken_to
+                    pos, len(packets) * PACKET_SAMPLES, packets, body.words, body.spoken, body.spoken_to
                 )
         return None
+
+    def _keep(self, body: Speech) -> None:
+        self.gone.append(body)
+        while self.gone[0].pos + self.gone[0].samples < body.pos - KEPT_SAMPLES:
+            self.gone.popleft()
+
+    def rewind(self, most: int) -> int:
+        """Goes back to the beginning of the word that was cut, by `most` samples; returns where it goes on."""
+        begin = self._word_cut(most)
+        while self.gone and self.gone[-1].pos + self.gone[-1].samples > begin:
+            self.audio.appendleft(self.gone.pop())
+        before = [packet for body in self.gone for packet in body.packets]
+        if self.audio and self.audio[0].pos < begin:
+            skip = (begin - self.audio[0].pos) // PACKET_SAMPLES
+            begin = self.audio[0].pos + skip * PACKET_SAMPLES
+            before += self.audio[0].packets[:skip]
+        self.resuming = before
+        if begin < self.playback.sent:
+            self.playback.rewind(begin)
+        return begin
+
+    def _word_cut(self, most: int) -> int:
+        """The beginning of the word that sounded at `cut_at`; `cut_at` itself between two words."""
+        for start, stop in reversed(self.spans.values()):
+            if start < self.cut_at:
+                return max(start, self.cut_at - most) if self.cut_at < stop else self.cut_at
+        return self.cut_at
 
     @property
     def all_sent(self) -> bool:
@@ -76,13 +116,17 @@ class Reply:
 
     def heard_words(self, samples: int) -> int:
         """How many words had begun to sound after `samples`."""
-        return sum(1 for start in self.starts.values() if start < samples)
+        return sum(1 for start, _ in self.spans.values() if start < samples)
 
     def heard_text(self, now_s: float) -> str:
         """What the user heard of it: up to the last word that began to sound."""
         if self.text_only:
             return "".join(self.words).strip()
         return "".join(self.words[: self.heard_words(self.playback.heard(now_s))]).strip()
+
+    def sounding(self, now_s: float) -> list[str]:
+        """The words heard until now, and those on their way to the ear."""
+        return self.words[: self.heard_words(max(self.playback.heard(now_s), self.playback.sent))]
 
     @property
     def text(self) -> str:

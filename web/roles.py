@@ -6,12 +6,17 @@ that the TTS engine knows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from config.errors import ClientError
 from config.redis_keys import STAGES
 from config.settings import EngineChoice, Settings
 from config.voices import LANGUAGES, SHOWN_CHARACTERS, Character
+from web.characters import system_prompt
+from web.config import Wishes
+from web.prompt import too_long
 
 #: What the null engine, which has no voices, is given for one.
 NULL_VOICE = "null"
@@ -43,7 +48,14 @@ def _role(character: Character, settings: Settings) -> Role:
         reason = f"{LANGUAGES[character.language]} is not among the languages of {', '.join(lacking)}"
     elif not voice:
         reason = f"it has no voice for the tts engine {settings.tts.engine}"
+    elif why := too_long(_told(character), Wishes().max_tokens, settings.llm.window_tokens):
+        reason = f"in the voices file, {why}"
     return Role(character, voice, reason)
+
+
+def _told(character: Character) -> str:
+    """Its instructions on some day: their length hardly varies."""
+    return system_prompt(character.spoken, datetime(2000, 1, 1, tzinfo=UTC), Random(0))
 
 
 def _voice(character: Character, tts: EngineChoice) -> str:

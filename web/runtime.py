@@ -32,7 +32,9 @@ class Runtime:
         self.fanout = Fanout(lambda: Channels(self.media))
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
         self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
-        self.watchdog = Watchdog(self.state, self.leases, settings.ownership)
+        self.watchdog = Watchdog(
+            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
+        )
         self.closing = False
 
     def drain(self) -> None:

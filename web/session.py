@@ -47,7 +47,7 @@ class Session:
         self._token = token
         self._resumed = before is not None
         self._mailbox = Mailbox(runtime.settings.limits.mailbox_items)
-        self._conversation = Conversation(runtime, lease, dialect, self._send, before)
+        self._conversation = Conversation(runtime, lease, dialect, self._send, before, self._hang_up)
         self._ended = False
         #: Set once the conversation knows where it is: audio read before would be given a wrong position.
         self._placed = Event()
@@ -121,6 +121,9 @@ class Session:
                     self._socket.close(1008, "events come faster than they can be served")
         except ClientError as error:
             self._mailbox.post(error)
+
+    def _hang_up(self) -> None:
+        self._socket.close(1000, "goodbye")
 
     def _send(self, messages: Iterable[str]) -> None:
         for message in messages:

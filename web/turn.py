@@ -6,23 +6,29 @@ Workers report facts, `advance` decides. Every reply has a number; results of an
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
-from config.settings import SAMPLE_RATE, TurnSettings
+from config.settings import SAMPLE_RATE
 from web.actions import (
     Action,
     CancelReply,
     CloseUtterance,
+    ConfirmReply,
+    DropReply,
     EndReply,
     ForgetInput,
+    HangUp,
     Mute,
+    PrepareReply,
+    SkipVoice,
     SpeechBegan,
     SpeechStopped,
     StartReply,
     TakeText,
     Unmute,
+    UserSilent,
 )
+from web.backchannel import asks_for_floor, same_words
 from web.happenings import (
     CancelAsked,
     ClearAsked,
@@ -31,12 +37,15 @@ from web.happenings import (
     ReplyAsked,
     ReplyFailed,
     ReplyHeard,
+    RoomChanged,
     SoundBegan,
     Tick,
     TranscriptLate,
 )
+from web.rules import Rules
 
-Detection = Literal["semantic", "silence", "manual"]
+#: What a user is taken to have said who says nothing.
+SILENCE = "..."
 
 
 class Phase(Enum):
@@ -46,43 +55,6 @@ class Phase(Enum):
     HEARING = auto()  #: the user is speaking
     THINKING = auto()  #: the user's turn ended; no reply audio is out yet
     SPEAKING = auto()  #: the reply plays; the user may barge in
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How this session takes turns. Lengths are samples."""
-
-    detection: Detection = "semantic"
-    p_end: float = 0.5
-    min_pause: int = SAMPLE_RATE // 5
-    longest_wait: int = SAMPLE_RATE * 8 // 5
-    longest_turn: int = SAMPLE_RATE * 30
-    user_silence: int = 0
-    """Silence that gives the assistant the turn; 0: never."""
-    create_response: bool = True
-    interrupt_response: bool = True
-    echo_settle: int = SAMPLE_RATE * 3
-    interrupt_voice: int = SAMPLE_RATE * 3 // 5
-    interrupt_words: int = 1
-    resume_silence: int = SAMPLE_RATE // 2
-
-    @classmethod
-    def of(cls, settings: TurnSettings) -> "Rules":
-        """The operator's settings, for a session that asked for nothing else."""
-
-        def samples(ms: float) -> int:
-            return int(ms * SAMPLE_RATE / 1000)
-
-        return cls(
-            p_end=settings.p_end_threshold,
-            min_pause=samples(settings.min_pause_ms),
-            longest_wait=samples(settings.longest_wait_ms),
-            longest_turn=samples(settings.longest_turn_s * 1000),
-            echo_settle=samples(settings.echo_settle_s * 1000),
-            interrupt_voice=samples(settings.interrupt_voice_ms),
-            interrupt_words=settings.interrupt_words,
-            resume_silence=samples(settings.resume_silence_ms),
-        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +75,8 @@ class Turn:
     """Probability that the newest pause ends the turn."""
     text: str = ""
     """What is understood of the open utterance."""
+    text_to: int = 0
+    """Voice up to here was listened to for `text`, or for nothing."""
     settled_to: int = 0
     """All voice up to here is in `text`."""
     taken_to: int = -1
@@ -111,25 +85,49 @@ class Turn:
     """The turn ended; its transcript is still to come."""
     reply_wanted: bool = False
     """A reply starts as soon as the transcript is there."""
+    prepared: int = 0
+    """Number of the reply that is made ahead; 0: none."""
+    prepared_for: str = ""
+    """The text it answers."""
+    prepared_times: int = 0
+    """Replies made ahead in this turn."""
+    room: bool = False
+    """Workers have slots to spare."""
     muted: bool = False
+    false_mutes: int = 0
+    """Mutes of this reply that nothing confirmed."""
     quiet_since: int = 0
     """Nobody has spoken since."""
+    silences: int = 0
+    """How often in a row the user left the turn to the assistant."""
 
     @property
     def replying(self) -> bool:
-        """A reply is being made or played."""
+        """A reply is being made or played, and the client knows."""
         return self.phase is Phase.SPEAKING or (self.phase is Phase.THINKING and not self.awaiting)
 
 
 Step = tuple[Turn, tuple[Action, ...]]
 
 
-def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912 - the table
+def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:
+    """What follows. A reply made ahead lives only as long as the pause it was made in."""
+    after, actions = _step(turn, happening, rules)
+    paused = after.phase is Phase.HEARING and not after.voice
+    if after.prepared and not paused and not after.awaiting:
+        dropped = replace(after, prepared=0, prepared_for="")
+        return dropped, (DropReply(after.prepared), *actions)
+    return after, actions
+
+
+def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912 - the table
     """One row per line; what is not listed changes nothing."""
     manual = rules.detection == "manual"
     match turn.phase, happening:
         case _, VoiceStarted(at) | VoiceEnded(at) | Pause(at) if manual or at <= turn.taken_to:
             return turn, ()
+        case _, RoomChanged(spare):
+            return replace(turn, room=spare), ()
         case Phase.LISTENING, VoiceStarted(at):
             return _hearing(turn, at), (SpeechBegan(at),)
         case Phase.HEARING, VoiceStarted():
@@ -138,26 +136,22 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C9
             return turn, ()
         case Phase.THINKING, VoiceStarted(at) if turn.awaiting:
             return _hearing(replace(turn, awaiting=False, reply_wanted=False), at), (SpeechBegan(at),)
-        case Phase.THINKING, VoiceStarted(at) if rules.interrupt_response:
-            return _hearing(turn, at), (CancelReply(turn.reply, "turn_detected"), SpeechBegan(at))
-        case Phase.THINKING, VoiceStarted(at):
-            return replace(turn, voice=True, voice_from=at), ()
-        case Phase.SPEAKING, VoiceStarted(at):
+        case Phase.THINKING | Phase.SPEAKING, VoiceStarted(at):
             return _barge_in(replace(turn, voice=True, voice_from=at, text="", p_end=0.0), rules)
         case Phase.HEARING | Phase.THINKING | Phase.SPEAKING, VoiceEnded(at) if turn.voice:
-            return replace(turn, voice=False, voice_to=at, ends_at=at + _wait(rules)), ()
+            return replace(turn, voice=False, voice_to=at, ends_at=at + rules.wait(0.0)), ()
         case Phase.HEARING, Pause(at, ms, p_end):
             return _paused(replace(turn, voice_to=at, p_end=p_end), at + ms * SAMPLE_RATE // 1000, rules)
-        case Phase.SPEAKING, Pause(at, _, p_end):
+        case Phase.THINKING | Phase.SPEAKING, Pause(at, _, p_end) if turn.replying:
             return replace(turn, voice_to=at, p_end=p_end), ()
         case _, Transcript():
             return _understood(turn, happening, rules)
         case Phase.HEARING, Tick(at):
             return _hearing_on(turn, at, rules)
-        case Phase.SPEAKING, Tick(at) if turn.muted:
+        case Phase.THINKING | Phase.SPEAKING, Tick(at) if turn.muted:
             return _muted_on(turn, at, rules)
-        case Phase.LISTENING, Tick(at) if 0 < rules.user_silence <= at - turn.quiet_since:
-            return _start_reply(turn, (TakeText("..."),))
+        case Phase.LISTENING, Tick(at) if turn.reply and 0 < rules.user_silence <= at - turn.quiet_since:
+            return _left_to_assistant(turn, at, rules)
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
             return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
@@ -167,13 +161,17 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C9
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
             return replace(turn, reply_wanted=True), ()
         case Phase.LISTENING | Phase.HEARING, ReplyAsked():
-            return _start_reply(turn)
+            return _start_reply(replace(turn, silences=0))
         case _, CancelAsked() if turn.replying:
             return _floor_free(turn, turn.quiet_since, rules, CancelReply(turn.reply, "client_cancelled"))
         case Phase.THINKING, SoundBegan(reply) if reply == turn.reply and turn.replying:
             return replace(turn, phase=Phase.SPEAKING), ()
-        case _, ReplyHeard(reply, at) if reply == turn.reply and turn.replying:
-            return _floor_free(turn, at, rules, EndReply(turn.reply))
+        case _, ReplyHeard(reply, at, farewell) if reply == turn.reply and turn.replying:
+            freed, actions = _floor_free(turn, at, rules, EndReply(turn.reply))
+            hang_up = farewell and freed.phase is Phase.LISTENING
+            return freed, (*actions, HangUp()) if hang_up else actions
+        case _, ReplyFailed(reply) if turn.prepared and reply == turn.prepared:
+            return replace(turn, prepared=0, prepared_for=""), (DropReply(reply),)
         case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
             return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
         case Phase.THINKING, TranscriptLate(at) if turn.awaiting:
@@ -185,21 +183,21 @@ def next_tick(turn: Turn, rules: Rules) -> int | None:
     """The session sample at which a Tick changes something; None: never."""
     if turn.phase is Phase.HEARING:
         return turn.voice_from + rules.longest_turn if turn.voice or turn.ends_at is None else turn.ends_at
-    if turn.phase is Phase.SPEAKING and turn.muted:
-        return turn.voice_from + rules.interrupt_voice if turn.voice else turn.voice_to + rules.resume_silence
-    if turn.phase is Phase.LISTENING and rules.user_silence:
+    if turn.muted:
+        return _believed_at(turn, rules) if turn.voice else turn.voice_to + rules.resume_silence
+    if turn.phase is Phase.LISTENING and rules.user_silence and turn.reply:
         return turn.quiet_since + rules.user_silence
     return None
 
 
-def _wait(rules: Rules) -> int:
-    return rules.min_pause if rules.detection == "silence" else rules.longest_wait
+# --- the user's turn
 
 
 def _hearing(turn: Turn, at: int) -> Turn:
     return replace(
-        turn, phase=Phase.HEARING, voice=True, voice_from=at, ends_at=None, p_end=0.0, text="", muted=False
-    )
+        turn, phase=Phase.HEARING, voice=True, voice_from=at, ends_at=None, p_end=0.0, text="", muted=False,
+        prepared_times=0,
+    )  # fmt: skip
 
 
 def _listening(turn: Turn, at: int) -> Turn:
@@ -209,21 +207,14 @@ def _listening(turn: Turn, at: int) -> Turn:
     )  # fmt: skip
 
 
-def _floor_free(turn: Turn, at: int, rules: Rules, ended: Action) -> Step:
-    """The reply is over. A user who spoke meanwhile without interrupting is heard now."""
-    speaks = turn.voice or (turn.voice_to > turn.taken_to and bool(turn.text))
-    if not speaks or rules.detection == "manual":
-        return _listening(turn, at), (ended,)
-    hearing = replace(turn, phase=Phase.HEARING, muted=False)
-    return hearing, (ended, SpeechBegan(turn.voice_from))
-
-
 def _paused(turn: Turn, now: int, rules: Rules) -> Step:
-    if rules.detection != "semantic" or turn.voice or turn.p_end < rules.p_end:
+    """A pause was judged: it ends the turn now, or later, or is long enough to begin a reply in."""
+    if rules.detection != "semantic" or turn.voice:
         return turn, ()
-    if now - turn.voice_to >= rules.min_pause:
+    ends_at = turn.voice_to + rules.wait(turn.p_end)
+    if now >= ends_at:
         return _end_turn(turn, now, rules)
-    return replace(turn, ends_at=turn.voice_to + rules.min_pause), ()
+    return _prepare(replace(turn, ends_at=ends_at), rules)
 
 
 def _hearing_on(turn: Turn, now: int, rules: Rules) -> Step:
@@ -247,6 +238,17 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
     return waiting, actions
 
 
+def _left_to_assistant(turn: Turn, now: int, rules: Rules) -> Step:
+    """The user says nothing: the assistant has the turn, and in the end says goodbye."""
+    silences = turn.silences + 1
+    goodbye = 0 < rules.goodbye_after <= silences
+    silent = (UserSilent(turn.quiet_since, now), TakeText(SILENCE))
+    return _start_reply(replace(turn, silences=silences), silent, goodbye=goodbye)
+
+
+# --- its text
+
+
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     """A transcript came: it may complete a turn, confirm an interruption, or only be remembered."""
     awaited = heard.final and turn.awaiting
@@ -255,13 +257,20 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     whole = heard.settled and heard.to >= turn.voice_to and rules.detection != "manual"
     if heard.final or (turn.awaiting and whole):
         return _take(turn, heard.text, heard.to)
-    known = replace(turn, text=heard.text, settled_to=heard.to if heard.settled else turn.settled_to)
-    if turn.phase is not Phase.SPEAKING or rules.detection == "manual" or not rules.interrupt_response:
-        return known, ()
-    if len(heard.text.split()) >= rules.interrupt_words:
+    settled_to = heard.to if heard.settled else turn.settled_to
+    known = replace(turn, text=heard.text, text_to=heard.to, settled_to=settled_to)
+    if turn.phase is Phase.HEARING:
+        return _prepare(known, rules)
+    may_interrupt = turn.replying and rules.detection != "manual" and rules.interrupt_response
+    return _spoken_over(known, heard, rules) if may_interrupt else (known, ())
+
+
+def _spoken_over(known: Turn, heard: Transcript, rules: Rules) -> Step:
+    """Something was said while a reply is made or played."""
+    if asks_for_floor(heard.text) >= rules.interrupt_words:
         return _interrupt(known, heard.start, rules)
-    if turn.muted and heard.settled and not turn.voice:
-        return replace(known, muted=False), (Unmute(),)
+    if heard.settled and not known.voice:
+        return _was_nothing(known, heard.to)
     return known, ()
 
 
@@ -269,41 +278,110 @@ def _take(turn: Turn, text: str, to: int) -> Step:
     """An utterance is complete: into the history, and on to the reply if the turn waited for it."""
     took = (TakeText(text.strip()),)
     taken = replace(turn, taken_to=max(turn.taken_to, to), text="" if turn.awaiting else turn.text)
+    if text.strip():
+        taken = replace(taken, silences=0)
     if not turn.awaiting:
         return taken, took
     if turn.reply_wanted and text.strip():
-        return _start_reply(replace(taken, awaiting=False), took)
+        return _reply_to(replace(taken, awaiting=False), text, took)
     return _listening(taken, turn.voice_to), took
 
 
-def _start_reply(turn: Turn, before: Sequence[Action] = ()) -> Step:
-    number = turn.reply + 1
-    started = replace(
-        turn, phase=Phase.THINKING, reply=number, voice=False, awaiting=False, reply_wanted=False, muted=False
+# --- replies
+
+
+def _prepare(turn: Turn, rules: Rules) -> Step:
+    """A pause that probably ends the turn, and its text: the reply may be made ahead, and nobody knows of it."""
+    known = not turn.voice and turn.settled_to >= turn.voice_to and turn.settled_to > turn.taken_to
+    if turn.prepared:
+        if not known or same_words(turn.text, turn.prepared_for):
+            return turn, ()
+        again, more = _prepare(replace(turn, prepared=0), rules)
+        return again, (DropReply(turn.prepared), *more)
+    wished = (
+        rules.prepare and rules.create_response and turn.room and turn.prepared_times < rules.prepare_most
     )
-    return started, (*before, StartReply(number))
+    likely = rules.detection == "silence" or turn.p_end >= rules.prepare_p_end
+    if not (known and wished and likely and turn.text.strip()):
+        return turn, ()
+    number = turn.reply + 1
+    prepared = replace(
+        turn, reply=number, prepared=number, prepared_for=turn.text, prepared_times=turn.prepared_times + 1
+    )
+    return prepared, (PrepareReply(number, turn.text.strip()),)
+
+
+def _reply_to(turn: Turn, text: str, before: Sequence[Action]) -> Step:
+    """The one made ahead, if it answers these words; else a new one."""
+    if not turn.prepared or not same_words(text, turn.prepared_for):
+        return _start_reply(turn, before)
+    confirmed = _thinking(replace(turn, prepared=0, prepared_for=""))
+    return confirmed, (*before, ConfirmReply(turn.prepared))
+
+
+def _start_reply(turn: Turn, before: Sequence[Action] = (), *, goodbye: bool = False) -> Step:
+    number = turn.reply + 1
+    return _thinking(replace(turn, reply=number)), (*before, StartReply(number, goodbye))
+
+
+def _thinking(turn: Turn) -> Turn:
+    return replace(
+        turn, phase=Phase.THINKING, voice=False, awaiting=False, reply_wanted=False, muted=False, false_mutes=0,
+        prepared_times=0,
+    )  # fmt: skip
+
+
+def _floor_free(turn: Turn, at: int, rules: Rules, ended: Action) -> Step:
+    """The reply is over. A user who spoke meanwhile without interrupting is heard now."""
+    speaks = turn.voice or (turn.voice_to > turn.taken_to and bool(turn.text))
+    if not speaks or rules.detection == "manual":
+        return _listening(turn, at), (ended,)
+    hearing = replace(turn, phase=Phase.HEARING, muted=False)
+    return hearing, (ended, SpeechBegan(turn.voice_from))
+
+
+# --- barge-in
 
 
 def _barge_in(turn: Turn, rules: Rules) -> Step:
-    """Voice while speaking: hold the audio, and see what comes of it."""
-    if not rules.interrupt_response or turn.muted or turn.voice_from < rules.echo_settle:
+    """Voice while a reply is made or played: hold the audio, and see what comes of it."""
+    unsettled = turn.phase is Phase.SPEAKING and turn.voice_from < rules.echo_settle
+    if not rules.interrupt_response or turn.muted or unsettled or turn.false_mutes >= rules.false_mutes:
         return turn, ()
     return replace(turn, muted=True), (Mute(),)
 
 
+def _believed_at(turn: Turn, rules: Rules) -> int:
+    """When a voice that lasts is an interruption; later, if it was listened to and nothing was understood."""
+    listened = turn.text_to > turn.voice_from
+    return turn.voice_from + rules.interrupt_voice * (2 if listened else 1)
+
+
 def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
-    if turn.voice and now - turn.voice_from >= rules.interrupt_voice:
+    if turn.voice and now >= _believed_at(turn, rules):
         return _interrupt(turn, turn.voice_from, rules)
     if not turn.voice and now - turn.voice_to >= rules.resume_silence:
-        return replace(turn, muted=False), (Unmute(),)
+        return _unmuted(turn)
     return turn, ()
+
+
+def _unmuted(turn: Turn, before: Sequence[Action] = ()) -> Step:
+    if not turn.muted:
+        return turn, (*before,)
+    return replace(turn, muted=False, false_mutes=turn.false_mutes + 1), (*before, Unmute())
+
+
+def _was_nothing(turn: Turn, to: int) -> Step:
+    """A cough, an echo, an "mm-hm": forgotten, and the reply goes on."""
+    forgotten = replace(turn, taken_to=max(turn.taken_to, to), text="", ends_at=None)
+    return _unmuted(forgotten, (SkipVoice(to),))
 
 
 def _interrupt(turn: Turn, onset: int, rules: Rules) -> Step:
     """The user has the floor; what is known of the utterance is kept, and it may be over already."""
-    heard = replace(turn, phase=Phase.HEARING, muted=False, voice_from=onset)
+    heard = replace(turn, phase=Phase.HEARING, muted=False, voice_from=onset, prepared_times=0)
     actions: tuple[Action, ...] = (CancelReply(turn.reply, "turn_detected"), SpeechBegan(onset))
     if turn.voice:
         return replace(heard, ends_at=None), actions
-    ended, more = _paused(replace(heard, ends_at=turn.voice_to + _wait(rules)), turn.settled_to, rules)
+    ended, more = _paused(replace(heard, ends_at=turn.voice_to + rules.wait(0.0)), turn.settled_to, rules)
     return ended, actions + more

@@ -59,12 +59,17 @@ MOST_TRIES = 4
 class Watchdog:
     """One greenlet for all sessions of the process."""
 
-    def __init__(self, state: streams.Client, leases: Leases, rules: OwnershipSettings) -> None:
+    def __init__(
+        self, state: streams.Client, leases: Leases, rules: OwnershipSettings, free_share: float
+    ) -> None:
         self._state = state
         self._leases = leases
         self._rules = rules
         self._sessions: set[Watched] = set()
         self._quiet_until_s = 0.0
+        self._free_share = free_share
+        self.spare = False
+        """LLM and TTS have slots that nobody would miss."""
         gevent.spawn(self._run)
 
     def add(self, session: Watched) -> None:
@@ -90,6 +95,7 @@ class Watchdog:
                 if now_s - renewed_s >= self._rules.renew_s:
                     renewed_s = now_s
                     self._renew()
+                    self._look_for_spare()
                 self._watch(now_s)
             except streams.RedisError as error:
                 log.warning("watchdog waits for Redis: %s", type(error).__name__)
@@ -105,6 +111,14 @@ class Watchdog:
         for session, standing in zip(sessions, standings, strict=True):
             if standing is Standing.LOST:
                 session.taken_over()
+
+    def _look_for_spare(self) -> None:
+        if self._sessions:
+            seen = self._count(("llm", "tts"))
+            self.spare = all(
+                stage["slots"] and stage["free"] >= self._free_share * stage["slots"]
+                for stage in seen.values()
+            )
 
     def _watch(self, now_s: float) -> None:
         wanted = [(session, watch) for session in self._sessions for watch in session.watches()]
@@ -143,8 +157,11 @@ class Watchdog:
 
     def health(self) -> dict[str, dict[str, int]]:
         """Workers and slots of each stage."""
+        return self._count(STAGES)
+
+    def _count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
         answer = {}
-        for stage in STAGES:
+        for stage in stages:
             said = streams.workers(self._state, stage, self._rules.heartbeat_ttl_s)
             answer[stage] = {
                 "workers": len(said),

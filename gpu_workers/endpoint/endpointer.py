@@ -1,6 +1,7 @@
 """Where voice begins, ends and pauses, from one probability per frame. Pure; positions are session samples."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from pydantic import BaseModel, Field
 
@@ -21,9 +22,13 @@ class Rules(BaseModel, frozen=True):
     """Silence that ends voice; stops inside words are shorter."""
     lag_ms: int = Field(48, ge=0)
     """The detector hears voice for so long after it ended: 48 to 104 ms over the clips measured."""
-    ask_ms: tuple[int, ...] = (140, 260, 500, 900)
+    ask_ms: tuple[int, ...] = (140, 320, 600, 1000)
     """Lengths of a pause at which the transcript and the end of the turn are asked for, in rising order. A judgement
     needs some silence: one question in five that Smart Turn took for unfinished at first it knew to be over later."""
+
+    def with_onset(self, onset: float) -> Self:
+        """The same for voice of another probability; it may end in the same proportion below it."""
+        return self.model_copy(update={"onset": onset, "offset": onset * self.offset / self.onset})
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Endpointer:
         if probability < self._rules.offset:
             self._rising = None
         return self._pause(end) if self._rising is None else []
+
+    def retune(self, rules: Rules) -> None:
+        """These hold from the next frame on."""
+        self._rules = rules
+        self._asked = min(self._asked, len(rules.ask_ms))
 
     def forget(self) -> None:
         """The voice so far belongs to an utterance that is closed: no more questions about its pause."""

@@ -11,9 +11,12 @@ from pydantic import BaseModel, Field
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
+from gpu_workers.endpoint import ending
 from gpu_workers.endpoint.endpointer import Endpointer, PauseAsked
 from gpu_workers.endpoint.endpointer import Rules as VoiceRules
-from gpu_workers.endpoint.utterance import Segment, Tape, Utterance
+from gpu_workers.endpoint.levels import Levels, level_db
+from gpu_workers.endpoint.levels import Rules as LevelRules
+from gpu_workers.endpoint.utterance import TAPE_RATE, Segment, Tape, Utterance
 from gpu_workers.engine import Pcm, SttFact
 
 #: What a judgement of the turn's end listens to.
@@ -24,6 +27,7 @@ class Rules(BaseModel, frozen=True):
     """When voice becomes an utterance, and when that is decoded."""
 
     voice: VoiceRules = VoiceRules()  # type: ignore[call-arg]
+    levels: LevelRules = LevelRules()  # type: ignore[call-arg]
     pre_roll_ms: int = Field(300, ge=0)
     """Audio before the onset that belongs to an utterance: soft consonants come before the voice."""
     first_partial_ms: int = Field(600, gt=0)
@@ -38,6 +42,10 @@ class Rules(BaseModel, frozen=True):
     late_voice_ms: int = Field(300, ge=0)
     """Voice that began this shortly before a commit, after a pause that was decoded, is the next utterance's: whoever
     committed cannot have known of it."""
+    words_wait_ms: int = Field(400, ge=0)
+    """A pause so long is judged by its sound alone while its words are not there yet."""
+    silence_kept_ms: int = Field(3000, gt=0)
+    """Of a longer silence in an open utterance only the end is kept: nobody speaks into a button for an hour."""
 
 
 class Rank(IntEnum):
@@ -67,8 +75,19 @@ class Judge:
     utterance: Utterance
     pcm: Pcm
     at: int
+    ms: int
+    """Length of the pause that is in `pcm`."""
     abandoned: bool = False
     """A newer one is wanted, or the pause is over."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a pause sounded: Smart Turn's opinion of the voice that ended at `at`, after `ms` of silence."""
+
+    at: int
+    ms: int
+    sound: float
 
 
 class Listener:
@@ -78,11 +97,13 @@ class Listener:
         self._rules = rules
         self._tape = Tape(start)
         self._ear = Endpointer(rules.voice)
+        self._levels = Levels(rules.levels)
         self._floor = start
         self._open: Utterance | None = None
         self._closing: list[Utterance] = []
         self._partial: Decode | None = None
         self._judge: Judge | None = None
+        self._verdict: Verdict | None = None
         self.wanted: list[Decode | Judge] = []
         self.facts: list[SttFact] = []
 
@@ -109,7 +130,8 @@ class Listener:
         """
         begin = self._tape.end
         self._tape.add(pcm)
-        for heard in self._ear.hear(probability, begin, self._tape.end):
+        speaks = self._levels.hear(level_db(pcm), probability, len(pcm) / TAPE_RATE * 1e3)
+        for heard in self._ear.hear(probability if speaks else 0.0, begin, self._tape.end):
             match heard:
                 case VoiceEnded(at) if self._open is not None:
                     self._open.paused_at = at
@@ -120,6 +142,8 @@ class Listener:
             self._hear_voice(partial_ms)
         elif self._open is None:
             self._tape.forget_before(self._tape.end - 2 * samples(self._rules.pre_roll_ms))
+        else:
+            self._forget_silence(self._open)
 
     def _hear_voice(self, partial_ms: int | None) -> None:
         utterance = self._open or self._begin()
@@ -164,12 +188,21 @@ class Listener:
             utterance.split(max(paused_at, onset - samples(self._rules.pre_roll_ms)))
         self._tape.forget_before(min(utterance.newest.start, now - JUDGED))
 
+    def _forget_silence(self, utterance: Utterance) -> None:
+        """Nothing but silence since words that are understood: the audio of both is not needed any more."""
+        if self._tape.end - self._ear.voice_to < samples(self._rules.silence_kept_ms):
+            return
+        if utterance.settled(self._ear.voice_to):
+            keep_from = self._tape.end - 2 * samples(self._rules.pre_roll_ms)
+            utterance.skip_to(max(keep_from, self._ear.voice_to), self._ear.voice_to)
+            self._tape.forget_before(min(utterance.newest.start, self._tape.end - JUDGED))
+
     def _ask(self, utterance: Utterance, pause: PauseAsked) -> None:
         if utterance.newest.asked_to < pause.at:
             self._decode(utterance, pause.at, Rank.FINAL)
         begin = max(utterance.start, self._tape.end - JUDGED)
         self._abandon_judge()
-        self._judge = Judge(utterance, self._tape.read(begin, self._tape.end), pause.at)
+        self._judge = Judge(utterance, self._tape.read(begin, self._tape.end), pause.at, pause.ms)
         self.wanted.append(self._judge)
 
     def _decode(self, utterance: Utterance, to: int, rank: Rank, end: int | None = None) -> Decode:
@@ -211,15 +244,35 @@ class Listener:
 
     def _report(self, decode: Decode) -> None:
         utterance = decode.utterance
-        settled = not self._ear.voice and utterance.settled(self._ear.voice_to)
+        settled = self._settled(utterance)
         self.facts.append(Transcript(utterance.text, utterance.start, decode.to, settled))
+        verdict = self._verdict
+        if settled and verdict is not None and verdict.at == self._ear.voice_to:
+            self._weigh(utterance.text, verdict)
 
-    def judged(self, judge: Judge, p_end: float) -> None:
-        """A judgement has ended; it counts only if the pause still lasts."""
-        if judge.utterance is self._open and not self._ear.voice and judge.at == self._ear.voice_to:
-            self.facts.append(Pause(judge.at, (self._tape.end - judge.at) * 1000 // SAMPLE_RATE, p_end))
+    def _settled(self, utterance: Utterance) -> bool:
+        return not self._ear.voice and utterance.settled(self._ear.voice_to)
+
+    def judged(self, judge: Judge, sound: float) -> None:
+        """A judgement has ended; it counts only if the pause still lasts, and waits a while for the words."""
+        if judge.utterance is not self._open or self._ear.voice or judge.at != self._ear.voice_to:
+            return
+        self._verdict = Verdict(judge.at, judge.ms, sound)
+        if self._settled(judge.utterance):
+            self._weigh(judge.utterance.text, self._verdict)
+        elif self._tape.end - judge.at >= samples(self._rules.words_wait_ms):
+            self._weigh(None, self._verdict)
+
+    def _weigh(self, text: str | None, verdict: Verdict) -> None:
+        p_end = ending.p_end(verdict.sound, text, verdict.ms)
+        self.facts.append(Pause(verdict.at, (self._tape.end - verdict.at) * 1000 // SAMPLE_RATE, p_end))
 
     # --- what the web decided
+
+    def retune(self, rules: Rules) -> None:
+        """These rules hold from the next frame on."""
+        self._rules = rules
+        self._ear.retune(rules.voice)
 
     def commit(self, at: int) -> None:
         """The utterance ends at `at`; a final transcript is owed."""

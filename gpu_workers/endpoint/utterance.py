@@ -7,6 +7,12 @@ import numpy as np
 
 from gpu_workers.engine import Pcm
 
+#: Sampling rate of what is kept.
+TAPE_RATE = 16_000
+
+#: An utterance forgets its first words after so many segments: 8 to 15 minutes of a radio.
+MAX_SEGMENTS = 60
+
 
 class Tape:
     """The newest audio of a slot at 16 kHz, addressed by session samples (24 kHz)."""
@@ -86,3 +92,12 @@ class Utterance:
     def split(self, at: int) -> None:
         """What follows `at` is decoded by itself."""
         self.segments.append(Segment(at))
+        if len(self.segments) > MAX_SEGMENTS and self.segments[0].settled_to >= self.segments[0].asked_to:
+            del self.segments[0]
+
+    def skip_to(self, at: int, voice_to: int) -> None:
+        """What follows is decoded from `at` on; up to there was silence since `voice_to`, which is in the text."""
+        if self.newest.text or self.newest.start <= voice_to:
+            self.split(at)
+            self.newest.asked_to = self.newest.settled_to = voice_to
+        self.newest.start = at

@@ -18,17 +18,12 @@ from pydantic import BaseModel, Field
 
 from config.errors import ConfigError, StageFailed
 from config.messages import ChatMessage
+from config.tokens import message_tokens
 from gpu_workers import weights
 from gpu_workers.engine import Prompt, Usage
 from gpu_workers.llm_seats import Seats
 
 log = logging.getLogger(__name__)
-
-#: Characters of English that make a token, at the least: a prompt cut by this always fits.
-CHARS_PER_TOKEN = 3
-
-#: Tokens of the chat format around one message.
-TOKENS_AROUND = 8
 
 #: More than any `struct sigaction`.
 _SIGACTION_BYTES = 512
@@ -173,24 +168,20 @@ class LlamaLlm:
 
 
 def fitting(messages: Sequence[ChatMessage], room: int) -> list[ChatMessage]:
-    """The newest messages that surely fit into `room` tokens, after the system's; the last one always stays.
+    """The newest messages that should fit into `room` tokens, after the system's; the last one always stays.
 
     Half of the room is freed at a time: each drop changes the beginning, and all of the prompt is read again.
     """
-    surplus = sum(_tokens(message) for message in messages) - room
+    surplus = sum(map(message_tokens, messages)) - room
     half = max(1, room // 2)
     to_drop = -(-surplus // half) * half if surplus > 0 else 0
     kept: list[ChatMessage] = []
     for message in messages[:-1]:
         if message.role != "system" and to_drop > 0:
-            to_drop -= _tokens(message)
+            to_drop -= message_tokens(message)
         else:
             kept.append(message)
     return [*kept, messages[-1]]
-
-
-def _tokens(message: ChatMessage) -> int:
-    return len(message.content) // CHARS_PER_TOKEN + TOKENS_AROUND
 
 
 def _plain(message: ChatMessage) -> dict[str, str]:

@@ -17,9 +17,10 @@ from pydantic import BaseModel, Field
 from config.errors import ConfigError
 from gpu_workers.downsample import Downsampler
 from gpu_workers.endpoint.listener import Decode, Judge, Listener, Rules
+from gpu_workers.endpoint.offset import Offset
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
 from gpu_workers.moonshine import Abandoned, Moonshine
 from gpu_workers.workers import Pool, Workers
 
@@ -84,6 +85,7 @@ class EmbeddedStt:
         parts = parts or Parts.real(settings, slots)
         self.slots = slots
         self._settings = settings
+        self._offset = Offset(slots)
         self._downsampler = Downsampler(slots)
         self._vad = parts.vad
         self._smart_turn = parts.smart_turn
@@ -109,13 +111,27 @@ class EmbeddedStt:
         """Listens from `options.start` on. ConfigError for a language other than English."""
         if options.language.partition("-")[0] != "en":
             raise ConfigError(f"the embedded speech-to-text understands English, not {options.language!r}")
+        self._offset.reset(slot)
         self._downsampler.reset(slot)
         self._vad.reset(slot)
-        self._listeners[slot] = Listener(self._settings.listening, options.start)
+        self._listeners[slot] = Listener(self._rules(options.tuning), options.start)
+
+    def retune(self, slot: Slot, tuning: Tuning) -> None:
+        """Takes a threshold for voice and a pre-roll; None: as set up."""
+        self._listeners[slot].retune(self._rules(tuning))
+
+    def _rules(self, tuning: Tuning) -> Rules:
+        rules = self._settings.listening
+        if tuning.threshold is not None:
+            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
+        if tuning.prefix_ms is not None:
+            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
+        return rules
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (768,), 32 ms."""
-        pcm = self._downsampler.convert({slot: _clean(frame) for slot, frame in frames.items()})
+        clean = {slot: self._offset.remove(slot, _clean(frame)) for slot, frame in frames.items()}
+        pcm = self._downsampler.convert(clean)
         partial_ms = self._partial_ms()
         for slot, probability in self._vad.probabilities(pcm).items():
             self._listeners[slot].hear(pcm[slot], probability, partial_ms)

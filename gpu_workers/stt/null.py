@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
 from gpu_workers.null_timing import word
 
 
@@ -108,6 +108,9 @@ class NullStt:
     def clear(self, slot: Slot, at: int) -> None:
         """Forgets the utterance."""
         self._forget(self._open[slot])
+
+    def retune(self, slot: Slot, tuning: Tuning) -> None:
+        """Energy is voice, whatever the threshold for probabilities."""
 
     @staticmethod
     def _forget(listener: _Listener) -> None:

@@ -60,10 +60,20 @@ class StopReply:
 
 @dataclass(frozen=True)
 class HeardUpTo:
-    """The client played the newest reply up to this reply sample, and no further."""
+    """The client played a reply up to this reply sample, and no further.
+
+    The reply under way is stopped by it; of one that is over it says how much of it stays in the history, which may be
+    more than was believed. Said twice it changes nothing. It is answered by `Dialect.truncated`, in any case.
+    """
 
     samples: int
+    """Never beyond what was sent."""
+    reply: int
+    event_id: str | None = None
 
+
+#: What the session puts into the mouth of a user who says nothing; no client is told that they said it.
+SILENCE = "..."
 
 Request = AppendAudio | Configure | CommitInput | ClearInput | AddText | CreateReply | StopReply | HeardUpTo
 
@@ -85,6 +95,8 @@ class ReplyOutcome:
     output_tokens: int
     llm_first_token_ms: float | None
     tts_first_audio_ms: float | None
+    dropped: int = 0
+    """Messages of the history that the prompt had no room for."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,8 @@ class Dialect(Protocol):
     name: str
     lead_ms: int
     speaks_first: bool
+    stops_when_muted: bool
+    """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
     def receive(self, raw: str) -> list[Request]:
@@ -133,6 +147,10 @@ class Dialect(Protocol):
         """The input was forgotten."""
         ...
 
+    def idle_timeout(self, at: int) -> list[str]:
+        """The user said nothing for so long, up to session sample `at`, that a reply is made; SILENCE is their turn."""
+        ...
+
     def typed(self, added: AddText) -> list[str]:
         """A typed message is in the history."""
         ...
@@ -159,6 +177,18 @@ class Dialect(Protocol):
 
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """Audio leaves."""
+        ...
+
+    def muted(self, number: int, heard_samples: int) -> list[str]:
+        """The reply is held back after `heard_samples`: the user may be barging in."""
+        ...
+
+    def resumed(self, number: int, from_samples: int) -> list[str]:
+        """Nobody did: it goes on from that reply sample, and what was sent of it beyond is sent once more."""
+        ...
+
+    def truncated(self, request: HeardUpTo) -> list[str]:
+        """The history has it; said once for each request, and after `reply_ended` where that followed from it."""
         ...
 
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:

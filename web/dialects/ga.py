@@ -18,6 +18,7 @@ from web.config import Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_shapes as shapes
 from web.dialects.base import (
+    SILENCE,
     AddText,
     AppendAudio,
     AudioOut,
@@ -30,8 +31,10 @@ from web.dialects.base import (
     Request,
     StopReply,
 )
+from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_session import new_session, updated, wishes_of
 from web.dialects.reading import EventReader
+from web.prompt import require_room
 
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
@@ -45,6 +48,7 @@ SESSION_S = 3600
 #: Attributes, less their underscores, that a later connection goes on with.
 KEPT = (
     "session", "events", "user_items", "open_item", "unread_items", "last_item", "newest_reply", "voice_heard",
+    "heard_to",
 )  # fmt: skip
 
 #: Its events begin like this.
@@ -58,12 +62,14 @@ class GaDialect:
     speaks_first = False
 
     def __init__(
-        self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = ""
-    ) -> None:
+        self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = "",
+        extensions: frozenset[str] = frozenset(), context_tokens: int | None = None,
+    ) -> None:  # fmt: skip
         self.lead_ms = lead_ms
         self._names = shapes.Names(session_id)
         self._session = new_session(session_id, model, voice, int(time.time()) + SESSION_S)
         self._speaker = speaker
+        self._context_tokens = context_tokens
         self.wishes = self._cast(wishes_of(self._session))
         self._events = 0
         self._user_items = 0
@@ -75,6 +81,12 @@ class GaDialect:
         self._newest_reply = 0
         self._voice_heard = False
         self._shown = ""
+        self._heard_to = 0
+        """Where the newest utterance ended: the padding of the next begins no earlier."""
+        self._ours = self.stops_when_muted = "antiphon" in extensions
+        self._audio = SentAudio(told_of_mutes=self._ours)
+        self._truncating = 0
+        """The reply under way that the client itself cuts short; 0: none."""
         self._handlers: dict[type, Callable[[Any], list[Request]]] = {
             ev.SessionUpdate: self._update,
             ev.Append: self._append,
@@ -118,6 +130,7 @@ class GaDialect:
             )
         session, asked = updated(self._session, event.session)
         wishes = self._cast(asked)
+        require_room(wishes, self._context_tokens)
         if self._voice_heard and wishes.voice != self.wishes.voice:
             raise ClientError(
                 "the voice cannot change once it was heard",
@@ -131,14 +144,10 @@ class GaDialect:
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
     def _truncate(self, event: ev.ItemTruncate) -> list[Request]:
-        """Only the newest reply can still be cut; of an older one it is known what was heard."""
         number = self._names.reply_number(event.item_id)
-        if number is None or not 0 < number <= self._newest_reply:
-            raise ClientError(
-                "there is no such item of the assistant", param="item_id", code="item_not_found"
-            )
-        heard = HeardUpTo(event.audio_end_ms * SAMPLE_RATE // 1000)
-        return [heard] if number == self._newest_reply else []
+        heard = self._audio.truncation(number, event.audio_end_ms, event.event_id)
+        self._truncating = heard.reply
+        return [heard]
 
     @staticmethod
     def _create_response(event: ev.ResponseCreate) -> list[Request]:
@@ -161,7 +170,8 @@ class GaDialect:
 
     def greeting(self, *, resumed: bool, token: str) -> list[str]:
         """session.created, with the token that resumes the session on another connection."""
-        session = {**self._session, "antiphon": {"resume_token": token, "resumed": resumed}}
+        ours = {**self._session["antiphon"], "resume_token": token, "resumed": resumed}
+        session = {**self._session, "antiphon": ours}
         return [self._event("session.created", session=session)]
 
     def configured(self) -> list[str]:
@@ -179,14 +189,17 @@ class GaDialect:
     # --- the user
 
     def speech_began(self, at: int) -> list[str]:
-        """The item that the utterance will become gets its id now."""
+        """The item that the utterance will become gets its id now. Its audio begins some time before the voice."""
         self._open_item = self._next_user_item()
+        padded = at - (self.wishes.prefix_ms or 0) * SAMPLE_RATE // 1000
+        start_ms = _ms(min(at, max(padded, self._heard_to)))
         return [
-            self._event("input_audio_buffer.speech_started", item_id=self._open_item, audio_start_ms=_ms(at))
+            self._event("input_audio_buffer.speech_started", item_id=self._open_item, audio_start_ms=start_ms)
         ]
 
     def speech_stopped(self, at: int) -> list[str]:
         """The voice ended."""
+        self._heard_to = at
         return [
             self._event("input_audio_buffer.speech_stopped", item_id=self._open_item, audio_end_ms=_ms(at))
         ]
@@ -205,6 +218,18 @@ class GaDialect:
         self._open_item = ""
         return [self._event("input_audio_buffer.cleared")]
 
+    def idle_timeout(self, at: int) -> list[str]:
+        """The silence becomes an item of the user's, without words."""
+        self._open_item, self._heard_to = self._next_user_item(), at
+        since = max(0, at - int((self.wishes.idle_timeout_s or 0) * SAMPLE_RATE))
+        triggered = self._event(
+            "input_audio_buffer.timeout_triggered",
+            item_id=self._open_item,
+            audio_start_ms=_ms(since),
+            audio_end_ms=_ms(at),
+        )
+        return [triggered, *self.committed()]
+
     def typed(self, added: AddText) -> list[str]:
         """The item, added and done."""
         item_id = added.item_id or self._next_user_item()
@@ -216,6 +241,7 @@ class GaDialect:
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""
+        text = "" if text == SILENCE else text
         return self._about_unread(
             [("delta", {"delta": text})] if text else [],
             ("completed", {"transcript": text, "usage": {"type": "duration", "seconds": 0}}),
@@ -256,6 +282,7 @@ class GaDialect:
         """The response, its item and its part are announced."""
         self._shown = ""
         self._newest_reply = number
+        self._audio.begin(number, text_only=self.wishes.text_only)
         item = shapes.reply_item(self._names.reply_item(number), "in_progress", [])
         before = self._last_item if self._last_item != item["id"] else None
         self._last_item = item["id"]
@@ -278,12 +305,37 @@ class GaDialect:
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """One delta for all packets of a step."""
         self._voice_heard = True
+        self._audio.send(audio.number, audio.samples)
         delta = base64.b64encode(b"".join(audio.packets)).decode()
         where = self._names.content(audio.number)
         return [self._event("response.output_audio.delta", delta=delta, **where)]
 
+    def muted(self, number: int, heard_samples: int) -> list[str]:
+        """An extension: play no further than this."""
+        return self._output("muted", number, heard_samples)
+
+    def resumed(self, number: int, from_samples: int) -> list[str]:
+        """An extension: the deltas that follow go on from here."""
+        self._audio.go_back(number, from_samples)
+        return self._output("resumed", number, from_samples)
+
+    def _output(self, what: str, number: int, sample: int) -> list[str]:
+        if not self._ours:
+            return []
+        names = self._names
+        return [
+            self._event(
+                f"antiphon.output.{what}",
+                response_id=names.response(number),
+                item_id=names.reply_item(number),
+                audio_end_ms=_ms(sample),
+            )
+        ]
+
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
         """Everything that was opened is closed, in order."""
+        self._audio.end(outcome.number, whole=outcome.status == "completed")
+        cut_by_us = outcome.cut and outcome.number != self._truncating
         names, text = self._names, self._shown.strip()
         where, output = names.content(outcome.number), names.output(outcome.number)
         part = shapes.part(text, text_only=self.wishes.text_only)
@@ -295,7 +347,7 @@ class GaDialect:
             self._event("response.content_part.done", part=part, **where),
             self._event("response.output_item.done", item=item, **output),
             self._event("conversation.item.done", item=item),
-            *([self._truncated(outcome)] if outcome.cut else []),
+            *(self._truncated(outcome.number, outcome.heard_samples) if cut_by_us else []),
             self._event("response.done", response=response),
         ]
 
@@ -307,24 +359,31 @@ class GaDialect:
             self._event("response.output_audio_transcript.done", transcript=text, **where),
         ]
 
-    def _truncated(self, outcome: ReplyOutcome) -> str:
-        return self._event(
-            "conversation.item.truncated",
-            item_id=self._names.reply_item(outcome.number),
-            content_index=0,
-            audio_end_ms=_ms(outcome.heard_samples),
-        )
+    def truncated(self, request: HeardUpTo) -> list[str]:
+        """The answer to the client's own truncation; asked again, it is answered again."""
+        return self._truncated(request.reply, request.samples)
+
+    def _truncated(self, number: int, samples: int) -> list[str]:
+        return [
+            self._event(
+                "conversation.item.truncated",
+                item_id=self._names.reply_item(number),
+                content_index=0,
+                audio_end_ms=self._audio.client_ms(number, samples),
+            )
+        ]
 
     # --- going on later
 
     def snapshot(self) -> dict[str, object]:
-        """Counters and configuration."""
-        return {name: getattr(self, f"_{name}") for name in KEPT}
+        """Counters, configuration, and what was sent."""
+        return {**{name: getattr(self, f"_{name}") for name in KEPT}, "audio": self._audio.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Goes on counting where the last connection stopped."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
+        self._audio = SentAudio(told_of_mutes=self._ours, known=snapshot["audio"])
         self.wishes = self._cast(wishes_of(self._session))
 
 

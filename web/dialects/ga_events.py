@@ -63,7 +63,7 @@ class ItemTruncate(_Event, tag="conversation.item.truncate", kw_only=True):
     """How far the client played an item."""
 
     item_id: Id
-    content_index: int = 0
+    content_index: Literal[0] = 0
     audio_end_ms: Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -120,7 +120,7 @@ class TurnDetection(msgspec.Struct):
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     create_response: bool = True
     interrupt_response: bool = True
-    idle_timeout_ms: int | None = None
+    idle_timeout_ms: Annotated[int, msgspec.Meta(ge=5000, le=30_000)] | None = None
 
 
 class Transcription(msgspec.Struct):
@@ -197,6 +197,25 @@ class Prompt(msgspec.Struct):
     id: Name
 
 
+class TokenLimits(msgspec.Struct):
+    """Own limits of a truncation."""
+
+    post_instructions: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class RetentionRatio(msgspec.Struct, tag_field="type", tag="retention_ratio"):
+    """How much of the conversation is kept when some of it must go."""
+
+    retention_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    token_limits: TokenLimits | None = None
+
+
+class Ours(msgspec.Struct):
+    """What only this server offers; the field is `antiphon`."""
+
+    allow_recording: bool = False
+
+
 class SessionConfig(msgspec.Struct):
     """What a session may be told. Fields that do nothing yet are here so that only what fits is echoed."""
 
@@ -208,9 +227,11 @@ class SessionConfig(msgspec.Struct):
     )
     audio: AudioConfig = msgspec.field(default_factory=AudioConfig)
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | Literal["inf"] = "inf"
+    truncation: Literal["auto", "disabled"] | RetentionRatio = "auto"
     tools: Annotated[list[Tool], msgspec.Meta(max_length=128)] = []
     tool_choice: Literal["auto", "none", "required"] | ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
     tracing: Literal["auto"] | Tracing | None = None
     prompt: Prompt | None = None
+    antiphon: Ours = msgspec.field(default_factory=Ours)

@@ -1,19 +1,20 @@
 """The session object of the GA dialect: its beginnings, its updates, and the wishes that follow from it. Pure."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from config.errors import ClientError
 from config.settings import SAMPLE_RATE
-from web.config import Wishes
+from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
 from web.dialects.reading import field_of
 
 Session = dict[str, Any]
 
-#: Longest waits of semantic_vad by eagerness, in ms; the published ones are 8, 4 and 2 s. auto: the operator's.
-EAGERNESS_MS = {"low": 8000, "medium": 4000, "high": 2000, "auto": None}
+#: How many times the operator's waits semantic_vad waits, by eagerness. The API's own longest waits, 8, 4 and 2 s, are
+#: to each other like these, and `auto` is `medium` there too.
+PATIENCE = {"low": 2.0, "medium": 1.0, "high": 0.5, "auto": 1.0}
 
 #: The API's own bound; more is taken as this.
 MAX_OUTPUT_TOKENS = 4096
@@ -32,8 +33,11 @@ FIELDS = frozenset(ev.SessionConfig.__struct_fields__)
 
 #: Where null means "none"; null anywhere else leaves the field as it is.
 NULLABLE = frozenset(
-    ("turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms")
-)
+    (
+        "turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms",
+        "token_limits", "post_instructions",
+    )
+)  # fmt: skip
 
 
 def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Session:
@@ -60,6 +64,8 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
         "tools": [],
         "tool_choice": "auto",
         "max_output_tokens": "inf",
+        "truncation": "auto",
+        "antiphon": {"allow_recording": False},
     }
 
 
@@ -89,17 +95,35 @@ def wishes_of(session: Session) -> Wishes:
         max_tokens=USUAL_TOKENS if limit == "inf" else limit,
         speed=config.audio.output.speed,
         detection="manual",
+        truncation=_truncation(config.truncation),
+        allow_recording=config.antiphon.allow_recording,
     )
-    if detection is None:
-        return wishes
-    semantic = detection.type == "semantic_vad"
-    return msgspec.structs.replace(
-        wishes,
-        detection="semantic" if semantic else "silence",
-        pause_ms=EAGERNESS_MS[detection.eagerness] if semantic else detection.silence_duration_ms,
-        create_response=detection.create_response,
-        interrupt_response=detection.interrupt_response,
-    )
+    return wishes if detection is None else msgspec.structs.replace(wishes, **_turn_wishes(detection))
+
+
+def _turn_wishes(detection: ev.TurnDetection) -> dict[str, Any]:
+    both = {
+        "create_response": detection.create_response,
+        "interrupt_response": detection.interrupt_response,
+    }
+    if detection.type == "semantic_vad":
+        return {**both, "detection": "semantic", "patience": PATIENCE[detection.eagerness]}
+    idle_ms = detection.idle_timeout_ms
+    return {
+        **both,
+        "detection": "silence",
+        "threshold": detection.threshold,
+        "prefix_ms": detection.prefix_padding_ms,
+        "pause_ms": detection.silence_duration_ms,
+        "idle_timeout_s": None if idle_ms is None else idle_ms / 1000,
+    }
+
+
+def _truncation(asked: ev.RetentionRatio | Literal["auto", "disabled"]) -> Truncation:
+    if not isinstance(asked, ev.RetentionRatio):
+        return Truncation(asked)
+    limits = asked.token_limits
+    return Truncation("auto", asked.retention_ratio, limits.post_instructions if limits else None)
 
 
 def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
@@ -107,10 +131,10 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in patch.items():
         old = merged.get(key)
-        if value is None and key in base and key not in NULLABLE:
+        if value is None and key not in NULLABLE:
             continue
-        if isinstance(old, dict) and isinstance(value, dict) and _same_type(old, value):
-            merged[key] = _merge(old, value)
+        if isinstance(value, dict):
+            merged[key] = _merge(old if isinstance(old, dict) and _same_type(old, value) else {}, value)
         else:
             merged[key] = value
     return merged
@@ -149,6 +173,7 @@ def _fill_in(session: Session, config: ev.SessionConfig) -> None:
         audio["input"]["turn_detection"] = _effective(config.audio.input.turn_detection)
     if config.max_output_tokens != "inf":
         session["max_output_tokens"] = min(config.max_output_tokens, MAX_OUTPUT_TOKENS)
+    session["antiphon"] = msgspec.to_builtins(config.antiphon)
 
 
 def _effective(detection: ev.TurnDetection) -> dict[str, Any]:

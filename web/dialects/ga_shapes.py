@@ -133,7 +133,8 @@ def ended_response(names: Names, outcome: ReplyOutcome, session: Json, item: Jso
         "antiphon": {
             "llm_first_token_ms": outcome.llm_first_token_ms,
             "tts_first_audio_ms": outcome.tts_first_audio_ms,
-            "heard_text": outcome.text,
+            "heard": outcome.text,
+            "dropped_messages": outcome.dropped,
         },
     }
 

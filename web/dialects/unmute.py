@@ -16,18 +16,24 @@ from config.settings import SAMPLE_RATE
 from web.casting import Casting
 from web.config import Wishes
 from web.dialects import unmute_events as ev
-from web.dialects.base import AddText, AppendAudio, AudioOut, Configure, ReplyOutcome, Request
+from web.dialects.base import (
+    SILENCE,
+    AddText,
+    AppendAudio,
+    AudioOut,
+    Configure,
+    HeardUpTo,
+    ReplyOutcome,
+    Request,
+)
 from web.dialects.reading import EventReader
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
-from web.prompt import INTERRUPTED
+from web.prompt import INTERRUPTED, require_room
 from web.transcript import AppendOnly
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
-
-#: What the session puts into the mouth of a user who says nothing; a client is not told that they said it.
-SILENCE = "..."
 
 #: Audio that one message may bring. A page may name minutes in a few bytes, and somebody must decode them.
 MAX_APPEND = 10 * SAMPLE_RATE
@@ -41,12 +47,17 @@ class UnmuteDialect:
 
     name = "unmute"
     speaks_first = True
+    stops_when_muted = False
 
-    def __init__(self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0) -> None:
+    def __init__(
+        self, session_id: str, lead_ms: int, casting: Casting, user_silence_s: float = 7.0,
+        context_tokens: int | None = None,
+    ) -> None:  # fmt: skip
         self.lead_ms = lead_ms
         self._id = session_id
         self._token = ""
         self._casting = casting
+        self._context_tokens = context_tokens
         self._events = 0
         self._config = ev.SessionConfig(allow_recording=False)
         self._input = OggOpusReader()
@@ -55,7 +66,9 @@ class UnmuteDialect:
         self._heard = AppendOnly()
         self._held_space = ""
         self._history: list[ChatMessage] = []
-        self.wishes = Wishes(input_format="opus", output_format="opus", user_silence_s=user_silence_s)
+        self.wishes = Wishes(
+            input_format="opus", output_format="opus", user_silence_s=user_silence_s, goodbye=True
+        )
 
     # --- client events
 
@@ -94,9 +107,12 @@ class UnmuteDialect:
         changed = (config.instructions, config.voice) != (kept.instructions, kept.voice)
         if changed or not self.wishes.instructions:
             part = self._casting(config.instructions, config.voice or "")
-            self.wishes = msgspec.structs.replace(
+            wishes = msgspec.structs.replace(
                 self.wishes, instructions=part.prompt, voice=part.voice, language=part.language
             )
+            require_room(wishes, self._context_tokens)
+            self.wishes = wishes
+        self.wishes = msgspec.structs.replace(self.wishes, allow_recording=config.allow_recording)
         self._config = config
 
     # --- the connection
@@ -142,6 +158,10 @@ class UnmuteDialect:
 
     def cleared(self) -> list[str]:
         """Nothing: not of this dialect."""
+        return []
+
+    def idle_timeout(self, at: int) -> list[str]:
+        """Nothing: the reply that follows says it."""
         return []
 
     def typed(self, added: AddText) -> list[str]:
@@ -201,6 +221,18 @@ class UnmuteDialect:
             events.append(self._event("response.audio.delta", delta=pages))
         return events
 
+    def muted(self, number: int, heard_samples: int) -> list[str]:
+        """Nothing: not of this dialect; what was sent plays out."""
+        return []
+
+    def resumed(self, number: int, from_samples: int) -> list[str]:
+        """Nothing: its sound goes on."""
+        return []
+
+    def truncated(self, request: HeardUpTo) -> list[str]:
+        """Nothing: this client never asks for it."""
+        return []
+
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
         """What was heard goes into the history, and that to the client, before it learns that this is the end."""
         if outcome.text:
@@ -233,7 +265,9 @@ class UnmuteDialect:
             timing["to_first_token"] = outcome.llm_first_token_ms / 1000
         if outcome is not None and outcome.tts_first_audio_ms is not None:
             timing["tts_audio"] = outcome.tts_first_audio_ms / 1000
-        debug = {"timing": timing, "tts_voice": self.wishes.voice}
+        debug: dict[str, Any] = {"timing": timing, "tts_voice": self.wishes.voice}
+        if outcome is not None and outcome.dropped:
+            debug["dropped_messages"] = outcome.dropped
         args = {"chat_history": self._chat_history(), "debug_dict": debug, "debug_plot_data": []}
         return self._event("unmute.additional_outputs", args=args)
 
@@ -259,6 +293,7 @@ class UnmuteDialect:
         self._input = OggOpusReader(snapshot["stream"])
         self.wishes = msgspec.structs.replace(
             self.wishes,
+            allow_recording=self._config.allow_recording,
             **{name: snapshot[name] for name in ("instructions", "voice", "language")},
         )
 

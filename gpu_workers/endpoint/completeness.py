@@ -1,0 +1,178 @@
+"""Whether English words look like a whole turn: signs for and against, read from the recognised text. Pure.
+
+A sign says what stands at the end, not what it means for the turn: how much each weighs was fitted (see `ending`).
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from math import log2
+
+from gpu_workers.endpoint import lexicon
+
+#: Every sign there is; those not found are 0.
+SIGNS = (
+    "nothing",  # no words at all
+    "question_mark",
+    "comma",
+    "trails_off",  # an ellipsis or a dash
+    "unmarked",  # no punctuation
+    "determiner",
+    "preposition",
+    "particle",  # a preposition that also ends sentences
+    "conjunction",
+    "auxiliary",
+    "subject",
+    "degree",
+    "filler",
+    "transitive",
+    "opening",  # "I'd like to", "my name is"
+    "half",  # "if it rains": a clause that wants another
+    "answer",  # "yes", "that's all"
+    "courtesy",  # "please", "tomorrow"
+    "question",  # begins like one and ends like a whole one
+    "list_open",  # "apples, oranges"
+    "list_closed",  # "apples, oranges and pears"
+    "letters",  # spelled letters at the end
+    "digits_open",  # fewer digits than numbers of that kind have
+    "digits_done",  # as many as a phone number has
+    "number",  # another number at the end
+    "address_open",  # an e-mail address without its last part
+    "address_done",
+    "one_word",  # a single word that is no answer
+    "length",  # words of the last sentence, logarithmic, 0 to 1
+    "sentences",  # whole sentences before the last one, logarithmic
+)
+
+#: A phone number of fewer digits is not complete; of these lengths it is.
+PHONE_DIGITS = frozenset({7, 10, 11})
+
+#: Digits in a row that are more than an amount or a year.
+LONG_NUMBER = 5
+
+#: The last part of a list is no longer, in words.
+LIST_WORDS = 4
+
+#: Words of the longest opening.
+LONGEST_OPENING = max(len(phrase.split()) for phrase in lexicon.OPENINGS)
+
+#: Words of a question that is whole.
+QUESTION_WORDS = 3
+
+#: An address with a dot goes on for so many words at most.
+DOT_WITHIN = 6
+
+#: A sentence of so many words counts as long as any.
+LONG_SENTENCE = 16
+
+_WORD = re.compile(r"[a-z0-9']+")
+_SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
+_CLAUSE_END = re.compile(r"[,;:]")
+_SPELLED = re.compile(r"\b(?:[a-z]-)+[a-z]?\b")
+
+
+def signs(text: str) -> dict[str, float]:
+    """The signs found in what was understood of a turn so far."""
+    plain = text.lower().replace("\u2019", "'").strip()
+    if not _WORD.search(plain):
+        return {"nothing": 1.0}
+    *before, last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)]
+    words, everything = _words(last), _words(plain)
+    found = {_mark(plain), _tail(words), *_shape(last, words), _spelled(plain, everything)} - {""}
+    return dict.fromkeys(found, 1.0) | {
+        "length": min(1.0, log2(len(words)) / log2(LONG_SENTENCE)),
+        "sentences": log2(1 + len(before)),
+    }
+
+
+def _words(sentence: str) -> list[str]:
+    return _WORD.findall(_SPELLED.sub(lambda match: match[0].replace("-", " "), sentence))
+
+
+def _mark(plain: str) -> str:
+    """How the text is punctuated at its end; a full stop is the rule."""
+    if plain.endswith(("...", "\u2026", "-", "\u2014")):
+        return "trails_off"
+    return {"?": "question_mark", ",": "comma", ".": "", "!": ""}.get(plain[-1], "unmarked")
+
+
+def _tail(words: Sequence[str]) -> str:
+    """What the last words ask for."""
+    last = words[-1]
+    if " ".join(words) in lexicon.ANSWERS:
+        return "answer"
+    if any(" ".join(words[-length:]) in lexicon.OPENINGS for length in range(1, LONGEST_OPENING + 1)):
+        return "opening"
+    if last in lexicon.AUXILIARIES and len(words) > 1 and words[-2] in lexicon.SUBJECTS | {"it", "you"}:
+        return ""  # "I think we can"
+    kinds = {
+        "filler": lexicon.FILLERS,
+        "determiner": lexicon.DETERMINERS,
+        "particle": lexicon.PARTICLES,
+        "preposition": lexicon.PREPOSITIONS,
+        "conjunction": lexicon.CONJUNCTIONS,
+        "auxiliary": lexicon.AUXILIARIES,
+        "subject": lexicon.SUBJECTS,
+        "courtesy": lexicon.COURTESIES,
+        "degree": lexicon.DEGREES,
+        "transitive": lexicon.TRANSITIVES,
+    }
+    return next((kind for kind, members in kinds.items() if last in members), "")
+
+
+def _shape(sentence: str, words: Sequence[str]) -> set[str]:
+    """What the whole last sentence is like."""
+    asks = words[0] in lexicon.ASKING and len(words) >= QUESTION_WORDS
+    if len(words) == 1 and words[0] not in lexicon.ANSWERS:
+        return {"one_word"}
+    parts = [_words(part) for part in _CLAUSE_END.split(sentence) if _WORD.search(part)]
+    if words[0] in lexicon.SUBORDINATORS and len(parts) == 1 and not _inverted(words) and "then" not in words:
+        return {"half"}
+    short = len(parts) > 1 and len(parts[-1]) <= LIST_WORDS
+    if short and parts[-1][0] not in lexicon.COURTESIES and not _letters(words) and not _numeric(words[-1]):
+        return {"list_closed" if {"and", "or"} & set(parts[-1][:-1]) else "list_open"}
+    return {"question"} if asks else set()
+
+
+def _inverted(words: Sequence[str]) -> bool:
+    """ "When is it": a question, not a clause."""
+    return len(words) > 1 and words[1] in lexicon.ASKING
+
+
+def _spelled(plain: str, words: Sequence[str]) -> str:
+    """Letters, digits and addresses that are on their way or have arrived."""
+    if words[-1] in lexicon.DOMAINS and ("dot" in words[-3:] or f".{words[-1]}" in plain):
+        return "address_done"
+    letters = _letters(words)
+    if (
+        "@" in plain
+        or "dot" in words[-DOT_WITHIN:]
+        or (letters and {"email", "mail", "address"} & set(words))
+    ):
+        return "address_open"
+    return "letters" if letters else _counted(words)
+
+
+def _counted(words: Sequence[str]) -> str:
+    """What kind of number stands at the end."""
+    run = list(takewhile(_numeric, reversed(words)))
+    digits = sum(_digits(word) for word in run)
+    if digits in PHONE_DIGITS or digits > max(PHONE_DIGITS):
+        return "digits_done"
+    if digits >= LONG_NUMBER or (digits and lexicon.NUMBER_WORDS & set(words)):
+        return "digits_open"
+    return "number" if run else ""
+
+
+def _letters(words: Sequence[str]) -> bool:
+    """A name or an address is being spelled: two letters or more at the end."""
+    return len(words) > 1 and all(len(word) == 1 and word.isalpha() for word in words[-2:])
+
+
+def _numeric(word: str) -> bool:
+    return word.isdigit() or word in lexicon.NUMBERS
+
+
+def _digits(word: str) -> int:
+    """How many digits of a long number it stands for."""
+    return len(word) if word.isdigit() else int(word in lexicon.DIGITS)

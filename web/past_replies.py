@@ -1,0 +1,51 @@
+"""Replies that are over, as far as their place in the history can still be mended. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from config.messages import ChatMessage
+from web.prompt import INTERRUPTED
+
+#: So many newest replies can be mended.
+KEPT = 64
+
+
+@dataclass(frozen=True)
+class PastReply:
+    """What a reply said and when, and which message of the history it became; None: nothing of it was heard."""
+
+    words: Sequence[str]
+    spans: Mapping[int, tuple[int, int]]
+    sent: int
+    place: int | None
+
+    def heard(self, samples: int) -> str:
+        """Its text up to the last word that began within `samples`; marked, if that is not all."""
+        end = min(samples, self.sent)
+        count = sum(1 for start, _ in self.spans.values() if start < end)
+        text = "".join(self.words[:count]).strip()
+        return text + INTERRUPTED if text and count < len(self.words) else text
+
+
+class PastReplies:
+    """By number. A later connection knows none: what it was told then stays."""
+
+    def __init__(self) -> None:
+        self._replies: dict[int, PastReply] = {}
+
+    def add(self, number: int, reply: PastReply) -> None:
+        """A reply is over."""
+        self._replies[number] = reply
+        for old in sorted(self._replies)[:-KEPT]:
+            del self._replies[old]
+
+    def mend(self, history: list[ChatMessage], number: int, samples: int) -> bool:
+        """The client says how much of a reply was heard; whether that changes the history. Twice is as once."""
+        past = self._replies.get(number)
+        if past is None or past.place is None or past.place >= len(history):
+            return False
+        text = past.heard(samples)
+        if history[past.place].content == text:
+            return False
+        history[past.place] = ChatMessage("assistant", text)
+        return True

@@ -1,0 +1,102 @@
+"""The work on replies: who is asked for it, how it is called off, and what of it goes out."""
+
+import time
+from typing import Literal
+
+from config import metrics
+from config.messages import Cancel, Played
+from tasks import streams
+from web import actions
+from web.inbox import Inbox
+from web.replier import Replier
+from web.reply import Reply
+from web.stages import Stages
+
+#: The stages that make replies.
+MAKERS = ("llm", "tts")
+
+
+class ReplyWork:
+    """Does what turn-taking decided about replies; the state was saved before."""
+
+    def __init__(
+        self, sid: str, media: streams.Client, stages: Stages, replier: Replier, report_played_s: float
+    ) -> None:
+        self._sid = sid
+        self._media = media
+        self._stages = stages
+        self._replier = replier
+        self._report_played_s = report_played_s
+        self._reported_s = 0.0
+
+    def start(self, number: int, asked_s: float) -> None:
+        """It is made, and the client knows."""
+        self._submit(number)
+        self._replier.start(number, asked_s)
+
+    def prepare(self, number: int) -> None:
+        """It is made ahead, and the client does not know."""
+        self._submit(number)
+        self._replier.prepare(number, time.monotonic())
+
+    def confirm(self, asked_s: float) -> None:
+        """What was made ahead is let out."""
+        metrics.preempted.labels("used").inc()
+        self._replier.confirm(asked_s)
+
+    def drop(self, number: int) -> None:
+        """What was made ahead was for nothing."""
+        metrics.preempted.labels("wasted").inc()
+        self._replier.drop()
+        self._call_off(number)
+        streams.forget_text(self._media, self._sid, [number])
+
+    def cancel(self, cancelled: actions.CancelReply, inbox: Inbox) -> None:
+        """It is stopped everywhere."""
+        if cancelled.reason == "turn_detected":
+            metrics.interruptions.labels("true").inc()
+        self._call_off(cancelled.reply)
+        reason = cancelled.reason
+        status: Literal["failed", "cancelled"] = "failed" if reason == "failed" else "cancelled"
+        self._forget(self._replier.end(status, reason, time.monotonic()), inbox)
+
+    def complete(self, inbox: Inbox) -> None:
+        """It was heard to its end."""
+        for stage in MAKERS:
+            self._stages.completed(stage)
+        self._forget(self._replier.end("completed", "", time.monotonic()), inbox)
+
+    def mute(self) -> None:
+        """Its sound is held back."""
+        self._replier.mute(time.monotonic())
+
+    def unmute(self) -> None:
+        """Its sound goes on."""
+        metrics.interruptions.labels("false").inc()
+        self._replier.unmute(time.monotonic())
+
+    def report_played(self, now_s: float) -> bool:
+        """Tells the voice how far it was heard, now and then; whether it did."""
+        reply = self._replier.reply
+        if reply is None or not reply.playback.started or now_s - self._reported_s < self._report_played_s:
+            return False
+        self._reported_s = now_s
+        self._stages.tell("tts", Played(self._sid, reply.number, reply.playback.heard(now_s)))
+        return True
+
+    def _submit(self, number: int) -> None:
+        for stage in self._replier.stages:
+            self._stages.order(stage, number)
+
+    def _call_off(self, number: int) -> None:
+        for stage in MAKERS:
+            self._stages.tell(stage, Cancel(self._sid, number))
+            self._stages.completed(stage)
+
+    def _forget(self, reply: Reply | None, inbox: Inbox) -> None:
+        if reply is None:
+            return
+        streams.forget_text(self._media, self._sid, [reply.number])
+        for stage in ("stt", "tts"):
+            if stage in inbox.taken:
+                streams.trim_results(self._media, stage, self._sid, *inbox.taken[stage])
