@@ -238,8 +238,8 @@ def halting():
 @pytest.mark.model
 def test_a_dialogue_is_played_in_virtual_time_with_the_real_models(halting, tmp_path):
     engine = Settings()
-    hasty = TurnSettings(p_end_threshold=0.01, longest_wait_ms=400)
-    patient = TurnSettings(p_end_threshold=0.999, longest_wait_ms=1500)
+    hasty = TurnSettings(unsure_p_end=0.0, sure_p_end=0.001, longest_wait_ms=400)
+    patient = TurnSettings(min_pause_ms=1300, longest_wait_ms=1500)
     library = Library(engine, Memo(tmp_path / "memo.sqlite"))
     seen = virtual_run.see(halting, [hasty, patient], library, engine)
     hastily, patiently = seen.by_rules

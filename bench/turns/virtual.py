@@ -21,7 +21,8 @@ from gpu_workers.stt.embedded import EmbeddedStt, Settings
 from web.actions import Action, CloseUtterance, SpeechStopped, TakeText
 from web.config import Wishes
 from web.happenings import CommitAsked, Happening, Tick
-from web.turn import Phase, Rules, Turn, advance, next_tick
+from web.rules import Rules
+from web.turn import Phase, Turn, advance, next_tick
 
 PACKET = SAMPLE_RATE // 50
 
