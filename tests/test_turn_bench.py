@@ -328,10 +328,16 @@ def test_an_interruption_is_timed_from_its_onset():
             done_at=2.51,
             status="cancelled",
             heard="Once upon a time",
+            muted_at=[1.0, 2.12],
         ),
         lambda pcm: "Once upon a time there",
     )
-    assert (one.cancelled_ms, one.last_packet_ms, one.last_audible_ms) == (510.0, 150.0, 500.0)
+    assert (one.cancelled_ms, one.last_packet_ms, one.last_audible_ms, one.muted_ms) == (
+        510.0,
+        150.0,
+        500.0,
+        120.0,
+    )
     assert one.interrupted
     assert (one.kept_words, one.sounded_words, one.history_off) == (4, 5, -1)
 
@@ -435,3 +441,13 @@ def test_the_section_says_which_bars_were_missed():
     assert missed["missed interruptions"] == "– %", "what was not measured is not reached"
     assert "end-of-turn delay, median" not in missed
     assert section.data["dialogues"][1]["turns"][0]["pauses"][0]["cut_ms"] == 300.0
+
+
+def test_a_part_that_could_not_be_measured_reached_no_bar():
+    section = findings.section(Found("A", ["in force"], 160, [], [], 5, {"on": [], "off": []}))
+    assert len(section.bars) == 6
+    assert not any(bar.reached for bar in section.bars)
+
+
+def test_a_part_that_was_left_out_has_no_bars():
+    assert not findings.section(Found("A", ["in force"], 160)).bars

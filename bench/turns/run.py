@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bench.report import Section
+from bench.server import BenchFailed
 from bench.talker import Answered
 from bench.turns import corpus, findings, live, virtual_run
 from bench.turns.dialogue import OVERLAID, Category, Dialogue
 from bench.turns.findings import Found
+from bench.turns.live_score import OverlayFound
 from bench.turns.voices import Seed
 from config.settings import TurnSettings, load
 from gpu_workers.stt.embedded import Settings
@@ -57,18 +59,19 @@ def measure(scope: Scope, say: Say) -> Section:
     rules = variants(settings.turn) if scope.sweep else [("in force", settings.turn)]
     every: set[Category] = {one.category for one in corpus.dialogues(scope.seed)}
     spoken_over = scope.chosen(OVERLAID) if scope.live else []
-    found = Found(
-        scope.seed,
-        [name for name, _ in rules],
-        settings.pacing.lead_ms,
-        _virtual(scope.chosen(every - OVERLAID), [one for _, one in rules], settings.stt.options, say)
-        if scope.virtual
-        else (),
-        live.overlays(map(corpus.rendered, spoken_over), say) if spoken_over else (),
-        len(spoken_over),
-        _voice_to_voice(scope, say) if scope.live and scope.only is None else None,
+    return findings.section(
+        Found(
+            scope.seed,
+            [name for name, _ in rules],
+            settings.pacing.lead_ms,
+            _virtual(scope.chosen(every - OVERLAID), [one for _, one in rules], settings.stt.options, say)
+            if scope.virtual
+            else (),
+            _overlays(spoken_over, say) if spoken_over else (),
+            len(spoken_over),
+            _voice_to_voice(scope, say) if scope.live and scope.only is None else None,
+        )
     )
-    return findings.section(found)
 
 
 def variants(base: TurnSettings) -> list[tuple[str, TurnSettings]]:
@@ -88,6 +91,21 @@ def _virtual(
     return list(virtual_run.play_all(map(corpus.rendered, dialogues), rules, engine, say))
 
 
+def _overlays(dialogues: Sequence[Dialogue], say: Say) -> list[OverlayFound]:
+    """None where there was no server: what was measured before is not lost for it."""
+    found: list[OverlayFound] = []
+    try:
+        for one in live.overlays(map(corpus.rendered, dialogues), say):
+            found.append(one)
+    except BenchFailed as error:
+        say(f"turns: {error}")
+    return found
+
+
 def _voice_to_voice(scope: Scope, say: Say) -> dict[str, list[Answered]]:
     plain = scope.chosen({"plain"})[: QUICK if scope.quick else VOICE_TO_VOICE]
-    return live.voice_to_voice([corpus.rendered(one) for one in plain], say)
+    try:
+        return live.voice_to_voice([corpus.rendered(one) for one in plain], say)
+    except BenchFailed as error:
+        say(f"turns: {error}")
+        return {"on": [], "off": []}
