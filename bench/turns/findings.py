@@ -45,13 +45,13 @@ def section(found: Found) -> Section:
         tables.append(_endpoint_table(whole))
         if len(found.rules) > 1:
             tables.append(_curve(found))
-    if found.overlays:
+    if found.overlays_asked:
         bars += _overlay_bars(found)
         tables += _overlay_tables(found)
     if found.voice_to_voice:
         bars.append(_voice_bar(found.voice_to_voice))
         tables.append(_voice_table(found.voice_to_voice))
-    if found.dialogues and found.overlays:
+    if found.dialogues and found.overlays_asked:
         bars.append(_at_least("dialogues", len(found.dialogues) + len(found.overlays), DIALOGUES))
     title = f"Turn-taking, embedded models, seed {found.seed}"
     return Section("turns", title, bars, tables, _notes(found), data(found))
@@ -132,8 +132,8 @@ def _overlay_tables(found: Found) -> list[Table]:
         for name, extended in (("stock client", False), ("with our extensions", True), ("all", None))
     ]
     head = (
-        "interruptions", "count", "missed", "last packet p50", "p95", "last audible p50", "p95", "cancelled p50", "p95",
-        "history known", "wrong by > 1 word",
+        "interruptions", "count", "missed", "last packet p50", "p95", "last audible p50", "p95", "told of the mute p50",
+        "p95", "cancelled p50", "p95", "history known", "wrong by > 1 word",
     )  # fmt: skip
     rows = [_interruption(name, tally) for name, tally in wanted]
     false = [_false(name, tally) for name, tally in overlay_tally.others(found.overlays)]
@@ -148,7 +148,7 @@ def _overlay_tables(found: Found) -> list[Table]:
 
 
 def _interruption(name: str, tally: OverlayTally) -> list[str]:
-    spreads = (tally.last_packet, tally.last_audible, tally.confirmed)
+    spreads = (tally.last_packet, tally.last_audible, tally.told, tally.confirmed)
     figures = [show(value) for one in spreads for value in (one.median, one.p95)]
     history = [str(len(tally.histories)), str(tally.history_wrong)]
     return [name, str(tally.count), str(tally.missed), *figures, *history]
@@ -216,7 +216,7 @@ def _notes(found: Found) -> list[str]:
             "without speech. WER: all that was taken of a turn against the script; spelt letters and digits differ in "
             "writing.",
         ]
-    if found.overlays:
+    if found.overlays_asked:
         left_out = found.overlays_asked - len(found.overlays)
         notes += [
             "Sounds over replies: a whole server, real time, GA over WebSocket, the microphone always on. Counted from "

@@ -1,7 +1,7 @@
 """Plays sounds over the replies of a whole server, in real time, and measures voice to voice on plain questions."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -43,16 +43,15 @@ LOOK_S = 0.01
 EXTENDED = "?extensions=antiphon"
 
 
-def overlays(dialogues: Iterable[Rendered], say: Say) -> list[OverlayFound]:
-    """Each over a reply of a server of its own for all; every other one as a client with our extensions."""
-    found: list[OverlayFound] = []
+def overlays(dialogues: Iterable[Rendered], say: Say) -> Iterator[OverlayFound]:
+    """Each over a reply of one server; every other one as a client with our extensions. Raises BenchFailed."""
     with running("embedded") as server:
         for number, rendered in enumerate(dialogues):
             one = asyncio.run(_tried(server, rendered, extended=number % 2 == 1, say=say))
             if one is not None:
-                found.append(live_score.found(one, transcribe))
-                say(f"turns: {len(found)} {_line(found[-1])}")
-    return found
+                found = live_score.found(one, transcribe)
+                say(f"turns: {number + 1} {_line(found)}")
+                yield found
 
 
 def _line(one: OverlayFound) -> str:

@@ -5,7 +5,7 @@ wait of the player.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.turns.dialogue import Category
 from bench.turns.live_user import ReplyLog
@@ -50,6 +50,8 @@ class OverlayFound:
     """Receipt of the reply's last audio; only if it was cancelled."""
     last_audible_ms: float | None = None
     """When a player that plays all it received falls silent."""
+    muted_ms: float | None = None
+    """When the client was told that the reply is held back; only with our extensions."""
     silent_ms: tuple[float, float] | None = None
     """When the player ran dry though the reply went on, and when sound came again."""
     resumed_ms: float | None = None
@@ -82,22 +84,25 @@ def found(seen: Observed, transcribe: Callable[[Pcm], str]) -> OverlayFound:
     stall = log.player.stall(seen.onset, seen.ends + RESUME_S)
     silent = stall if stall is not None and stall[1] - stall[0] >= SILENT_S else None
     resumed = None if silent is None else round(1000 * max(0.0, silent[1] - seen.ends), 1)
+    told = [t for t in log.muted_at if t >= seen.onset]
     common = OverlayFound(
-        seen.name, seen.category, seen.extended, None, silent_ms=_pair(seen, silent), resumed_ms=resumed
+        seen.name,
+        seen.category,
+        seen.extended,
+        None,
+        muted_ms=_ms(seen, told[0]) if told else None,
+        silent_ms=_pair(seen, silent),
+        resumed_ms=resumed,
     )
     if not cancelled or log.done_at is None:
         return common
     stopped = log.done_at if seen.told_at is None else min(log.done_at, seen.told_at)
     sounded = transcribe(log.player.sounded(stopped))
-    return OverlayFound(
-        seen.name,
-        seen.category,
-        seen.extended,
+    return replace(
+        common,
         cancelled_ms=_ms(seen, log.done_at),
         last_packet_ms=_ms(seen, max(seen.onset, log.player.pieces[-1].t)),
         last_audible_ms=_ms(seen, max(seen.onset, log.player.runs_out)),
-        silent_ms=common.silent_ms,
-        resumed_ms=resumed,
         kept=log.heard,
         sounded=sounded,
         reply=log.words,

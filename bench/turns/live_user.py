@@ -131,8 +131,8 @@ class LiveUser(Talker):
     def _write(self, log: ReplyLog, event: _Event, t: float) -> None:
         match event.type:
             case "response.output_audio.delta":
-                pcm = np.frombuffer(base64.b64decode(event.delta), "<i2").astype(np.float32) / 32768
-                log.player.give(t, pcm)
+                samples = np.frombuffer(base64.b64decode(event.delta), "<i2")
+                log.player.give(t, np.asarray(samples / 32768, np.float32))
             case "response.output_audio_transcript.delta":
                 log.words += event.delta
             case "antiphon.output.muted":

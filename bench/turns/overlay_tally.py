@@ -56,6 +56,11 @@ class OverlayTally:
         return spread(one.last_audible_ms for one in self.found)
 
     @property
+    def told(self) -> Spread:
+        """Onset to the word that the reply is held back, ms; only with our extensions."""
+        return spread(one.muted_ms for one in self.found)
+
+    @property
     def confirmed(self) -> Spread:
         """Onset to the reply's end as told, ms."""
         return spread(one.cancelled_ms for one in self.found)

@@ -22,7 +22,7 @@ from web.actions import Action, CloseUtterance, SpeechStopped, TakeText
 from web.config import Wishes
 from web.happenings import CommitAsked, Happening, Tick
 from web.rules import Rules
-from web.turn import Turn, advance, next_tick
+from web.turn import Phase, Turn, advance, next_tick
 
 PACKET = SAMPLE_RATE // 50
 
@@ -38,7 +38,7 @@ GAP = SAMPLE_RATE * 11 // 2
 
 #: So long before the next turn's first packet the turn before is closed, whatever the system thinks of it: each turn
 #: begins anew.
-CLOSE = SAMPLE_RATE // 4
+CLOSE = SAMPLE_RATE * 2 // 5
 
 #: A quiet room is not digital silence.
 ROOM_TONE = 2e-4
@@ -147,7 +147,8 @@ class Player:
         if tick is not None and received >= tick:
             self._happen(Tick(received), received)
         until = self._session.turns[self._current].until
-        if until - CLOSE <= received < until - CLOSE + PACKET:
+        due = until - CLOSE <= received < until - CLOSE + PACKET
+        if due and self._turn.phase is not Phase.LISTENING:
             self._happen(CommitAsked(received), received, asked=True)
         if received >= until:
             self._current = min(self._current + 1, len(self._session.turns) - 1)
