@@ -65,6 +65,7 @@ DOT_WITHIN = 6
 #: A sentence of so many words counts as long as any.
 LONG_SENTENCE = 16
 
+_AROUND = " \t\n\"'\u201c\u201d"
 _WORD = re.compile(r"[a-z0-9']+")
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _CLAUSE_END = re.compile(r"[,;:]")
@@ -73,12 +74,14 @@ _SPELLED = re.compile(r"\b(?:[a-z]-)+[a-z]?\b")
 
 def signs(text: str) -> dict[str, float]:
     """The signs found in what was understood of a turn so far."""
-    plain = text.lower().replace("\u2019", "'").strip()
+    plain = text.lower().replace("\u2019", "'").strip(_AROUND)
     if not _WORD.search(plain):
         return {"nothing": 1.0}
     *before, last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)]
     words, everything = _words(last), _words(plain)
     found = {_mark(plain), _tail(words), *_shape(last, words), _spelled(plain, everything)} - {""}
+    if "half" in found:
+        found -= {"courtesy"}  # "if it rains tomorrow"
     return dict.fromkeys(found, 1.0) | {
         "length": min(1.0, log2(len(words)) / log2(LONG_SENTENCE)),
         "sentences": log2(1 + len(before)),
@@ -107,10 +110,10 @@ def _tail(words: Sequence[str]) -> str:
         return ""  # "I think we can"
     kinds = {
         "filler": lexicon.FILLERS,
+        "conjunction": lexicon.CONJUNCTIONS,
         "determiner": lexicon.DETERMINERS,
         "particle": lexicon.PARTICLES,
         "preposition": lexicon.PREPOSITIONS,
-        "conjunction": lexicon.CONJUNCTIONS,
         "auxiliary": lexicon.AUXILIARIES,
         "subject": lexicon.SUBJECTS,
         "courtesy": lexicon.COURTESIES,

@@ -22,6 +22,9 @@ from gpu_workers.engine import Pcm, SttFact
 #: What a judgement of the turn's end listens to.
 JUDGED = 8 * SAMPLE_RATE
 
+#: Voice is believed this long after its onset at the most; doubtful frames may lie between.
+ONSET_KEPT_MS = 300
+
 
 class Rules(BaseModel, frozen=True):
     """When voice becomes an utterance, and when that is decoded."""
@@ -141,9 +144,14 @@ class Listener:
         if self._ear.voice:
             self._hear_voice(partial_ms)
         elif self._open is None:
-            self._tape.forget_before(self._tape.end - 2 * samples(self._rules.pre_roll_ms))
+            self._tape.forget_before(self._quiet_from)
         else:
             self._forget_silence(self._open)
+
+    @property
+    def _quiet_from(self) -> int:
+        """What silence is kept from: a pre-roll, and the onset of a voice that is not believed yet."""
+        return self._tape.end - samples(self._rules.pre_roll_ms + ONSET_KEPT_MS)
 
     def _hear_voice(self, partial_ms: int | None) -> None:
         utterance = self._open or self._begin()
@@ -193,8 +201,7 @@ class Listener:
         if self._tape.end - self._ear.voice_to < samples(self._rules.silence_kept_ms):
             return
         if utterance.settled(self._ear.voice_to):
-            keep_from = self._tape.end - 2 * samples(self._rules.pre_roll_ms)
-            utterance.skip_to(max(keep_from, self._ear.voice_to), self._ear.voice_to)
+            utterance.skip_to(max(self._quiet_from, self._ear.voice_to), self._ear.voice_to)
             self._tape.forget_before(min(utterance.newest.start, self._tape.end - JUDGED))
 
     def _ask(self, utterance: Utterance, pause: PauseAsked) -> None:

@@ -92,8 +92,7 @@ class Utterance:
     def split(self, at: int) -> None:
         """What follows `at` is decoded by itself."""
         self.segments.append(Segment(at))
-        if len(self.segments) > MAX_SEGMENTS and self.segments[0].settled_to >= self.segments[0].asked_to:
-            del self.segments[0]
+        del self.segments[:-MAX_SEGMENTS]
 
     def skip_to(self, at: int, voice_to: int) -> None:
         """What follows is decoded from `at` on; up to there was silence since `voice_to`, which is in the text."""
