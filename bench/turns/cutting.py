@@ -1,5 +1,6 @@
 """Where a voice sounds and where it may be cut: measurements and small surgery on speech. Pure."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ def loudness(pcm: Pcm) -> Pcm:
     """RMS of each window."""
     whole = len(pcm) // WINDOW * WINDOW
     squares = pcm[:whole].reshape(-1, WINDOW).astype(np.float64) ** 2
-    return np.sqrt(squares.mean(axis=1)).astype(np.float32)
+    return np.asarray(np.sqrt(squares.mean(axis=1)), np.float32)
 
 
 def sounding(pcm: Pcm, below_db: float = AUDIBLE_DB) -> Stretch:
@@ -58,10 +59,10 @@ def quietest(pcm: Pcm, begin: int, end: int) -> int:
 def cuts(pcm: Pcm, parts: Sequence[Stretch]) -> list[Pcm]:
     """The pieces of a sentence, cut where it is softest about their ends, each without the silence around it."""
     edges = [0]
-    for before, after in zip(parts[:-1], parts[1:], strict=True):
+    for before, after in itertools.pairwise(parts):
         edges.append(quietest(pcm, before.end - REACH, max(after.begin, before.end) + REACH))
     edges.append(len(pcm))
-    return [trimmed(pcm[begin:end]) for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [trimmed(pcm[begin:end]) for begin, end in itertools.pairwise(edges)]
 
 
 def faded(pcm: Pcm) -> Pcm:

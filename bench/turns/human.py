@@ -4,6 +4,7 @@ Seed A has the one recording, seed B the other. Both are read with long pauses b
 them, and so its pauses are a person's own. Texts: Beckett, *Worstward Ho*; Dickens, *A Tale of Two Cities*.
 """
 
+import itertools
 from functools import cache
 
 import soundfile
@@ -69,7 +70,7 @@ AUDIBLE_DB = 30.0
 
 def _turn(file: str, first: int, beyond: int) -> tuple[Phrase, ...]:
     cuts = CLAUSES[file][first:beyond]
-    gaps = [round(1000 * (after[0] - before[1])) for before, after in zip(cuts[:-1], cuts[1:], strict=True)]
+    gaps = [round(1000 * (after[0] - before[1])) for before, after in itertools.pairwise(cuts)]
     return tuple(Phrase(cut[2], gap) for cut, gap in zip(cuts, [*gaps, 0], strict=True))
 
 

@@ -59,7 +59,8 @@ def phrases(line: str, rng: Random) -> tuple[Phrase, ...]:
 def drawn(mark: str, rng: Random) -> int:
     """A pause in ms; short ones are more frequent than long ones, as with people."""
     low, high = PAUSES_MS[mark]
-    return round(low + (high - low) * min(rng.random(), rng.random() ** 0.7))
+    share: float = min(rng.random(), rng.random() ** 0.7)
+    return round(low + (high - low) * share)
 
 
 def filled(field: str, word: str | None, rng: Random) -> str:

@@ -1,4 +1,4 @@
-"""Turns scripts into sound: phrases of one turn are said as the sentences that they are, then parted by their pauses."""
+"""Turns scripts into sound: phrases are said as the sentences that they are, then parted by their pauses."""
 
 import zlib
 from collections.abc import Sequence

