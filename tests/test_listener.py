@@ -1,7 +1,11 @@
 """One listener without models: the test plays voice detector, recogniser and judge."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from config.messages import MAX_TEXT, Pause, Transcript, VoiceEnded, VoiceStarted
 from gpu_workers.endpoint import ending
@@ -98,6 +102,12 @@ def test_a_commit_in_mid_voice_decodes_up_to_it():
 def test_a_commit_without_voice_is_an_empty_final():
     talk = Talk().hear("------").commit()
     assert talk.finals == [Transcript("", talk.at, talk.at, settled=True, final=True)]
+
+
+def test_finals_come_in_the_order_of_their_commits():
+    talk = Talk().hear(SPOKEN).commit().hear("--").commit()
+    assert not talk.finals
+    assert [final.text for final in talk.answer().finals] == ["14 frames", ""]
 
 
 def test_audio_after_the_commit_is_the_next_utterance():
@@ -293,8 +303,8 @@ def test_a_radio_stays_bounded(answering):
     assert len(talk.listener._open.text) < MAX_TEXT
 
 
-def test_an_hour_of_silence_in_an_open_utterance_keeps_its_words_and_no_audio():
-    talk = Talk().hear(SPOKEN).answer().hear("-" * 112_500)
+def test_ten_minutes_of_silence_in_an_open_utterance_keeps_its_words_and_no_audio():
+    talk = Talk().hear(SPOKEN).answer().hear("-" * 18_750)
     assert kept_s(talk) < 9
     talk.hear("vvvvvv------").answer().commit()
     (final,) = talk.finals
@@ -302,8 +312,8 @@ def test_an_hour_of_silence_in_an_open_utterance_keeps_its_words_and_no_audio():
     assert final.to == talk.of(VoiceEnded)[-1].at
 
 
-def test_an_hour_of_silence_before_any_word_keeps_nothing():
-    talk = Talk().hear("-" * 112_500)
+def test_ten_minutes_of_silence_before_any_word_keeps_nothing():
+    talk = Talk().hear("-" * 18_750)
     assert not talk.facts and not talk.wanted and kept_s(talk) < 1
 
 
@@ -325,3 +335,50 @@ def test_a_television_far_below_the_speaker_does_not_hold_the_turn():
     talk.take()
     (ended,) = talk.of(VoiceEnded)
     assert 40 * FRAME <= ended.at < 50 * FRAME
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("hear"), st.text("v-", min_size=1, max_size=60)),
+    st.tuples(st.just("loud"), st.floats(-1, 1), st.floats(0, 1), st.integers(1, 40)),
+    st.tuples(st.just("answer")),
+    st.tuples(st.just("commit"), st.integers(0, 40)),
+    st.tuples(st.just("clear"), st.integers(0, 40)),
+    st.tuples(st.just("retune"), st.floats(0.05, 0.95), st.integers(0, 1000)),
+)
+
+
+def do(talk, what, *given):
+    match what:
+        case "hear":
+            talk.hear(given[0], partials=True)
+        case "loud":
+            level, probability, frames = given
+            for _ in range(frames):
+                talk.listener.hear(np.full(512, level, np.float32), probability, PARTIAL_MS)
+                talk.at += FRAME
+                talk.take()
+        case "answer":
+            talk.answer()
+        case "commit":
+            talk.commit(talk.at - given[0] * FRAME)
+        case "clear":
+            talk.listener.clear(talk.at - given[0] * FRAME)
+            talk.take()
+        case "retune":
+            voice, pre_roll_ms = VOICE.with_onset(given[0]), given[1]
+            talk.listener.retune(RULES.model_copy(update={"voice": voice, "pre_roll_ms": pre_roll_ms}))
+
+
+@given(st.lists(STEPS, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_each_commit_has_one_final_and_nothing_is_said_twice(history):
+    talk = Talk(start=100 * FRAME)
+    for step in history:
+        do(talk, *step)
+        assert talk.listener.mark <= talk.at
+    talk.answer()
+    assert len(talk.finals) == sum(step[0] == "commit" for step in history)
+    assert all(before.start <= after.to for before, after in pairwise(talk.finals))
+    assert all(0 <= pause.p_end <= 1 and pause.at + pause.ms * 24 <= talk.at for pause in talk.of(Pause))
+    starts = [fact.at for fact in talk.of(VoiceStarted)]
+    assert starts == sorted(starts)

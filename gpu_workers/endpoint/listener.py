@@ -45,7 +45,7 @@ class Rules(BaseModel, frozen=True):
     late_voice_ms: int = Field(300, ge=0)
     """Voice that began this shortly before a commit, after a pause that was decoded, is the next utterance's: whoever
     committed cannot have known of it."""
-    words_wait_ms: int = Field(400, ge=0)
+    words_wait_ms: int = Field(350, ge=0)
     """A pause so long is judged by its sound alone while its words are not there yet."""
     silence_kept_ms: int = Field(3000, gt=0)
     """Of a longer silence in an open utterance only the end is kept: nobody speaks into a button for an hour."""
@@ -286,7 +286,8 @@ class Listener:
         utterance = self._open
         if utterance is None:
             self._floor = max(self._floor, min(at, self._tape.end))
-            self.facts.append(Transcript("", at, at, settled=True, final=True))
+            self._closing.append(Utterance.empty(at))
+            self._finish_closed()
             return
         end, voice_to = self._border(utterance, at)
         utterance.closed_to, self._floor, self._open = voice_to, voice_to, None

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -73,6 +74,11 @@ class Utterance:
 
     def __post_init__(self) -> None:
         self.segments = self.segments or [Segment(self.start)]
+
+    @classmethod
+    def empty(cls, at: int) -> Self:
+        """Nothing was said before it was closed at `at`."""
+        return cls(at, at, segments=[Segment(at, asked_to=at, settled_to=at)], closed_to=at)
 
     @property
     def newest(self) -> Segment:
