@@ -27,8 +27,8 @@ PRIOR: Mapping[str, float] = {
     "unmarked": -0.8, "determiner": -4.0, "preposition": -3.5, "particle": -1.5, "conjunction": -4.0, "auxiliary": -3.0,
     "subject": -3.5, "degree": -1.5, "filler": -3.5, "transitive": -2.0, "opening": -4.0, "half": -2.5, "answer": 1.5,
     "courtesy": 1.0, "question": 1.0, "list_open": -1.5, "list_closed": 0.5, "letters": -2.5, "digits_open": -3.0,
-    "digits_done": 1.0, "number": -0.3, "address_open": -3.0, "address_done": 2.0, "one_word": -1.0, "length": 0.5,
-    "sentences": 0.2,
+    "digits_done": 1.0, "number": -0.3, "address_open": -3.0, "address_done": 2.0, "one_word": -1.0, "code": -0.5,
+    "capitals": -1.0, "words": 1.0,
 }  # fmt: skip
 
 #: How far a weight may be from the prior's before it must be earned: its standard deviation.

@@ -6,7 +6,6 @@ A sign says what stands at the end, not what it means for the turn: how much eac
 import re
 from collections.abc import Sequence
 from itertools import takewhile
-from math import log2
 
 from gpu_workers.endpoint import lexicon
 
@@ -40,8 +39,9 @@ SIGNS = (
     "address_open",  # an e-mail address without its last part
     "address_done",
     "one_word",  # a single word that is no answer
-    "length",  # words of the last sentence, logarithmic, 0 to 1
-    "sentences",  # whole sentences before the last one, logarithmic
+    "code",  # something is dictated: a plate, a password, an address
+    "capitals",  # "QXU": letters that the recogniser took for a word
+    "words",  # how many in all, 0 to 1
 )
 
 #: A phone number of fewer digits is not complete; of these lengths it is.
@@ -62,27 +62,32 @@ QUESTION_WORDS = 3
 #: An address with a dot goes on for so many words at most.
 DOT_WITHIN = 6
 
-#: A sentence of so many words counts as long as any.
-LONG_SENTENCE = 16
+#: More words than this say nothing more about the end.
+MANY_WORDS = 12
 
+_AROUND = " \t\n\"'\u201c\u201d"
 _WORD = re.compile(r"[a-z0-9']+")
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _CLAUSE_END = re.compile(r"[,;:]")
+_CAPITALS = re.compile(r"\b(?!OK\b|TV\b|US\b|UK\b|USA\b)[A-Z]{2,5}[.,?]?$")
 _SPELLED = re.compile(r"\b(?:[a-z]-)+[a-z]?\b")
 
 
 def signs(text: str) -> dict[str, float]:
     """The signs found in what was understood of a turn so far."""
-    plain = text.lower().replace("\u2019", "'").strip()
+    plain = text.lower().replace("\u2019", "'").strip(_AROUND)
     if not _WORD.search(plain):
         return {"nothing": 1.0}
-    *before, last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)]
+    last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)][-1]
     words, everything = _words(last), _words(plain)
     found = {_mark(plain), _tail(words), *_shape(last, words), _spelled(plain, everything)} - {""}
-    return dict.fromkeys(found, 1.0) | {
-        "length": min(1.0, log2(len(words)) / log2(LONG_SENTENCE)),
-        "sentences": log2(1 + len(before)),
-    }
+    if lexicon.CODES & set(everything):
+        found.add("code")
+    if _CAPITALS.search(text):
+        found.add("capitals")
+    if "half" in found:
+        found -= {"courtesy"}  # "if it rains tomorrow"
+    return dict.fromkeys(found, 1.0) | {"words": min(len(everything), MANY_WORDS) / MANY_WORDS}
 
 
 def _words(sentence: str) -> list[str]:
@@ -107,10 +112,10 @@ def _tail(words: Sequence[str]) -> str:
         return ""  # "I think we can"
     kinds = {
         "filler": lexicon.FILLERS,
+        "conjunction": lexicon.CONJUNCTIONS,
         "determiner": lexicon.DETERMINERS,
         "particle": lexicon.PARTICLES,
         "preposition": lexicon.PREPOSITIONS,
-        "conjunction": lexicon.CONJUNCTIONS,
         "auxiliary": lexicon.AUXILIARIES,
         "subject": lexicon.SUBJECTS,
         "courtesy": lexicon.COURTESIES,

@@ -44,8 +44,9 @@ WEIGHTS: Mapping[str, float] = {
     "address_open": -3.0,
     "address_done": 2.0,
     "one_word": -1.0,
-    "length": 0.5,
-    "sentences": 0.2,
+    "code": -0.5,
+    "capitals": -1.0,
+    "words": 1.0,
 }
 
 #: The same without words: for a judgement that is due before the text is there.
