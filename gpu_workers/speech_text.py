@@ -48,7 +48,7 @@ _PART = re.compile(
 )
 
 #: An address is not cut: it is said by its domain.
-_ADDRESS = re.compile(r"\S{0,300}?(?:https?://|www\.)")
+_ADDRESS = re.compile(r"[^\s:]{0,300}?(?:https?://|www\.)[^\s<>\"]*\s*")
 
 
 class Rules(BaseModel, frozen=True):
@@ -154,7 +154,7 @@ def pause_ms(word: str, following: str | None = None) -> int:
 
 def parts(word: str) -> list[str]:
     """A word, or what is spoken of it at a time: of languages without spaces, and of what is no word at all."""
-    if _ADDRESS.match(word) or not _PART.match(word):
+    if _ADDRESS.fullmatch(word) or not _PART.match(word):
         return [word]
     return _PART.findall(word)
 

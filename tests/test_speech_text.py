@@ -178,7 +178,12 @@ def test_parts_of_a_word_are_the_word(word):
 
 def test_a_word_of_a_language_without_spaces_is_spoken_in_sentences():
     assert parts("你好。今天天气很好，我们走吧！ ") == ["你好。", "今天天气很好，", "我们走吧！ "]
-    assert parts("https://antiphon.org/" + "a" * 500) == ["https://antiphon.org/" + "a" * 500]
+
+
+def test_an_address_is_never_cut_but_what_only_begins_like_one_is():
+    address = "(https://antiphon.org/" + "a" * 500 + "). "
+    assert parts(address) == [address]
+    assert len(parts('www."' + "a" * 500)) > 1
 
 
 @given(st.text(max_size=40), st.none() | st.text(max_size=5))

@@ -76,7 +76,7 @@ def test_what_is_no_speech_is_taken_out(written, expected):
         ("2*3, 2 × 3, 4x6", "two times three, two times three, four by six"),
         ("50% or 10–15 %", "fifty percent or ten to fifteen percent"),
         ("version 1.2.3", "version one point two point three"),
-        ("192.168.0.1", "one hundred and ninety-two dot one hundred and sixty-eight dot zero dot one"),
+        ("192.168.0.1", "one ninety-two dot one sixty-eight dot zero dot one"),
         ("x² + y^3", "x squared plus y cubed"),
         ("call 555-1234", "call five five five, one two three four"),
         ("(555) 123-4567", "five five five, one two three, four five six seven"),
@@ -164,6 +164,7 @@ def test_amounts_are_said_as_people_say_them(written, expected):
         ("J.R.R. Tolkien", "J-R-R Tolkien"),
         ("No. 5. No.", "number five. No."),
         ("Henry VIII, World War II, I am", "Henry the eighth, World War two, I am"),
+        ("chapter IV is the part I like", "chapter four is the part I like"),
     ],
 )
 def test_names_and_signs_are_said_as_people_say_them(written, expected):
@@ -206,7 +207,7 @@ CLAUSE = st.lists(WORD, max_size=12)
 LANGUAGE = st.sampled_from(["en", "fr", "de", "", "x-klingon"])
 
 
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 @given(CLAUSE, LANGUAGE)
 def test_every_word_of_any_clause_has_its_text(words, language):
     texts = spoken(words, language)
@@ -219,20 +220,26 @@ def test_every_word_of_any_clause_has_its_text(words, language):
 
 SOUNDING = """
     5 km May 2026 3rd of $5 million 555-1234 0800 USD EUR Henry VIII 3:45 pm NASA Dr. St. no. 10 x 1/2 http://a.b e.g.
-    C++ a/b
+    C++ a/b K m sq ft - 5.20 1.00 / month hour € $ 0.50 3% 20 ° C a.m. (555) Nov.
 """
 PLAIN = st.from_regex(r"[A-Za-z0-9]{1,6}[.,!?]?", fullmatch=True)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PLAIN | st.sampled_from(SOUNDING.split()), max_size=12))
 @example(["10", "x", "5"])
 @example(["2", "1/2"])
+@example(["5", "-", "10", "K", "USD", "/", "month"])
+@example(["5.20", "USD"])
+@example(["USD", "5", "million"])
+@example(["6", "sq", "ft"])
+@example(["he", "/", "she"])
 def test_every_word_of_letters_and_digits_is_heard(words):
-    assert all(spoken(words)), list(zip(words, spoken(words), strict=True))
+    heard = list(zip(words, spoken(words), strict=True))
+    assert all(text for word, text in heard if any(sign.isalnum() for sign in word)), heard
 
 
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(TRICKY, st.from_regex(r"[A-Za-z]{1,8}[.,!?]?", fullmatch=True)), max_size=8))
 def test_english_leaves_no_digit_to_the_voice(words):
     assert not re.search(r"[0-9]", " ".join(spoken(words)))
@@ -244,7 +251,7 @@ SETTLED = """
 """
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(SETTLED.split()), max_size=12))
 def test_what_was_made_speakable_stays_as_it_is(words):
     once = spoken(words)

@@ -110,55 +110,61 @@ _SIGN_LAST = re.compile(rf"{_BEFORE}{_SIGNED}{_TO}{_MAGNITUDE}\s?(?P<sign>[€£
 _MEASURED = re.compile(rf"{_BEFORE}{_SIGNED}(?:%?{_TO})(?:\s|-)?(?P<unit>{_any(UNITS)})(?!\w){_EACH}")
 
 
-def _count(match: re.Match[str]) -> str:
+_Parts = list[tuple[int, str]]
+
+
+def _count(match: re.Match[str]) -> _Parts:
     """The number, or the range, of a match."""
-    said = ("minus " if match["minus"] else "") + cardinal(match["number"])
-    return f"{said} to {cardinal(match['to'])}" if match["to"] else said
+    said = [(match.start(), ("minus " if match["minus"] else "") + cardinal(match["number"]))]
+    return [*said, (match.start("to"), f"to {cardinal(match['to'])}")] if match["to"] else said
 
 
-def _each(match: re.Match[str]) -> str:
-    return f" per {_PER[match['per']]}" if match["per"] else ""
+def _each(match: re.Match[str]) -> _Parts:
+    return [(match.start("per"), f"per {_PER[match['per']]}")] if match["per"] else []
 
 
 def _money(match: re.Match[str]) -> Said:
-    """The number where the first sign stands, the currency's name behind all the rest."""
+    """There are as many things to say as there are places, but the currency's name comes last, wherever its sign is."""
     name, names, cent = _MONEY[match["sign"].strip()]
     number, magnitude = match["number"], match["magnitude"]
     whole, _, rest = number.partition(".")
-    places = [match.start(), max(match.start("number"), match.start("sign"))]
-    if match["magnitude"]:
-        size = MAGNITUDES.get(magnitude.lower(), magnitude)
-        return [
-            (places[0], _count(match)),
-            (max(places[1], match.start("magnitude")), f"{size} {names}{_each(match)}"),
-        ]
-    if len(rest) == 2 and cent and not match["to"]:
-        return [
-            (places[0], ("minus " if match["minus"] else "") + _coins(whole, rest, name, names, cent)),
-            (places[1], _each(match)),
-        ]
-    name = name if one(number) and not match["to"] else names
-    return [(places[0], _count(match)), (places[1], name + _each(match))]
+    said = [words for _, words in _count(match)]
+    if magnitude:
+        said += [MAGNITUDES.get(magnitude.lower(), magnitude), names]
+    elif len(rest) == 2 and cent and not match["to"]:
+        large, small = _coins(whole, rest, (name, names, cent))
+        said = [("minus " if match["minus"] else "") + large, small]
+    else:
+        said.append(name if one(number) and not match["to"] else names)
+    glued = match.end("sign") == match.start("number") and not match["sign"].endswith(" ")
+    groups = [
+        group for group in ("number", "to", "magnitude", "" if glued else "sign") if group and match[group]
+    ]
+    if glued:
+        said[-2:] = [" ".join(said[-2:])]
+    return [*zip(sorted(map(match.start, groups)), said, strict=True), *_each(match)]
 
 
-def _coins(whole: str, rest: str, name: str, names: str, cent: str) -> str:
-    """'5', '20': five dollars and twenty cents."""
-    cents = "pence" if cent == "penny" and rest != "01" else cent if rest == "01" else f"{cent}s"
-    small = f"{cardinal(str(int(rest)))} {cents}"
-    large = f"{cardinal(whole)} {name if one(whole) else names}"
-    if whole == "0":
-        return small
-    return f"{large} and {small}" if int(rest) else large
+def _coins(whole: str, rest: str, names: tuple[str, str, str]) -> tuple[str, str]:
+    """'5', '20': five dollars, and twenty cents. A part that is nought is left out, and the other one comes in two."""
+    cents = "pence" if names[2] == "penny" and rest != "01" else names[2] + ("" if rest == "01" else "s")
+    unit = names[0] if one(whole) else names[1]
+    if not int(rest):
+        return cardinal(whole), unit
+    small = cardinal(str(int(rest)))
+    return (small, cents) if whole == "0" else (f"{cardinal(whole)} {unit}", f"and {small} {cents}")
 
 
 def _measured(match: re.Match[str]) -> Said:
     name, names = UNITS[match["unit"]]
-    unit = name if one(match["number"]) and not match["to"] else names
-    return [(match.start(), _count(match)), (match.start("unit"), unit + _each(match))]
+    said = (name if one(match["number"]) and not match["to"] else names).split(" ", 1)
+    places = [match.start("unit") + word.start() for word in re.finditer(r"\S+", match["unit"])]
+    parts = zip(places, said, strict=True) if len(places) > 1 else [(places[0], " ".join(said))]
+    return [*_count(match), *parts, *_each(match)]
 
 
-def _height(match: re.Match[str]) -> str:
-    return f"{cardinal(match[1])} foot {cardinal(match[2])}"
+def _height(match: re.Match[str]) -> Said:
+    return [(match.start(), f"{cardinal(match[1])} foot"), (match.start(2), cardinal(match[2]))]
 
 
 def _fraction(match: re.Match[str]) -> Said:

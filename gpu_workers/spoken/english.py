@@ -6,7 +6,7 @@ from gpu_workers.spoken import addresses, amounts, moments
 from gpu_workers.spoken.acronyms import acronym
 from gpu_workers.spoken.addresses import spell
 from gpu_workers.spoken.numbers import NUMBER, cardinal, digits, ordinal
-from gpu_workers.spoken.owned import Rule, Said
+from gpu_workers.spoken.owned import Rule, Said, following
 
 #: With a full stop behind them. A title's stop is never a sentence's end.
 TITLES = {
@@ -61,14 +61,13 @@ _SIGNS = {
 
 def _stop(match: re.Match[str]) -> str:
     """The full stop of an abbreviation ends the sentence too when nothing follows."""
-    return "" if match.string[match.end() : match.end() + 2].strip() else "."
+    return "" if following(match) else "."
 
 
 def _abbreviation(match: re.Match[str]) -> Said:
     short = match[1].lower()
-    following = match.string[match.end() : match.end() + 2].strip()
     if short in TITLES:
-        if not following[:1].isupper() or not match[1][0].isupper():
+        if not following(match)[:1].isupper() or not match[1][0].isupper():
             return "street" + _stop(match) if match[1] == "St" else None
         before = match.string[max(0, match.start() - 20) : match.start()].split()[-1:]
         street = short == "st" and before and before[0][:1].isupper() and before[0][-1:].isalpha()
@@ -118,7 +117,7 @@ def _product(match: re.Match[str]) -> Said:
 
 def _slash(match: re.Match[str]) -> Said:
     short = match[1].islower() and match[2].islower() and len(match[1]) < 5 and len(match[2]) < 5
-    return f"{match[1]} {'or' if short else 'slash'} {match[2]}"
+    return [(match.start(1), match[1]), (match.start(2), f"{'or' if short else 'slash'} {match[2]}")]
 
 
 def _any(names: dict[str, str]) -> str:
@@ -137,7 +136,8 @@ _ABBREVIATIONS: tuple[Rule, ...] = (
     (re.compile(r"(?<![\w.-])(?:[A-Za-z]\.){2,6}(?!\w)"), _dotted),
     (re.compile(r"(?<![\w.'-])([A-HJ-Z])\.(?=\s[A-Z][a-z])"), _initial),
     (re.compile(rf"\b({_MONARCHS})\s([IVX]{{2,6}}|[VX])\b"), _reign),
-    (re.compile(rf"\b({_PARTS})\s([IVXL]{{1,6}})\b(?!')"), _numbered),
+    (re.compile(rf"\b((?i:{_PARTS}))\s([IVXL]{{2,6}}|[VX])\b(?!')"), _numbered),
+    (re.compile(r"\b(World War|Chapter|Act|Volume|Phase|Type)\s(I)\b(?!')"), _numbered),
 )
 
 _SIGN_RULES: tuple[Rule, ...] = (
@@ -193,7 +193,14 @@ def _version(number: str) -> str:
     """1.2.3, 192.168.0.1"""
     parts = number.split(".")
     between = " dot " if len(parts) > 3 else " point "
-    return between.join(map(cardinal, parts))
+    return between.join(map(_short if len(parts) > 3 else cardinal, parts))
+
+
+def _short(number: str) -> str:
+    """'192' as in an address: one ninety-two."""
+    if len(number) == 3 and number[0] != "0" and number[1] != "0":
+        return f"{cardinal(number[0])} {cardinal(number[1:])}"
+    return cardinal(number)
 
 
 RULES: tuple[Rule, ...] = (

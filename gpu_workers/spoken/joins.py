@@ -7,6 +7,7 @@ from gpu_workers.spoken.amounts import CODES, MAGNITUDES, UNITS
 from gpu_workers.spoken.english import BEFORE_NUMBERS, SHORT, TITLES
 from gpu_workers.spoken.markup import LEAD
 from gpu_workers.spoken.moments import MONTH
+from gpu_workers.spoken.tables import word_set
 
 #: So many words a construct may have; one that is not closed by then never will be, and its signs mean nothing.
 LONGEST = 6
@@ -22,12 +23,15 @@ _MONTH_HEAD = re.compile(rf"{MONTH}(?!\w)")
 
 #: What may stand behind a number and be one with it.
 _BEHIND = (
-    frozenset(UNITS) | frozenset(MAGNITUDES) | frozenset(CODES.split("|"))
-    | {"am", "pm", "a.m", "p.m", "AM", "PM", "thousand", "million", "billion", "trillion", "percent", "%", "€", "sq", "°"}
-)  # fmt: skip
+    frozenset(UNITS)
+    | frozenset(MAGNITUDES)
+    | frozenset(CODES.split("|"))
+    | word_set("am pm a.m p.m AM PM thousand million billion trillion percent € sq")
+)
 
 _SHORT = frozenset(TITLES) | frozenset(SHORT) | frozenset(BEFORE_NUMBERS) - {"no"}
 
+_STAGE = rf"(?<!\w)(?:[*_](?=[a-z])|[\[(])(?:{LEAD}|[a-z]{{2,12}}ly\s?$)"
 _STAGE = rf"(?<!\w)(?:[*_](?=[a-z])|[\[(])(?:{LEAD}|[a-z]{{2,12}}ly\s?$)"
 _OPEN = re.compile(rf"{_STAGE}|</?[A-Za-z]|\]\([^()\s]{{0,300}}(?=\s|$)", re.I)
 _CLOSES = {"*": "*", "_": "_", "[": "]", "(": ")", "<": ">", "]": ")"}

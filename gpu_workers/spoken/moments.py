@@ -3,7 +3,7 @@
 import re
 
 from gpu_workers.spoken.numbers import cardinal, ordinal, year
-from gpu_workers.spoken.owned import Rule, Said
+from gpu_workers.spoken.owned import Rule, Said, following
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -118,7 +118,7 @@ def _clock(hour: int, minute: int, *, named: bool) -> str:
 
 def _ends(match: re.Match[str]) -> bool:
     """Whether a sentence may end behind the match: nothing follows, or a capital does."""
-    rest = match.string[match.end() : match.end() + 3].strip()
+    rest = following(match)
     return not rest or rest[0].isupper()
 
 

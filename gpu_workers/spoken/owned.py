@@ -75,3 +75,8 @@ class Owned:
 def _spaced(word: str) -> str:
     """The word with one space, or a line break, behind it."""
     return _SPACES.sub(" ", word).strip() + ("\n" if "\n" in word else " ")
+
+
+def following(match: re.Match[str]) -> str:
+    """The signs behind a match, without spaces; "" at the end."""
+    return match.string[match.end() : match.end() + 8].strip()
