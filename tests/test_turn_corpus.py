@@ -115,6 +115,11 @@ def test_a_line_becomes_phrases_with_pauses_as_its_marks_say():
         assert low <= phrase.pause_ms <= high
 
 
+def test_a_number_that_ends_a_line_ends_with_a_full_stop():
+    made = pool.phrases("It's {phone}.", Random(2))
+    assert [phrase.text[-1] for phrase in made] == [","] * (len(made) - 1) + ["."]
+
+
 def test_names_are_spelt_in_groups_that_together_are_the_name():
     for seed in range(50):
         groups = pool.grouped("ABERYSTWYTH", Random(seed))

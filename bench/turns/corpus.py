@@ -1,11 +1,14 @@
 """The corpus of turn-taking: scripted dialogues of seed A or B as sound, made once and kept under build/."""
 
+import hashlib
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 
-from bench.turns import bursts, cutting, human, hums, noises, render, scripts, speaking, voices
+from bench.turns import bursts, cache, cutting, human, hums, noises, render, scripts, speaking, voices
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound
 from bench.turns.voices import Seed
@@ -20,6 +23,9 @@ NOISE_S = 12
 #: Level of an overlay without words, against speech: from a cough across the room to a bang beside the microphone.
 BURST_DB = (-8.0, 8.0)
 
+#: Processes that make speech.
+MAKERS = 2
+
 #: People in the background: how many at once.
 BABBLERS = 5
 
@@ -32,13 +38,28 @@ def dialogues(seed: Seed) -> list[Dialogue]:
 def load(
     seed: Seed, say: Callable[[str], object] = print, only: Collection[Category] | None = None
 ) -> Iterator[Rendered]:
-    """The dialogues as sound, one after the other; what is not in the cache yet is made."""
+    """The dialogues as sound, one after the other; speech that is not in the cache yet is made first."""
     chosen = [dialogue for dialogue in dialogues(seed) if only is None or dialogue.category in only]
-    for number, dialogue in enumerate(chosen):
-        if number % 20 == 0:
-            say(f"corpus {seed}: {number} of {len(chosen)} dialogues")
-        yield rendered(dialogue)
-    say(f"corpus {seed}: {len(chosen)} of {len(chosen)} dialogues")
+    prepare(chosen, lambda done: say(f"corpus {seed}: {done} of {len(chosen)} dialogues made"))
+    yield from map(rendered, chosen)
+
+
+def prepare(chosen: Sequence[Dialogue], say: Callable[[int], object]) -> None:
+    """Makes the speech of these dialogues, unless that was done: two processes, for the models use one core each."""
+    digest = hashlib.sha256(repr((chosen, voices.VOICES)).encode()).hexdigest()[:24]
+    made = cache.FOLDER / f"{digest}.made"
+    if made.is_file():
+        return
+    with ProcessPoolExecutor(MAKERS, get_context("spawn")) as pool:
+        for number, _ in enumerate(pool.map(_make, chosen, chunksize=1), 1):
+            if number % 20 == 0 or number == len(chosen):
+                say(number)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.touch()
+
+
+def _make(dialogue: Dialogue) -> None:
+    rendered(dialogue)
 
 
 def rendered(dialogue: Dialogue) -> Rendered:

@@ -26,7 +26,8 @@ UNIT = 600
 #: The tensors that hold the durations in the two graphs.
 KOKORO_DURATIONS, HIBARI_DURATIONS = "/encoder/Clip_output_0", "/Clip_output_0"
 
-THREADS = 2
+#: Most of the model's work is in operations that take one core; who wants more starts more processes.
+THREADS = 1
 
 
 def with_output(model: bytes, tensor: str) -> bytes:

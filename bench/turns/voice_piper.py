@@ -24,7 +24,7 @@ class Piper:
 
     def __init__(self, speaker: str) -> None:
         package, file, install = piper.PACKAGED[speaker]
-        self._voice = piper.load(weights.find(package, file, install), 2)
+        self._voice = piper.load(weights.find(package, file, install), 1)
 
     def read(self, pieces: Sequence[str]) -> Reading:
         """Piece by piece, so that it is known whose each phoneme is."""
