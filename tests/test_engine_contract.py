@@ -8,12 +8,13 @@ import time
 import jiwer
 import numpy as np
 import pytest
+import soxr
 
 from config.errors import ConfigError, EngineMissing
 from config.messages import ChatMessage, Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import EngineChoice
 from gpu_workers import loader
-from gpu_workers.engine import ListenOptions, Prompt, Say, Usage, VoiceOptions
+from gpu_workers.engine import ListenOptions, Prompt, Say, Tuning, Usage, VoiceOptions
 from tests import speech
 from tests.conftest import missing
 
@@ -168,6 +169,16 @@ def test_what_is_cleared_is_not_said(stt, sentence):
     assert not ears.commit(3).text
 
 
+def test_a_slot_that_is_retuned_in_mid_speech_goes_on(stt, sentence):
+    half = len(sentence) // 2 // stt.frame_samples * stt.frame_samples
+    ears = Ears(stt, 0).hear(s0=sentence[:half])
+    stt.retune(0, Tuning(threshold=0.6, prefix_ms=100))
+    ears.hear(s0=sentence[half:])
+    stt.retune(0, Tuning())
+    assert ears.commit(0).text
+    assert len(ears.of(0, VoiceStarted)) >= 1
+
+
 def test_what_is_no_number_harms_nothing(stt, sentence):
     broken = np.full(stt.frame_samples * 3, np.nan, np.float32)
     broken[::7] = np.inf
@@ -202,6 +213,76 @@ def test_a_slow_decode_delays_nobodys_voice_detection(embedded, sentence, monkey
     assert time.monotonic() - began < 0.8
     embedded.close(0)
     embedded.close(1)
+
+
+@pytest.mark.model
+def test_a_threshold_and_a_pre_roll_act_from_the_start_on(embedded, sentence):
+    ears = Ears(embedded, 0).hear(s0=sentence, pace=0.001)
+    onset, start = ears.of(0, VoiceStarted)[0].at, ears.commit(0).start
+    assert onset - start == 300 * 24
+    embedded.open(0, ListenOptions(0, tuning=Tuning(prefix_ms=0)))
+    ears = hear_again(embedded, sentence)
+    assert ears.commit(0).start == ears.of(0, VoiceStarted)[0].at
+    embedded.open(0, ListenOptions(0, tuning=Tuning(threshold=0.9999)))
+    assert hear_again(embedded, sentence).of(0, VoiceStarted)[0].at > onset, "only what is surely voice"
+
+
+def hear_again(engine, pcm):
+    """The same for a slot that was opened by hand."""
+    ears = Ears(engine)
+    ears.at[0], ears.facts[0], ears.marks[0] = 0, [], []
+    return ears.hear(s0=pcm, pace=0.001)
+
+
+def telephone(pcm):
+    """What is left of it at 8 kHz."""
+    narrow = soxr.resample(soxr.resample(pcm, speech.RATE, 8_000), 8_000, speech.RATE)
+    return np.asarray(narrow, np.float32)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda pcm: np.clip(pcm * 60, -1, 1), id="clipped"),
+        pytest.param(lambda pcm: pcm * 0.8 + 0.2, id="with an offset"),
+        pytest.param(telephone, id="over an 8 kHz telephone"),
+        pytest.param(lambda pcm: pcm * 0.05, id="softly"),
+    ],
+)
+def test_bad_sound_is_still_understood(embedded, sentence, spoil):
+    spoilt = spoil(sentence).astype(np.float32)
+    ears = Ears(embedded, 0).hear(s0=spoilt, pace=0.001)
+    assert ears.of(0, VoiceEnded), "voice ends in the quiet after it"
+    understood = speech.plain(ears.commit(0).text)
+    assert jiwer.wer("it was the best of times it was the worst of times", understood) <= 0.5, understood
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["white", "square"])
+def test_speech_after_noise_at_full_scale_is_understood(embedded, sentence, kind):
+    rng, size = np.random.default_rng(3), 2 * speech.RATE
+    noise = {
+        "white": rng.uniform(-1, 1, size),
+        "square": np.sign(np.sin(np.arange(size) * 0.05)),
+    }[kind].astype(np.float32)
+    quiet = speech.silence(1.0)
+    ears = Ears(embedded, 0).hear(s0=np.concatenate([quiet, noise, quiet]), pace=0.001)
+    assert len(ears.of(0, VoiceEnded)) == len(ears.of(0, VoiceStarted)), "what began ended within a second"
+    ears.commit(0)
+    ears.facts[0].clear()
+    ears.hear(s0=sentence, pace=0.001)
+    assert ears.of(0, VoiceStarted)
+    understood = speech.plain(ears.commit(0).text)
+    assert jiwer.wer("it was the best of times it was the worst of times", understood) <= 0.5, understood
+
+
+@pytest.mark.model
+def test_zeros_for_a_minute_are_no_voice(embedded, sentence):
+    ears = Ears(embedded, 0).hear(s0=np.zeros(60 * speech.RATE, np.float32), pace=0)
+    assert not ears.facts[0]
+    ears.hear(s0=sentence, pace=0.001)
+    assert ears.commit(0).text
 
 
 @pytest.mark.model

@@ -29,7 +29,7 @@ STEP = FRAME * 3 // 2
 TAIL_S = 1.3
 
 #: A voice that ends so shortly before the last phrase does ended with it.
-SLACK_S = 0.25
+SLACK_S = 0.4
 
 
 @dataclass(frozen=True)

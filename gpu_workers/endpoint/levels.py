@@ -42,6 +42,10 @@ class Rules(BaseModel, frozen=True):
     """Frames that are voice with this probability tell the speaker's level."""
     rise_ms: int = Field(1000, gt=0)
     """Voice over which the speaker's level rises to that of louder frames; a cough is shorter."""
+    rise_db: float = Field(6.0, gt=0)
+    """It rises no more in one go: who laughs or shouts once is still heard in the voice of before."""
+    stretch_ms: int = Field(1000, gt=0)
+    """Without voice for so long, the next voice is another go."""
     fall_ms: int = Field(6000, gt=0)
     """Voice over which it falls to that of softer ones: so it stays near the speaker's loud syllables."""
     trust_ms: int = Field(800, gt=0)
@@ -65,6 +69,7 @@ class Levels:
         self._since_loud_ms = 0.0
         self._since_voice_ms = 0.0
         self._learned_ms = 0.0
+        self._ceiling = 0.0
         self.speaker_db = SILENCE_DB
         """Level of the speaker's louder syllables; believed after `trust_ms` of it."""
 
@@ -108,10 +113,14 @@ class Levels:
         return level >= soft and self._since_loud_ms <= rules.loud_kept_ms
 
     def _learn(self, level: float, ms: float) -> None:
+        known = self._learned_ms >= self._rules.trust_ms
+        if self._since_voice_ms > self._rules.stretch_ms:
+            self._ceiling = self.speaker_db + self._rules.rise_db if known else 0.0
         self._since_voice_ms = 0.0
         self._learned_ms += ms
         slow_ms = self._rules.rise_ms if level > self.speaker_db else self._rules.fall_ms
-        self.speaker_db += (level - self.speaker_db) * ms / min(slow_ms, self._learned_ms)
+        step = (level - self.speaker_db) * ms / min(slow_ms, self._learned_ms)
+        self.speaker_db = min(self.speaker_db + step, max(self._ceiling, self.speaker_db))
 
     def _relax(self, ms: float) -> None:
         self._since_voice_ms += ms

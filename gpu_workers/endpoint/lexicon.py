@@ -115,3 +115,12 @@ NUMBER_WORDS = _words("phone number telephone mobile cell dial code account card
 
 #: Last parts of an e-mail address or a site.
 DOMAINS = _words("com org net edu gov uk de fr io eu info co ai")
+
+#: Something is dictated, a letter or a digit at a time.
+CODES = _words(
+    """spell spelled spelling password plate code serial license licence reference underscore dash hyphen slash email
+    mail called extension"""
+)
+
+#: Begin an answer without a verb.
+FRAGMENTS = PREPOSITIONS | PARTICLES | DETERMINERS | NUMBERS

@@ -22,6 +22,9 @@ from gpu_workers.engine import Pcm, SttFact
 #: What a judgement of the turn's end listens to.
 JUDGED = 8 * SAMPLE_RATE
 
+#: Voice is believed this long after its onset at the most; doubtful frames may lie between.
+ONSET_KEPT_MS = 300
+
 
 class Rules(BaseModel, frozen=True):
     """When voice becomes an utterance, and when that is decoded."""
@@ -42,7 +45,7 @@ class Rules(BaseModel, frozen=True):
     late_voice_ms: int = Field(300, ge=0)
     """Voice that began this shortly before a commit, after a pause that was decoded, is the next utterance's: whoever
     committed cannot have known of it."""
-    words_wait_ms: int = Field(400, ge=0)
+    words_wait_ms: int = Field(350, ge=0)
     """A pause so long is judged by its sound alone while its words are not there yet."""
     silence_kept_ms: int = Field(3000, gt=0)
     """Of a longer silence in an open utterance only the end is kept: nobody speaks into a button for an hour."""
@@ -141,9 +144,14 @@ class Listener:
         if self._ear.voice:
             self._hear_voice(partial_ms)
         elif self._open is None:
-            self._tape.forget_before(self._tape.end - 2 * samples(self._rules.pre_roll_ms))
+            self._tape.forget_before(self._quiet_from)
         else:
             self._forget_silence(self._open)
+
+    @property
+    def _quiet_from(self) -> int:
+        """What silence is kept from: a pre-roll, and the onset of a voice that is not believed yet."""
+        return self._tape.end - samples(self._rules.pre_roll_ms + ONSET_KEPT_MS)
 
     def _hear_voice(self, partial_ms: int | None) -> None:
         utterance = self._open or self._begin()
@@ -193,8 +201,7 @@ class Listener:
         if self._tape.end - self._ear.voice_to < samples(self._rules.silence_kept_ms):
             return
         if utterance.settled(self._ear.voice_to):
-            keep_from = self._tape.end - 2 * samples(self._rules.pre_roll_ms)
-            utterance.skip_to(max(keep_from, self._ear.voice_to), self._ear.voice_to)
+            utterance.skip_to(max(self._quiet_from, self._ear.voice_to), self._ear.voice_to)
             self._tape.forget_before(min(utterance.newest.start, self._tape.end - JUDGED))
 
     def _ask(self, utterance: Utterance, pause: PauseAsked) -> None:
@@ -279,7 +286,8 @@ class Listener:
         utterance = self._open
         if utterance is None:
             self._floor = max(self._floor, min(at, self._tape.end))
-            self.facts.append(Transcript("", at, at, settled=True, final=True))
+            self._closing.append(Utterance.empty(at))
+            self._finish_closed()
             return
         end, voice_to = self._border(utterance, at)
         utterance.closed_to, self._floor, self._open = voice_to, voice_to, None

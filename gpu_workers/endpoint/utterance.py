@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -74,6 +75,11 @@ class Utterance:
     def __post_init__(self) -> None:
         self.segments = self.segments or [Segment(self.start)]
 
+    @classmethod
+    def empty(cls, at: int) -> Self:
+        """Nothing was said before it was closed at `at`."""
+        return cls(at, at, segments=[Segment(at, asked_to=at, settled_to=at)], closed_to=at)
+
     @property
     def newest(self) -> Segment:
         """The segment that still grows."""
@@ -92,8 +98,7 @@ class Utterance:
     def split(self, at: int) -> None:
         """What follows `at` is decoded by itself."""
         self.segments.append(Segment(at))
-        if len(self.segments) > MAX_SEGMENTS and self.segments[0].settled_to >= self.segments[0].asked_to:
-            del self.segments[0]
+        del self.segments[:-MAX_SEGMENTS]
 
     def skip_to(self, at: int, voice_to: int) -> None:
         """What follows is decoded from `at` on; up to there was silence since `voice_to`, which is in the text."""

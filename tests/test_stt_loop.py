@@ -1,0 +1,113 @@
+"""The STT loop without a server: what it hands to its engine, in which order."""
+
+import numpy as np
+import pytest
+import redis
+
+from config.messages import Audio, Clear, Commit, Listen, Retune, decode_in, decode_listen, encode
+from gpu_workers.engine import ListenOptions, Tuning
+from gpu_workers.stt.null import NullStt, Settings
+from tasks.leases import Emitter, Lease
+from tasks.stt_loop import MAX_HOLE_SAMPLES, Ear, SttLoop
+
+FRAME = 480
+
+
+class Told(NullStt):
+    """An engine that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(frame_samples=FRAME), 1)
+        self.told: list[object] = []
+
+    def open(self, slot, options):
+        self.told.append(options)
+        super().open(slot, options)
+
+    def step(self, frames):
+        self.told += ["frame"] * len(frames)
+        return super().step(frames)
+
+    def commit(self, slot, at):
+        self.told.append(at)
+        super().commit(slot, at)
+
+    def retune(self, slot, tuning):
+        self.told.append(tuning)
+
+
+class Desk:
+    """One loop, one ear; no media server is asked for anything."""
+
+    def __init__(self, listen: Listen) -> None:
+        nowhere = redis.Redis(port=1)
+        self.engine = Told()
+        self.loop = SttLoop(self.engine, nowhere, Emitter(nowhere, keep_items=10, ttl_s=10), slots=1)
+        self.ear = Ear(Lease("stt", "sid", "me", 1, 0), 0, listen=listen)
+        self.loop.begin(self.ear)
+
+    def read(self, *entries):
+        for entry in entries:
+            self.loop._read_entry(self.ear, encode(entry))
+        while self.ear.todo:
+            self.engine.step(self.loop._next_frames([self.ear]))
+        return self.engine.told
+
+
+def audio(pos, frames=1):
+    return Audio(pos, [np.zeros(FRAME * frames, "<i2").tobytes()], 0.0)
+
+
+def test_a_session_says_how_it_wants_to_be_heard():
+    assert Desk(Listen("pcm16", threshold=0.7, prefix_ms=120)).engine.told == [
+        ListenOptions(0, "en", Tuning(0.7, 120))
+    ]
+    assert Desk(Listen("pcm16")).engine.told == [ListenOptions(0, "en", Tuning())]
+
+
+def test_a_retune_acts_between_the_audio_before_and_after_it():
+    told = Desk(Listen("pcm16")).read(
+        audio(0, 2), Retune(960, 0.8, 50), audio(960), Commit(1440), Retune(1440)
+    )
+    assert told[1:] == ["frame", "frame", Tuning(0.8, 50), "frame", 1440, Tuning()]
+
+
+def test_a_retune_outlives_a_session_that_slept():
+    far = 10 * MAX_HOLE_SAMPLES
+    told = Desk(Listen("pcm16")).read(audio(0), Retune(480, 0.8, 50), audio(far))
+    assert ListenOptions(far, "en", Tuning(0.8, 50)) in told
+
+
+def test_a_retune_that_waits_when_the_session_sleeps_is_not_lost():
+    desk = Desk(Listen("pcm16"))
+    for entry in (audio(0), Retune(480, 0.8, 50), audio(10 * MAX_HOLE_SAMPLES)):
+        desk.loop._read_entry(desk.ear, encode(entry))
+    assert desk.engine.told[-1] == ListenOptions(10 * MAX_HOLE_SAMPLES, "en", Tuning(0.8, 50))
+
+
+def test_a_successor_hears_with_what_was_asked_for_before_it_resumes():
+    desk = Desk(Listen("pcm16"))
+    desk.ear.resume_at = desk.ear.heard = 960
+    assert desk.read(Retune(480, 0.8, 50), audio(480, 2))[1:] == [Tuning(0.8, 50), "frame"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Retune(0, 1.0),
+        Retune(0, 0.0),
+        Retune(0, float("nan")),
+        Retune(0, None, -1),
+        Retune(0, None, 3_600_000),
+    ],
+)
+def test_a_retune_out_of_range_costs_itself_alone(entry):
+    assert Desk(Listen("pcm16")).read(entry, audio(0))[1:] == ["frame"]
+
+
+def test_entries_survive_the_wire():
+    for entry in (Retune(5, 0.4, 10), Retune(5), Commit(3), Clear(4)):
+        assert decode_in(encode(entry)) == entry
+    listen = Listen("opus", "en", 0.4, 10)
+    assert decode_listen(encode(listen)) == listen
+    assert decode_listen(encode(("listen", "pcm16", "en"))) == Listen("pcm16")
