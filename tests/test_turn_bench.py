@@ -306,6 +306,8 @@ REPLY = "Once upon a time there was a ship that sailed the sea."
         ("Wants upon a dime there was", 6),
         ("once upon time there was a", 7),
         ("Once upon a time there was a shh", 8),
+        ("Once upon a time there was a shop is a matter of nature", 8),
+        ("Once upon a time", 4),
         (REPLY, 12),
     ],
 )

@@ -182,9 +182,24 @@ def _voice_table(runs: Mapping[str, Sequence[Answered]]) -> Table:
     for name, answers in runs.items():
         took = _took(answers)
         early = sum(one.turns > 1 for one in answers)
-        rows.append([name, f"{took.count} of {len(answers)}", *took.cells, str(early)])
-    head = ("pre-emptive replies", "answered", "p50", "p90", "p95", "max", "in more than one turn")
+        ended = spread(_number(one.figures.get("end_of_turn_ms")) for one in answers)
+        count = f"{took.count} of {len(answers)}"
+        rows.append([name, count, *took.cells, show(ended.median), str(early)])
+    head = (
+        "pre-emptive replies",
+        "answered",
+        "p50",
+        "p90",
+        "p95",
+        "max",
+        "end of turn p50",
+        "in more than one turn",
+    )
     return Table(head, rows, "Voice to voice, ms")
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, float | int) else None
 
 
 # --- words for figures

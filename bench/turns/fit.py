@@ -23,16 +23,26 @@ Matrix = npt.NDArray[np.float64]
 
 #: By hand: what a reader of English would say before looking at any data.
 PRIOR: Mapping[str, float] = {
-    "bias": -0.2, "sound": 0.6, "pause": 0.5, "nothing": -1.5, "question_mark": 1.2, "comma": -2.0, "trails_off": -2.0,
-    "unmarked": -0.8, "determiner": -4.0, "preposition": -3.5, "particle": -1.5, "conjunction": -4.0, "auxiliary": -3.0,
-    "subject": -3.5, "degree": -1.5, "filler": -3.5, "transitive": -2.0, "opening": -4.0, "half": -2.5, "answer": 1.5,
-    "courtesy": 1.0, "question": 1.0, "list_open": -1.5, "list_closed": 0.5, "letters": -2.5, "digits_open": -3.0,
-    "digits_done": 1.0, "number": -0.3, "address_open": -3.0, "address_done": 2.0, "one_word": -1.0, "code": -0.5,
-    "capitals": -1.0, "words": 1.0,
+    "bias": -0.2, "sound": 0.5, "pause": 0.5, "nothing": -1.5, "question_mark": 1.2, "comma": -2.0,
+    "trails_off": -2.0, "unmarked": -0.8, "determiner": -4.0, "preposition": -3.5, "particle": -1.5,
+    "conjunction": -4.0, "auxiliary": -3.0, "subject": -3.5, "degree": -1.5, "filler": -3.5, "transitive": -2.0,
+    "opening": -4.0, "half": -2.5, "answer": 1.5, "courtesy": 1.0, "question": 1.0, "list_open": -1.5,
+    "list_closed": 0.5, "letters": -2.5, "digits_open": -3.0, "digits_done": 0.0, "number": -0.3,
+    "address_open": -3.0, "address_done": 2.0, "one_word": -1.0, "fragment": 1.0, "code": -0.5,
+    "capitals": -1.0, "words": 4.0,
 }  # fmt: skip
 
 #: How far a weight may be from the prior's before it must be earned: its standard deviation.
 SPREAD = 1.0
+
+#: Weights that the corpus may not choose freely. Its voices are synthetic, cut where no person would pause, and Smart
+#: Turn was made for people: the corpus alone would hardly listen to it. Its turns are all of 8 to 14 words: it alone
+#: would count words and trust nothing else. And its numbers are longer than phone numbers are.
+HELD: Mapping[str, float] = {"sound": 0.03, "words": 0.2, "digits_done": 0.3}
+
+#: Newton's method takes a dozen steps here, and stops when none moves a weight by more than this.
+MAX_STEPS = 100
+SMALL_STEP = 1e-6
 
 #: Parts of the corpus for the figures out of sample.
 FOLDS = 8
@@ -43,18 +53,34 @@ EARLY_MS = 250
 HEARD = ("bias", "sound", "pause")
 
 
-def fit(rows: Matrix, ends: Matrix, prior: Matrix) -> Matrix:
-    """Weights of the likeliest logistic model, given the prior; Newton's method."""
+def fit(rows: Matrix, ends: Matrix, prior: Matrix, spread: Matrix) -> Matrix:
+    """Weights of the likeliest logistic model, given the prior; by Newton's method, in shorter steps if need be."""
     weights = prior.copy()
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-rows @ weights))
-        slope = rows.T @ (ends - p) - (weights - prior) / SPREAD**2
-        bend = (rows * (p * (1 - p))[:, None]).T @ rows + np.eye(len(prior)) / SPREAD**2
+    for _ in range(MAX_STEPS):
+        p = chances(rows @ weights)
+        slope = rows.T @ (ends - p) - (weights - prior) / spread**2
+        bend = (rows * (p * (1 - p))[:, None]).T @ rows + np.diag(spread**-2.0)
         step = np.linalg.solve(bend, slope)
+        before = _cost(rows, ends, weights, prior, spread)
+        while _cost(rows, ends, weights + step, prior, spread) > before and np.abs(step).max() > SMALL_STEP:
+            step /= 2
         weights += step
-        if np.abs(step).max() < 1e-6:
+        if np.abs(step).max() < SMALL_STEP:
             break
     return weights
+
+
+def chances(scores: Matrix) -> Matrix:
+    """Scores as probabilities."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(scores, -50, 50))), np.float64)
+
+
+def _cost(rows: Matrix, ends: Matrix, weights: Matrix, prior: Matrix, spread: Matrix) -> float:
+    """How unlikely the ends are, given the weights, and the weights, given the prior."""
+    scores = rows @ weights
+    return float(
+        np.sum(np.logaddexp(0, scores) - ends * scores) + np.sum((weights - prior) ** 2) / (2 * SPREAD**2)
+    )
 
 
 class Model:
@@ -64,6 +90,7 @@ class Model:
         self.names = names
         self._words = words
         self._prior = np.array([PRIOR[name] for name in names])
+        self._spread = np.array([HELD.get(name, SPREAD) for name in names])
 
     def rows(self, judged: Sequence[Judgement]) -> Matrix:
         """The evidence of each judgement."""
@@ -72,7 +99,7 @@ class Model:
 
     def fit(self, judged: Sequence[Judgement]) -> Matrix:
         """Weights, in the order of the names."""
-        return fit(self.rows(judged), _ends(judged), self._prior)
+        return fit(self.rows(judged), _ends(judged), self._prior, self._spread)
 
     def out_of_sample(self, judged: Sequence[Judgement]) -> Matrix:
         """p_end of each judgement, by weights that were fitted to other dialogues."""
@@ -80,7 +107,7 @@ class Model:
         rows, p_end = self.rows(judged), np.zeros(len(judged))
         for fold in range(FOLDS):
             others = [one for one, of in zip(judged, part, strict=True) if of != fold]
-            p_end[part == fold] = 1 / (1 + np.exp(-rows[part == fold] @ self.fit(others)))
+            p_end[part == fold] = chances(rows[part == fold] @ self.fit(others))
         return p_end
 
 
@@ -98,10 +125,11 @@ def report(name: str, p_end: Matrix, judged: Sequence[Judgement], say: Callable[
     """How well pauses and ends are told apart, and whether a probability means what it says."""
     ends = _ends(judged)
     loss = -np.mean(np.log(np.clip(np.where(ends == 1, p_end, 1 - p_end), 1e-3, 1)))
+    pauses, over = p_end[ends == 0], p_end[ends == 1]
     say(
-        f"{name}: {int((ends == 0).sum())} pauses, {int(ends.sum())} ends; above .5: {np.mean(p_end[ends == 0] > 0.5):.1%}"
-        f" of pauses, {np.mean(p_end[ends == 1] > 0.5):.1%} of ends; above .9: {np.mean(p_end[ends == 0] > 0.9):.1%},"
-        f" {np.mean(p_end[ends == 1] > 0.9):.1%}; AUC {auc(p_end, ends):.3f}; log loss {loss:.3f}"
+        f"{name}: {len(pauses)} pauses, {len(over)} ends; above .5: {np.mean(pauses > 0.5):.1%} of pauses,"
+        f" {np.mean(over > 0.5):.1%} of ends; above .9: {np.mean(pauses > 0.9):.1%}, {np.mean(over > 0.9):.1%};"
+        f" AUC {auc(p_end, ends):.3f}; log loss {loss:.3f}"
     )
 
 

@@ -38,6 +38,9 @@ TRIES = 3
 #: The loop of a room's tone.
 ROOM_SAMPLES = 10 * sound.RATE
 
+#: After what was cut in the middle of a word: without it a recogniser goes on by itself.
+QUIET_SAMPLES = sound.RATE // 2
+
 LOOK_S = 0.01
 
 EXTENDED = "?extensions=antiphon"
@@ -154,7 +157,8 @@ def transcribe(pcm: Pcm) -> str:
     """What an ear makes of audio of 24 kHz."""
     if not len(pcm):
         return ""
-    return _ear().transcribe(np.asarray(soxr.resample(pcm, sound.RATE, MOONSHINE_RATE), np.float32))
+    heard = np.concatenate([pcm, np.zeros(QUIET_SAMPLES, np.float32)])
+    return _ear().transcribe(np.asarray(soxr.resample(heard, sound.RATE, MOONSHINE_RATE), np.float32))
 
 
 # --- voice to voice

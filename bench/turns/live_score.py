@@ -6,6 +6,8 @@ wait of the player.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from functools import cache
 
 from bench.turns.dialogue import Category
 from bench.turns.live_user import ReplyLog
@@ -17,6 +19,9 @@ MISSED_S = 3.0
 
 #: A player that waits less was never silent for a listener.
 SILENT_S = 0.05
+
+#: Two words that share more of their letters may be one word misheard.
+ALIKE = 0.5
 
 #: After a false alarm the assistant goes on within this time.
 RESUME_S = 1.0
@@ -115,15 +120,23 @@ def heard_of(understood: str, reply: str) -> int:
     """How many words of the reply, from its first, are nearest to what was understood: an ear mishears some.
 
     The number whose words take the fewest changes to become those understood; of several the largest, for the last
-    word may have been cut in its middle.
+    word may have been cut in its middle. Another word is two changes, one that sounds alike less: a recogniser goes on
+    with words of its own where the sound was cut.
     """
     heard, said = words(understood).split(), words(reply).split()
-    row = list(range(len(said) + 1))
+    row = [float(at) for at in range(len(said) + 1)]
     for number, word in enumerate(heard, 1):
-        above, row = row, [number]
+        above, row = row, [float(number)]
         for at, other in enumerate(said, 1):
-            row.append(min(above[at] + 1, row[-1] + 1, above[at - 1] + (word != other)))
+            row.append(min(above[at] + 1, row[-1] + 1, above[at - 1] + _changes(word, other)))
     return max(range(len(row)), key=lambda at: (-row[at], at))
+
+
+@cache
+def _changes(word: str, other: str) -> float:
+    """0 for the same word, less than 1 for one that shares more than half of its letters, else 2."""
+    alike = SequenceMatcher(None, word, other, autojunk=False).ratio()
+    return 2 * (1 - alike) if alike > ALIKE else 2.0
 
 
 def _ms(seen: Observed, t: float) -> float:

@@ -59,13 +59,17 @@ def measure(scope: Scope, say: Say) -> Section:
     rules = variants(settings.turn) if scope.sweep else [("in force", settings.turn)]
     every: set[Category] = {one.category for one in corpus.dialogues(scope.seed)}
     spoken_over = scope.chosen(OVERLAID) if scope.live else []
+    listened_to = scope.chosen(every - OVERLAID) if scope.virtual else []
+    corpus.prepare(
+        [*listened_to, *spoken_over], lambda done: say(f"turns: speech of {done} dialogues is there")
+    )
     return findings.section(
         Found(
             scope.seed,
             [name for name, _ in rules],
             settings.pacing.lead_ms,
-            _virtual(scope.chosen(every - OVERLAID), [one for _, one in rules], settings.stt.options, say)
-            if scope.virtual
+            _virtual(listened_to, [one for _, one in rules], settings.stt.options, say)
+            if listened_to
             else (),
             _overlays(spoken_over, say) if spoken_over else (),
             len(spoken_over),

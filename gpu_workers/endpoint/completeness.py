@@ -39,6 +39,7 @@ SIGNS = (
     "address_open",  # an e-mail address without its last part
     "address_done",
     "one_word",  # a single word that is no answer
+    "fragment",  # "At nine.", "The blue one.": a short answer, or how a sentence begins
     "code",  # something is dictated: a plate, a password, an address
     "capitals",  # "QXU": letters that the recogniser took for a word
     "words",  # how many in all, 0 to 1
@@ -62,6 +63,9 @@ QUESTION_WORDS = 3
 #: An address with a dot goes on for so many words at most.
 DOT_WITHIN = 6
 
+#: A fragment has no more words.
+FRAGMENT_WORDS = 4
+
 #: More words than this say nothing more about the end.
 MANY_WORDS = 12
 
@@ -78,16 +82,31 @@ def signs(text: str) -> dict[str, float]:
     plain = text.lower().replace("\u2019", "'").strip(_AROUND)
     if not _WORD.search(plain):
         return {"nothing": 1.0}
-    last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)][-1]
+    *before, last = [part for part in _SENTENCE_END.split(plain) if _WORD.search(part)]
     words, everything = _words(last), _words(plain)
-    found = {_mark(plain), _tail(words), *_shape(last, words), _spelled(plain, everything)} - {""}
-    if lexicon.CODES & set(everything):
-        found.add("code")
-    if _CAPITALS.search(text):
-        found.add("capitals")
-    if "half" in found:
-        found -= {"courtesy"}  # "if it rains tomorrow"
+    found = {
+        _mark(plain),
+        _tail(words),
+        _shape(last, words),
+        _spelled(plain, everything),
+        *_overall(text, everything),
+    }
+    if before:
+        found -= {"half"}  # "It will be late. If that helps."
+    elif "half" in found:
+        found -= {"courtesy"}  # "If it rains tomorrow."
+    found -= {""}
     return dict.fromkeys(found, 1.0) | {"words": min(len(everything), MANY_WORDS) / MANY_WORDS}
+
+
+def _overall(text: str, words: Sequence[str]) -> set[str]:
+    """What the whole text is about."""
+    kinds = {
+        "code": bool(lexicon.CODES & set(words)),
+        "capitals": bool(_CAPITALS.search(text)),
+        "fragment": 1 < len(words) <= FRAGMENT_WORDS and words[0] in lexicon.FRAGMENTS,
+    }
+    return {kind for kind, seen in kinds.items() if seen}
 
 
 def _words(sentence: str) -> list[str]:
@@ -125,18 +144,31 @@ def _tail(words: Sequence[str]) -> str:
     return next((kind for kind, members in kinds.items() if last in members), "")
 
 
-def _shape(sentence: str, words: Sequence[str]) -> set[str]:
+def _shape(sentence: str, words: Sequence[str]) -> str:
     """What the whole last sentence is like."""
-    asks = words[0] in lexicon.ASKING and len(words) >= QUESTION_WORDS
     if len(words) == 1 and words[0] not in lexicon.ANSWERS:
-        return {"one_word"}
-    parts = [_words(part) for part in _CLAUSE_END.split(sentence) if _WORD.search(part)]
-    if words[0] in lexicon.SUBORDINATORS and len(parts) == 1 and not _inverted(words) and "then" not in words:
-        return {"half"}
-    short = len(parts) > 1 and len(parts[-1]) <= LIST_WORDS
-    if short and parts[-1][0] not in lexicon.COURTESIES and not _letters(words) and not _numeric(words[-1]):
-        return {"list_closed" if {"and", "or"} & set(parts[-1][:-1]) else "list_open"}
-    return {"question"} if asks else set()
+        return "one_word"
+    clauses = [_words(clause) for clause in _CLAUSE_END.split(sentence)]
+    clauses = [clause for clause in clauses if set(clause) - lexicon.FILLERS]
+    if (
+        len(clauses) <= 1
+        and words[0] in lexicon.SUBORDINATORS
+        and not _inverted(words)
+        and "then" not in words
+    ):
+        return "half"
+    if len(clauses) > 1 and _is_list(clauses):
+        return "list_closed" if {"and", "or"} & set(clauses[-1][:-1] + clauses[-2][-2:]) else "list_open"
+    return "question" if words[0] in lexicon.ASKING and len(words) >= QUESTION_WORDS else ""
+
+
+def _is_list(clauses: Sequence[Sequence[str]]) -> bool:
+    """The last clause is short, and a thing, as far as its ends can tell."""
+    last = clauses[-1]
+    begins_otherwise = last[0] in lexicon.COURTESIES | lexicon.SUBJECTS | (
+        lexicon.CONJUNCTIONS - {"and", "or"}
+    )
+    return len(last) <= LIST_WORDS and not (begins_otherwise or _letters(last) or _numeric(last[-1]))
 
 
 def _inverted(words: Sequence[str]) -> bool:

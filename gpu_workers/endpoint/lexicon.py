@@ -121,3 +121,6 @@ CODES = _words(
     """spell spelled spelling password plate code serial license licence reference underscore dash hyphen slash email
     mail called extension"""
 )
+
+#: Begin an answer without a verb.
+FRAGMENTS = PREPOSITIONS | PARTICLES | DETERMINERS | NUMBERS
