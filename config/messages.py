@@ -247,6 +247,8 @@ class Order(_Message, tag="order"):
     temperature: float = 0.3
     max_tokens: int = 256
     speed: float = 1.0
+    language: str = "en"
+    """How numbers and dates are read out."""
     say: Text = ""
     """What the reply says, word for word; the LLM is not asked then."""
 

@@ -82,7 +82,7 @@ class TtsLoop(Loop):
         seat.encoder = encoder(order.format)
         seat.words = seat.first_word
         seat.played = seat.base
-        self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, first_word=seat.first_word))
+        self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, order.language, seat.first_word))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""

@@ -71,6 +71,7 @@ def ask(number: int, wishes: Wishes, history: Sequence[ChatMessage], context_tok
         usual if wishes.temperature is None else wishes.temperature,
         answer,
         wishes.speed,
+        wishes.language,
     )
     return Asked(order, dropped)
 
