@@ -44,6 +44,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
+	$(LOCK) requirements/bench.in --no-deps -o requirements/bench.txt
 
 clean: ## remove what setup, tests and builds made; data stays
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -64,4 +65,9 @@ clean: ## remove what setup, tests and builds made; data stays
 .venv/.installed-dev: requirements/dev.txt .venv/.installed
 	@echo "setup: installing what tests and checks need"
 	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+.venv/.installed-bench: requirements/bench.txt .venv/.installed-dev
+	@echo "setup: installing the voices of the turn-taking bench"
+	@$(INSTALL) -r requirements/bench.txt
 	@touch $@

@@ -29,8 +29,8 @@ def cough(rng: Rng) -> Pcm:
     parts = []
     for _ in range(rng.integers(1, 4)):
         length = rng.uniform(0.22, 0.38)
-        bark = _throat(rng, length, rng.uniform(110, 260), rng.uniform(0.55, 0.85))
-        shape = envelope([0, 0.012, 0.06, 0.14, length], [0, 1, 0.55, 0.3, 0], len(bark))
+        bark = _throat(rng, length, rng.uniform(110, 260), rng.uniform(0.2, 0.7))
+        shape = envelope([0, 0.012, 0.06, 0.16, length], [0, 1, 0.65, 0.45, 0], len(bark))
         parts += [bark * shape, np.zeros(int(rng.uniform(0.08, 0.3) * RATE), np.float32)]
     return np.concatenate(parts[:-1])
 
@@ -40,9 +40,9 @@ def throat_clearing(rng: Rng) -> Pcm:
     parts = []
     for _ in range(2):
         length = rng.uniform(0.25, 0.45)
-        growl = _throat(rng, length, rng.uniform(70, 110), 0.5)
+        growl = _throat(rng, length, rng.uniform(75, 130), rng.uniform(0.15, 0.4))
         time = np.arange(len(growl)) / RATE
-        rough = 1 + 0.6 * np.sin(2 * np.pi * rng.uniform(22, 34) * time)
+        rough = 1 + 0.5 * np.sin(2 * np.pi * rng.uniform(22, 34) * time)
         shape = envelope([0, 0.05, length * 0.6, length], [0, 0.8, 0.6, 0], len(growl))
         parts += [growl * shape * rough.astype(np.float32), np.zeros(int(0.07 * RATE), np.float32)]
     return np.concatenate(parts[:-1])
@@ -69,6 +69,13 @@ def laughter(rng: Rng) -> Pcm:
             vowel * envelope([0, 0.02, length], [0, 1, 0], len(vowel)) * np.float32(0.93**number),
         ]
     return np.concatenate(parts)
+
+
+def sigh(rng: Rng) -> Pcm:
+    """A yawn or a sigh: a breathy vowel that glides down."""
+    length = rng.uniform(0.7, 1.2)
+    vowel = _throat(rng, length, rng.uniform(120, 260), rng.uniform(0.4, 0.65))
+    return vowel * envelope([0, 0.15, length * 0.5, length], [0, 0.9, 0.6, 0], len(vowel))
 
 
 def keyboard(rng: Rng) -> Pcm:
@@ -153,6 +160,7 @@ COUGHS: dict[str, Callable[[Rng], Pcm]] = {
     "sneeze": sneeze,
     "laughter": laughter,
     "keyboard": keyboard,
+    "sigh": sigh,
     "door": door,
     "knock": knock,
     "dishes": dishes,

@@ -1,39 +1,18 @@
 """The corpus of turn-taking: scripted dialogues of seed A or B as sound, made once and kept under build/."""
 
 import hashlib
-import json
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
-import soundfile
 
-from bench.turns import (
-    bursts,
-    cutting,
-    human,
-    noises,
-    render,
-    scripts,
-    spelt,
-    voice_kokoro,
-    voice_piper,
-    voices,
-)
+from bench.turns import bursts, cache, cutting, human, hums, noises, render, scripts, speaking, voices
 from bench.turns.cutting import RATE
-from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound, Stretch
+from bench.turns.dialogue import Category, Dialogue, Phrase, Rendered, Sound
 from bench.turns.voices import Seed
 from gpu_workers.engine import Pcm
-
-CACHE = Path("build/turns")
-
-#: Part of every cached sound's name: a change of how speech is made makes it anew.
-MADE = tuple(
-    hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest()
-    for module in (cutting, render, spelt, voice_kokoro, voice_piper)
-)
 
 #: dBFS of a quiet room: silence is never all zeros.
 ROOM_TONE_DB = -65.0
@@ -43,6 +22,9 @@ NOISE_S = 12
 
 #: Level of an overlay without words, against speech: from a cough across the room to a bang beside the microphone.
 BURST_DB = (-8.0, 8.0)
+
+#: Processes that make speech.
+MAKERS = 2
 
 #: People in the background: how many at once.
 BABBLERS = 5
@@ -56,13 +38,28 @@ def dialogues(seed: Seed) -> list[Dialogue]:
 def load(
     seed: Seed, say: Callable[[str], object] = print, only: Collection[Category] | None = None
 ) -> Iterator[Rendered]:
-    """The dialogues as sound, one after the other; what is not in the cache yet is made."""
+    """The dialogues as sound, one after the other; speech that is not in the cache yet is made first."""
     chosen = [dialogue for dialogue in dialogues(seed) if only is None or dialogue.category in only]
-    for number, dialogue in enumerate(chosen):
-        if number % 20 == 0:
-            say(f"corpus {seed}: {number} of {len(chosen)} dialogues")
-        yield rendered(dialogue)
-    say(f"corpus {seed}: {len(chosen)} of {len(chosen)} dialogues")
+    prepare(chosen, lambda done: say(f"corpus {seed}: {done} of {len(chosen)} dialogues made"))
+    yield from map(rendered, chosen)
+
+
+def prepare(chosen: Sequence[Dialogue], say: Callable[[int], object]) -> None:
+    """Makes the speech of these dialogues, unless that was done: two processes, for the models use one core each."""
+    digest = hashlib.sha256(repr((chosen, voices.VOICES)).encode()).hexdigest()[:24]
+    made = cache.FOLDER / f"{digest}.made"
+    if made.is_file():
+        return
+    with ProcessPoolExecutor(MAKERS, get_context("spawn")) as pool:
+        for number, _ in enumerate(pool.map(_make, chosen, chunksize=1), 1):
+            if number % 20 == 0 or number == len(chosen):
+                say(number)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.touch()
+
+
+def _make(dialogue: Dialogue) -> None:
+    rendered(dialogue)
 
 
 def rendered(dialogue: Dialogue) -> Rendered:
@@ -82,38 +79,15 @@ def _turn(dialogue: Dialogue, number: int) -> Sound:
 
 
 def said(name: str, phrases: tuple[Phrase, ...]) -> Sound:
-    """Phrases in a voice, from the cache if they were said before."""
-    voice = voices.named(name)
-    return cached(
-        ("said", asdict(voice), [asdict(phrase) for phrase in phrases]), lambda: render.spoken(voice, phrases)
-    )
-
-
-def cached(key: object, make: Callable[[], Sound]) -> Sound:
-    """A sound by what it depends on."""
-    digest = hashlib.sha256(json.dumps([key, MADE], sort_keys=True).encode()).hexdigest()[:24]
-    path = CACHE / digest[:2] / f"{digest}.wav"
-    if not path.is_file():
-        _write(path, make())
-    pcm, _ = soundfile.read(path, dtype="float32")
-    stretches = json.loads(path.with_suffix(".json").read_text())
-    return Sound(pcm, tuple(Stretch(*stretch) for stretch in stretches))
-
-
-def _write(path: Path, sound: Sound) -> None:
-    """The sound last, and under another name first: two benches may make it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps([(part.begin, part.end) for part in sound.phrases]))
-    fresh = path.with_suffix(f".{id(sound)}.new")
-    soundfile.write(fresh, sound.pcm, RATE, "FLOAT", format="WAV")
-    fresh.replace(path)
+    """Phrases in the voice of that name."""
+    return speaking.spoken(voices.named(name), phrases)
 
 
 def _overlay(dialogue: Dialogue) -> Sound | None:
     if dialogue.overlay is None or dialogue.category == "echo":
         return None
     if dialogue.overlay.text:
-        return said(dialogue.voice, (Phrase(dialogue.overlay.text),))
+        return said(dialogue.voice, hums.apart(dialogue.overlay.text))
     rng = _rng(dialogue.name)
     kind = scripts.sound_of(dialogue)
     pcm = babble(dialogue, 2 * RATE) if kind == "babble" else {**bursts.COUGHS, **bursts.ROOMS}[kind](rng)

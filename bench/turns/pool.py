@@ -51,7 +51,8 @@ class Pool:
 
 def phrases(line: str, rng: Random) -> tuple[Phrase, ...]:
     """A turn: fields filled in, each mark a pause of a length drawn for it."""
-    parts = _MARK.split(_FIELD.sub(lambda found: filled(found[1], found[2], rng), line))
+    whole = _FIELD.sub(lambda found: filled(found[1], found[2], rng), line)
+    parts = _MARK.split(whole.replace(",.", "."))  # the voice falls where a line ends with a field
     pauses = [drawn(mark, rng) for mark in parts[1::2]] + [0]
     return tuple(Phrase(text, pause_ms) for text, pause_ms in zip(parts[::2], pauses, strict=True))
 

