@@ -23,9 +23,9 @@ class Rules(BaseModel, frozen=True):
     """What counts as this speaker's voice. Levels are smoothed, in dB below full scale."""
 
     loud_db: float = Field(9.0, gt=0)
-    """A loud moment reaches the speaker's level but for this; voice begins with one. With 9 dB, recordings of people lose
-    5 % of their voice, all at its soft edges, and of another person 15 dB below 1.4 s (of 7.3) and 3.6 s (of 15.4)
-    count as voice; with 12 dB nearly twice as much."""
+    """A loud moment reaches the speaker's level but for this; voice begins with one. With 9 dB, recordings of people
+    lose 5 % of their voice, all at its soft edges, and of another person 15 dB below 1.4 s (of 7.3) and 3.6 s (of 15.4)
+    count as voice; with 10 dB 2.0 and 4.8 s."""
     soft_db: float = Field(18.0, gt=0)
     """Between loud moments voice is no further below."""
     loud_above_room_db: float = Field(8.0, ge=0)
