@@ -44,11 +44,11 @@ def test_audio_leaves_no_more_than_its_lead_ahead() -> None:
     sent_at = []
     now_s = 0.0
     while playback.sent < 2 * S:
-        if playback.due_s(now_s) <= 0:
+        if playback.due_s(now_s, 1920) <= 0:
             playback.send(1920, now_s)
             sent_at.append(now_s)
         now_s += 0.001
-    assert [round(at, 2) for at in sent_at[:6]] == [0.0, 0.0, 0.0, 0.08, 0.16, 0.24]
+    assert [round(at, 2) for at in sent_at[:6]] == [0.0, 0.0, 0.08, 0.16, 0.24, 0.32]
 
 
 def test_what_was_sent_and_not_yet_played_was_not_heard() -> None:

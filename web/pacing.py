@@ -68,12 +68,12 @@ class Playback:
             return self._base
         return self._base + int((now_s - self._playing_since_s) * SAMPLE_RATE)
 
-    def due_s(self, now_s: float) -> float:
-        """Seconds until the next packet may leave; 0: now."""
+    def due_s(self, now_s: float, samples: int) -> float:
+        """Seconds until the next `samples` may leave, so that the client has its lead with them and no more; 0: now."""
         if self._playing_since_s is None:
             return 0.0
         ahead = self.sent - self._position(now_s)
-        return max(0.0, (ahead - self._lead) / SAMPLE_RATE)
+        return max(0.0, (ahead + min(samples, self._lead) - self._lead) / SAMPLE_RATE)
 
     def left_s(self, now_s: float) -> float:
         """Seconds until all that was sent has been heard."""

@@ -118,7 +118,7 @@ class Replier:
         if reply is None or reply.held or reply.playback.muted:
             return None
         if reply.audio:
-            return reply.playback.due_s(now_s)
+            return reply.playback.due_s(now_s, reply.audio[0].samples)
         return reply.playback.left_s(now_s) if reply.all_sent else None
 
     def may_begin(self) -> bool:
@@ -137,7 +137,11 @@ class Replier:
         reply = self.reply
         if reply is None or reply.held:
             return
-        while reply.audio and not reply.playback.muted and reply.playback.due_s(now_s) <= 0:
+        while (
+            reply.audio
+            and not reply.playback.muted
+            and reply.playback.due_s(now_s, reply.audio[0].samples) <= 0
+        ):
             speech = reply.next_speech()
             if speech is None:
                 return
