@@ -15,7 +15,7 @@ WINDOW = 120
 
 #: A phrase sounds where it is less than this below its loudest window: room tone and vocoder noise are softer, a
 #: final consonant is not.
-AUDIBLE_DB = 38.0
+AUDIBLE_DB = 34.0
 
 #: How far from where the alignment says a cut may be, 60 ms: the models' own units are 25 ms, and sounds overlap.
 REACH = 1_440
