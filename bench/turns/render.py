@@ -14,7 +14,7 @@ LEVEL_DB = -23.0
 
 
 def sentences(phrases: Sequence[Phrase]) -> list[list[Phrase]]:
-    """Phrases that are said in one go: up to a full stop or question mark. A hum stands alone: no synthesizer says it."""
+    """Phrases said in one go: up to a full stop or question mark. A hum stands alone: no synthesizer says it."""
     found: list[list[Phrase]] = [[]]
     for phrase in phrases:
         if hums.is_hum(phrase.text):
