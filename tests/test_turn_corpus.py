@@ -120,6 +120,14 @@ def test_a_number_that_ends_a_line_ends_with_a_full_stop():
     assert [phrase.text[-1] for phrase in made] == [","] * (len(made) - 1) + ["."]
 
 
+def test_a_sentence_is_said_in_one_go_and_a_hum_by_itself():
+    texts = ["Hmm,", "I'd go", "there.", "Mm,", "or here?", "No."]
+    said = render.sentences([Phrase(text) for text in texts])
+    assert [[phrase.text for phrase in sentence] for sentence in said] == [
+        ["Hmm,"], ["I'd go", "there."], ["Mm,"], ["or here?"], ["No."],
+    ]  # fmt: skip
+
+
 def test_names_are_spelt_in_groups_that_together_are_the_name():
     for seed in range(50):
         groups = pool.grouped("ABERYSTWYTH", Random(seed))

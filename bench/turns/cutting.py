@@ -15,10 +15,13 @@ WINDOW = 120
 
 #: A phrase sounds where it is less than this below its loudest window: room tone and vocoder noise are softer, a
 #: final consonant is not.
-AUDIBLE_DB = 38.0
+AUDIBLE_DB = 34.0
 
 #: How far from where the alignment says a cut may be, 60 ms: the models' own units are 25 ms, and sounds overlap.
 REACH = 1_440
+
+#: Where the model itself made a pause of more than 50 ms, the cut lies in it, or within 20 ms of it.
+CLEAR, NEAR = 1_200, 480
 
 #: Fades where speech was cut, 8 and 25 ms: no click, no swallowed consonant; a voice that stops dies away.
 FADE_IN, FADE_OUT = 192, 600
@@ -60,7 +63,9 @@ def cuts(pcm: Pcm, parts: Sequence[Stretch]) -> list[Pcm]:
     """The pieces of a sentence, cut where it is softest about their ends, each without the silence around it."""
     edges = [0]
     for before, after in itertools.pairwise(parts):
-        edges.append(quietest(pcm, before.end - REACH, max(after.begin, before.end) + REACH))
+        reach = NEAR if after.begin - before.end > CLEAR else REACH
+        reach = min(reach, (before.end - before.begin) // 3, (after.end - after.begin) // 3)
+        edges.append(quietest(pcm, before.end - reach, max(after.begin, before.end) + reach))
     edges.append(len(pcm))
     return [trimmed(pcm[begin:end]) for begin, end in itertools.pairwise(edges)]
 

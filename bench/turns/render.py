@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.turns import cutting
+from bench.turns import cutting, hums
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import Phrase, Sound, Stretch
 from gpu_workers.engine import Pcm
@@ -14,9 +14,12 @@ LEVEL_DB = -23.0
 
 
 def sentences(phrases: Sequence[Phrase]) -> list[list[Phrase]]:
-    """Phrases that belong to one sentence together: a full stop or question mark ends one."""
+    """Phrases said in one go: up to a full stop or question mark. A hum stands alone: no synthesizer says it."""
     found: list[list[Phrase]] = [[]]
     for phrase in phrases:
+        if hums.is_hum(phrase.text):
+            found += [[phrase], []]
+            continue
         found[-1].append(phrase)
         if phrase.text.endswith((".", "?", "!")):
             found.append([])
