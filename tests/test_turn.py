@@ -270,10 +270,16 @@ def test_a_user_who_goes_on_says_two_texts_and_gets_one_reply() -> None:
 
 
 def test_the_surer_the_shorter_the_wait() -> None:
-    waits = [RULES.wait(p / 100) for p in range(101)]
-    assert waits == sorted(waits, reverse=True)
-    assert (waits[0], waits[-1]) == (RULES.longest_wait, RULES.min_pause)
-    assert SILENCE.wait(0.0) == SILENCE.wait(1.0) == S // 2
+    for pause in (0, RULES.early, RULES.early + 1):
+        waits = [RULES.wait(p / 100, pause) for p in range(101)]
+        assert waits == sorted(waits, reverse=True)
+        assert (waits[0], waits[-1]) == (RULES.longest_wait, RULES.min_pause)
+    assert SILENCE.wait(0.0, 0) == SILENCE.wait(1.0, 0) == S // 2
+
+
+def test_late_in_a_pause_it_takes_more_to_be_sure() -> None:
+    assert RULES.wait(0.7, RULES.early) == RULES.min_pause
+    assert RULES.wait(0.7, RULES.early + 1) == RULES.usual_wait
 
 
 HAPPENINGS = st.one_of(

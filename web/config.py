@@ -71,5 +71,6 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
             user_silence=int(silence_s * SAMPLE_RATE),
             goodbye_after=rules.goodbye_after if self.goodbye else 0,
             min_pause=int(shortest),
+            usual_wait=int(min(rules.usual_wait * patience, longest)),
             longest_wait=int(longest),
         )

@@ -18,11 +18,16 @@ class Rules:
     """How this session takes turns. Lengths are samples."""
 
     detection: Detection = "semantic"
-    sure: float = 0.9
-    """End-of-turn probability from which the shortest pause will do."""
-    unsure: float = 0.05
-    """Probability up to which the longest wait is waited."""
+    sure: float = 0.65
+    """End-of-turn probability, early in a pause, from which the shortest pause will do."""
+    certain: float = 0.9
+    """The same, later: what grows with a pause is mostly the pause."""
+    early: int = SAMPLE_RATE * 35 // 100
+    """Until then it is early."""
+    unsure: float = 0.1
+    """Probability up to which the longest wait is waited; between, the usual one."""
     min_pause: int = SAMPLE_RATE // 5
+    usual_wait: int = SAMPLE_RATE * 115 // 100
     longest_wait: int = SAMPLE_RATE * 8 // 5
     longest_turn: int = SAMPLE_RATE * 30
     user_silence: int = 0
@@ -47,8 +52,11 @@ class Rules:
         """The operator's settings, for a session that asked for nothing else."""
         return cls(
             sure=settings.sure_p_end,
+            certain=settings.certain_p_end,
+            early=samples(settings.early_ms),
             unsure=settings.unsure_p_end,
             min_pause=samples(settings.min_pause_ms),
+            usual_wait=samples(settings.usual_wait_ms),
             longest_wait=samples(settings.longest_wait_ms),
             longest_turn=samples(settings.longest_turn_s * 1000),
             goodbye_after=settings.goodbye_after_silences,
@@ -62,14 +70,8 @@ class Rules:
             prepare_most=settings.preempt_most,
         )
 
-    def wait(self, p_end: float) -> int:
-        """The pause that ends a turn which is over with this probability.
-
-        Falls geometrically from the longest wait to the shortest pause: the surer, the sooner.
-        """
-        if self.detection != "semantic":
+    def wait(self, p_end: float, pause: int) -> int:
+        """The pause that ends the turn, when one of `pause` samples was judged its end with this probability."""
+        if self.detection != "semantic" or p_end >= (self.sure if pause <= self.early else self.certain):
             return self.min_pause
-        if self.longest_wait <= self.min_pause or p_end >= self.sure:
-            return min(self.min_pause, self.longest_wait)
-        share = max(0.0, (p_end - self.unsure) / (self.sure - self.unsure))
-        return int(self.longest_wait * (max(self.min_pause, 1) / self.longest_wait) ** share)
+        return self.usual_wait if p_end >= self.unsure else self.longest_wait

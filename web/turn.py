@@ -139,7 +139,7 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case Phase.THINKING | Phase.SPEAKING, VoiceStarted(at):
             return _barge_in(replace(turn, voice=True, voice_from=at, text="", p_end=0.0), rules)
         case Phase.HEARING | Phase.THINKING | Phase.SPEAKING, VoiceEnded(at) if turn.voice:
-            return replace(turn, voice=False, voice_to=at, ends_at=at + rules.wait(0.0)), ()
+            return replace(turn, voice=False, voice_to=at, ends_at=at + rules.wait(0.0, 0)), ()
         case Phase.HEARING, Pause(at, ms, p_end):
             return _paused(replace(turn, voice_to=at, p_end=p_end), at + ms * SAMPLE_RATE // 1000, rules)
         case Phase.THINKING | Phase.SPEAKING, Pause(at, _, p_end) if turn.replying:
@@ -211,7 +211,7 @@ def _paused(turn: Turn, now: int, rules: Rules) -> Step:
     """A pause was judged: it ends the turn now, or later, or is long enough to begin a reply in."""
     if rules.detection != "semantic" or turn.voice:
         return turn, ()
-    ends_at = turn.voice_to + rules.wait(turn.p_end)
+    ends_at = turn.voice_to + rules.wait(turn.p_end, now - turn.voice_to)
     if now >= ends_at:
         return _end_turn(turn, now, rules)
     return _prepare(replace(turn, ends_at=ends_at), rules)
@@ -383,5 +383,5 @@ def _interrupt(turn: Turn, onset: int, rules: Rules) -> Step:
     actions: tuple[Action, ...] = (CancelReply(turn.reply, "turn_detected"), SpeechBegan(onset))
     if turn.voice:
         return replace(heard, ends_at=None), actions
-    ended, more = _paused(replace(heard, ends_at=turn.voice_to + rules.wait(0.0)), turn.settled_to, rules)
+    ended, more = _paused(replace(heard, ends_at=turn.voice_to + rules.wait(0.0, 0)), turn.settled_to, rules)
     return ended, actions + more
