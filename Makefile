@@ -40,7 +40,7 @@ fmt: setup-dev ## mend what lint and format can mend
 bench: setup-dev ## measure: make bench ARGS="--help"
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports, and write it down
+bench-turns: setup-dev .venv/.installed-bench ## measure turn-taking on the dialogues kept for reports, and write it down
 	@$(BIN)/python -m bench turns --seed B --sweep --write $(ARGS)
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
