@@ -62,16 +62,16 @@ class TurnSettings(BaseModel, frozen=True):
     """Probability that the turn is over from which `min_pause_ms` ends it, where a pause is judged early."""
     certain_p_end: float = Field(0.9, gt=0, lt=1)
     """The same for a pause that lasts longer than `early_ms`: what grows with a pause is mostly the pause. On seed A of
-    the bench 12 of 100 pauses were cut off where the same probability would do at any time, 5 with this."""
+    the bench 12 of 100 pauses were cut off where the same probability would do at any time, 6 with this."""
     early_ms: int = Field(350, gt=0)
     """The first judgement comes 200 to 350 ms after the voice."""
-    unsure_p_end: float = Field(0.1, ge=0, lt=1)
+    unsure_p_end: float = Field(0.2, ge=0, lt=1)
     """Probability up to which `longest_wait_ms` is waited; between, it is `usual_wait_ms`."""
     min_pause_ms: int = Field(200, ge=0)
     """Shortest pause that can end a turn, however sure the model is: people breathe."""
-    usual_wait_ms: int = Field(1150, gt=0)
+    usual_wait_ms: int = Field(1160, gt=0)
     """A pause that may be the end or not ends the turn after this. People hesitate for up to 1.5 s."""
-    longest_wait_ms: int = Field(1600, gt=0)
+    longest_wait_ms: int = Field(1800, gt=0)
     """A pause of this length ends the turn, whatever the model says: it is wrong on some voices."""
     patience: float = Field(1.0, gt=0, le=10)
     """Factor on all waits: the one knob between cutting people off and keeping them waiting."""

@@ -24,11 +24,11 @@ class Rules:
     """The same, later: what grows with a pause is mostly the pause."""
     early: int = SAMPLE_RATE * 35 // 100
     """Until then it is early."""
-    unsure: float = 0.1
+    unsure: float = 0.2
     """Probability up to which the longest wait is waited; between, the usual one."""
     min_pause: int = SAMPLE_RATE // 5
-    usual_wait: int = SAMPLE_RATE * 115 // 100
-    longest_wait: int = SAMPLE_RATE * 8 // 5
+    usual_wait: int = SAMPLE_RATE * 116 // 100
+    longest_wait: int = SAMPLE_RATE * 9 // 5
     longest_turn: int = SAMPLE_RATE * 30
     user_silence: int = 0
     """Silence that gives the assistant the turn; 0: never."""
