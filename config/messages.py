@@ -115,6 +115,8 @@ class Transcript(_Message, tag="transcript"):
     to: int
     settled: bool = False
     final: bool = False
+    confidence: float = 1.0
+    """How sure the recogniser is of these words, from 0 to 1; noise makes it say words, too."""
 
 
 # --- llm -> web and tts

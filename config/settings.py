@@ -95,6 +95,8 @@ class TurnSettings(BaseModel, frozen=True):
     first words are known after about 800 ms, and "mm-hm, right" is as long."""
     interrupt_words: int = Field(1, ge=1)
     """Words that confirm an interruption."""
+    interrupt_confidence: float = Field(0.6, ge=0, le=1)
+    """Words of which the recogniser is less sure confirm nothing: it makes words of laughter and babble, too."""
     resume_silence_ms: int = Field(500, gt=0)
     """Silence after which a mute that nothing confirmed is taken back."""
     false_mutes: int = Field(2, ge=0)

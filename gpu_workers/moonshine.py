@@ -58,17 +58,26 @@ class Moonshine:
 
     def transcribe(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> str:
         """The words in `pcm` (16 kHz). Raises Abandoned soon after `abandoned` says so."""
+        return self.recognise(pcm, abandoned)[0]
+
+    def recognise(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> tuple[str, float]:
+        """The words, and how sure they are: the geometric mean of their tokens' probabilities.
+
+        Of the 24 interruptions of seed A the least sure had .66 (.62 in mid-word); of laughter and the babble of a
+        room, which make it say words too, all but one (.61) were below.
+        """
         if len(pcm) < SHORTEST:
             pcm = np.concatenate([pcm, np.zeros(SHORTEST - len(pcm), np.float32)])
         mask = np.ones((1, len(pcm)), np.int64)
         (hidden,) = self._encoder.run(None, {"input_values": pcm[None], "attention_mask": mask})
         feeds: Feeds = {name: np.zeros((1, _HEADS, 0, _WIDTH), np.float32) for name in self._past}
         feeds |= {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
-        return self._text(self._search(feeds, int(len(pcm) / RATE * TOKENS_PER_S) + 1, abandoned))
+        tokens, confidence = self._search(feeds, int(len(pcm) / RATE * TOKENS_PER_S) + 1, abandoned)
+        return self._text(tokens), confidence
 
-    def _search(self, feeds: Feeds, limit: int, abandoned: Callable[[], bool]) -> list[int]:
+    def _search(self, feeds: Feeds, limit: int, abandoned: Callable[[], bool]) -> tuple[list[int], float]:
         """Greedy: the likeliest token, until the end."""
-        tokens = [_BEGIN]
+        tokens, chances = [_BEGIN], [0.0]
         for step in range(limit):
             if abandoned():
                 raise Abandoned
@@ -76,6 +85,7 @@ class Moonshine:
             feeds["use_cache_branch"] = np.array([step > 0])
             logits, *present = self._decoder.run(None, feeds)
             token = int(logits[0, -1].argmax())
+            chances.append(-float(np.log(np.exp(logits[0, -1] - logits[0, -1, token]).sum())))
             if token == _END:
                 break
             tokens.append(token)
@@ -84,7 +94,7 @@ class Moonshine:
                     step == 0 or ".decoder." in name
                 ):  # what the encoder said stays as it was after the first step
                     feeds[name.replace("present", "past_key_values")] = value
-        return tokens[1:]
+        return tokens[1:], float(np.exp(sum(chances) / max(1, len(chances) - 1)))
 
     def _text(self, tokens: list[int]) -> str:
         joined = b"".join(self._pieces[token] for token in tokens)

@@ -121,6 +121,8 @@ TABLE: list[Row] = [
      (do.SkipVoice(6 * S), do.Unmute())),
     ("an mm-hm that has not ended may become more", MUTED, said("Yeah,", 5 * S, 6 * S, settled=False), RULES,
      Phase.SPEAKING, ()),
+    ("words made of laughter do not interrupt", MUTED,
+     Transcript("Pump out of it.", 5 * S, 6 * S, confidence=0.4), RULES, Phase.SPEAKING, ()),
     ("as in: yeah, but wait", MUTED, said("Yeah, but wait", 5 * S, 6 * S, settled=False), RULES, Phase.HEARING,
      (do.CancelReply(3, "turn_detected"), do.SpeechBegan(5 * S))),
     ("silence after a mute: the reply goes on", COUGHED, Tick(6 * S + RULES.resume_silence), RULES, Phase.SPEAKING,

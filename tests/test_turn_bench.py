@@ -238,7 +238,7 @@ def halting():
 @pytest.mark.model
 def test_a_dialogue_is_played_in_virtual_time_with_the_real_models(halting, tmp_path):
     engine = Settings()
-    hasty = TurnSettings(unsure_p_end=0.0, sure_p_end=0.001, longest_wait_ms=400)
+    hasty = TurnSettings(unsure_p_end=0.0, sure_p_end=0.001, usual_wait_ms=400, longest_wait_ms=400)
     patient = TurnSettings(min_pause_ms=1300, longest_wait_ms=1500)
     library = Library(engine, Memo(tmp_path / "memo.sqlite"))
     seen = virtual_run.see(halting, [hasty, patient], library, engine)

@@ -39,6 +39,7 @@ class Rules:
     echo_settle: int = SAMPLE_RATE * 3
     interrupt_voice: int = SAMPLE_RATE
     interrupt_words: int = 1
+    interrupt_confidence: float = 0.6
     resume_silence: int = SAMPLE_RATE // 2
     false_mutes: int = 2
     """After so many mutes for nothing only words interrupt this reply."""
@@ -63,6 +64,7 @@ class Rules:
             echo_settle=samples(settings.echo_settle_s * 1000),
             interrupt_voice=samples(settings.interrupt_voice_ms),
             interrupt_words=settings.interrupt_words,
+            interrupt_confidence=settings.interrupt_confidence,
             resume_silence=samples(settings.resume_silence_ms),
             false_mutes=settings.false_mutes,
             prepare=prepare,

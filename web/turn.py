@@ -267,7 +267,8 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
 
 def _spoken_over(known: Turn, heard: Transcript, rules: Rules) -> Step:
     """Something was said while a reply is made or played."""
-    if asks_for_floor(heard.text) >= rules.interrupt_words:
+    sure = heard.confidence >= rules.interrupt_confidence
+    if sure and asks_for_floor(heard.text) >= rules.interrupt_words:
         return _interrupt(known, heard.start, rules)
     if heard.settled and not known.voice:
         return _was_nothing(known, heard.to)

@@ -123,15 +123,19 @@ class KnownMoonshine(Moonshine):
 
     def __init__(self, library: Library, desk: Desk) -> None:
         self._library, self._desk = library, desk
-        self._name = f"moonshine {version('moonshine-voice')}"
+        self._name = f"moonshine {version('moonshine-voice')}, with its confidence"
 
-    def transcribe(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> str:
+    def recognise(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> tuple[str, float]:
         """The words; their cost is the desk's. Never gives up: whoever counts the time does."""
-        said, took_s = self._library.memo.ask(
-            self._name, pcm, lambda: self._library.moonshine.transcribe(pcm)
-        )
+
+        def run() -> str:
+            text, confidence = self._library.moonshine.recognise(pcm)
+            return f"{confidence:.4f} {text}"
+
+        said, took_s = self._library.memo.ask(self._name, pcm, run)
         self._desk.spend(took_s)
-        return str(said)
+        confidence, _, text = str(said).partition(" ")
+        return text, float(confidence)
 
 
 def parts(library: Library, vad: KnownVad, desk: Desk, settings: Settings) -> Parts:

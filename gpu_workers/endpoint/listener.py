@@ -233,8 +233,8 @@ class Listener:
 
     # --- what the owner found out
 
-    def decoded(self, decode: Decode, text: str | None) -> None:
-        """A decode has ended; None: it was given up or failed."""
+    def decoded(self, decode: Decode, text: str | None, confidence: float = 1.0) -> None:
+        """A decode has ended; None: it was given up or failed. confidence: how sure the recogniser is, 0 to 1."""
         if decode is self._partial:
             self._partial = None
         segment = decode.segment
@@ -244,7 +244,8 @@ class Listener:
             segment.settled_to = decode.to
         elif decode.abandoned:
             return
-        segment.text = segment.text if text is None else text
+        if text is not None:
+            segment.text, segment.confidence = text, confidence
         if decode.utterance is self._open:
             self._report(decode)
         self._finish_closed()
@@ -252,7 +253,9 @@ class Listener:
     def _report(self, decode: Decode) -> None:
         utterance = decode.utterance
         settled = self._settled(utterance)
-        self.facts.append(Transcript(utterance.text, utterance.start, decode.to, settled))
+        self.facts.append(
+            Transcript(utterance.text, utterance.start, decode.to, settled, confidence=utterance.confidence)
+        )
         verdict = self._verdict
         if settled and verdict is not None and verdict.at == self._ear.voice_to:
             self._weigh(utterance.text, verdict)
@@ -315,7 +318,16 @@ class Listener:
             if not utterance.settled(to):
                 return
             del self._closing[0]
-            self.facts.append(Transcript(utterance.text, utterance.start, to, settled=True, final=True))
+            self.facts.append(
+                Transcript(
+                    utterance.text,
+                    utterance.start,
+                    to,
+                    settled=True,
+                    final=True,
+                    confidence=utterance.confidence,
+                )
+            )
 
     def clear(self, at: int) -> None:
         """What was said before `at` is forgotten."""

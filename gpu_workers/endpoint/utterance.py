@@ -56,6 +56,8 @@ class Segment:
     """All voice up to here is in a decode that was asked for and will be waited for."""
     settled_to: int = -1
     """All voice up to here is in `text`."""
+    confidence: float = 1.0
+    """How sure the recogniser is of `text`, from 0 to 1."""
 
 
 @dataclass(eq=False)
@@ -89,6 +91,11 @@ class Utterance:
     def text(self) -> str:
         """What is understood so far."""
         return " ".join(segment.text for segment in self.segments if segment.text)
+
+    @property
+    def confidence(self) -> float:
+        """That of the part understood worst."""
+        return min((segment.confidence for segment in self.segments if segment.text), default=1.0)
 
     def settled(self, voice_to: int) -> bool:
         """All voice up to `voice_to` is in the text."""

@@ -49,7 +49,7 @@ class Settings(BaseModel, frozen=True):
 
 
 #: What a thread found out.
-Found = tuple[Slot, Listener, Decode | Judge, str | float | None]
+Found = tuple[Slot, Listener, Decode | Judge, tuple[str, float] | float | None]
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ class EmbeddedStt:
                 if isinstance(result, float):
                     listener.judged(wanted, result)
             else:
-                listener.decoded(wanted, result if isinstance(result, str) else None)
+                listener.decoded(wanted, *(result if isinstance(result, tuple) else (None,)))
 
     def _decode(self, slot: Slot, listener: Listener, wanted: Decode) -> None:
         """On a thread: a result follows, whatever happens."""
-        text = None
+        understood = None
         began = self._clock()
         try:
             stale = partial(self._stale, slot, listener, wanted)
-            text = "" if stale() else self._moonshine.transcribe(wanted.pcm, stale)
+            understood = ("", 1.0) if stale() else self._moonshine.recognise(wanted.pcm, stale)
             took = self._clock() - began
             self._decode_s += DECODE_MEAN_WEIGHT * (took - self._decode_s)
         except Abandoned:
@@ -187,7 +187,7 @@ class EmbeddedStt:
         except Exception:
             log.exception("a decode of %d samples failed", len(wanted.pcm))
         finally:
-            self._results.put((slot, listener, wanted, text))
+            self._results.put((slot, listener, wanted, understood))
 
     def _stale(self, slot: Slot, listener: Listener, wanted: Decode | Judge) -> bool:
         return wanted.abandoned or self._listeners.get(slot) is not listener
