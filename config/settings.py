@@ -236,7 +236,7 @@ class Settings(BaseSettings, frozen=True):
 
 def _is_near(host: str | None) -> bool:
     """No host at all, or one of this machine or network: what it writes costs nobody money."""
-    if host is None or "." not in host.rstrip(".") or host.endswith((".local", ".internal", ".lan")):
+    if host is None or not {".", ":"} & {*host.rstrip(".")} or host.endswith((".local", ".internal", ".lan")):
         return True
     try:
         return ip_address(host).is_private

@@ -87,8 +87,7 @@ class Line:
         self.hear(dialect.speech_stopped(at_s * S + S))
         self.hear(dialect.committed())
         self.hear(dialect.partial_text(Transcript(text, at_s * S, at_s * S + S, final=True)))
-        if text:
-            self.hear(dialect.user_text(text))
+        self.hear(dialect.user_text(text))
 
     def answer(self, number: int, *words: str) -> None:
         self.hear(self.dialect.reply_started(number, again=False))
@@ -273,6 +272,19 @@ def test_two_utterances_get_their_own_transcripts():
         (e["item_id"], e["transcript"]) for e in line.events if e["type"].endswith("transcription.completed")
     ]
     assert texts == list(zip(items, ["I want", "to go."], strict=True))
+
+
+def test_an_utterance_without_words_takes_nobody_elses_transcript():
+    line = Line()
+    items = [line.hear(line.dialect.committed())[0]["item_id"] for _ in range(2)]
+    line.hear(line.dialect.partial_text(Transcript("", S, 2 * S, final=True)))
+    line.hear(line.dialect.user_text(""))
+    line.hear(line.dialect.user_text("and you"))
+    done = [event for event in line.events if event["type"].endswith("transcription.completed")]
+    assert [(event["item_id"], event["transcript"]) for event in done] == [
+        (items[0], ""),
+        (items[1], "and you"),
+    ]
 
 
 def test_transcription_can_be_switched_off():

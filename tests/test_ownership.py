@@ -116,6 +116,10 @@ def moved_on(desk: Desk) -> None:
     desk.set(reply=2)
 
 
+def called_off(desk: Desk) -> None:
+    desk.set(**{keys.done("llm"): 1})
+
+
 def held(desk: Desk) -> None:
     desk.own("llm", "other", 1)
 
@@ -209,7 +213,8 @@ def test_renew_loses_once_another_claimed(desk):
     "before",
     [
         pytest.param(closed, id="the session was closed"),
-        pytest.param(moved_on, id="the reply was cancelled"),
+        pytest.param(moved_on, id="another reply began"),
+        pytest.param(called_off, id="the reply was cancelled, and the worker not told"),
     ],
 )
 def test_renew_ends_work_that_nobody_wants(desk, before):

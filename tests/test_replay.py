@@ -55,7 +55,7 @@ STORY: list[Happening] = [
     Transcript("Stop", 5 * S, 6 * S),
     ReplyHeard(1, 6 * S),
     Tick(7 * S),
-    CancelAsked(),
+    CancelAsked(9 * S),
 ]
 
 

@@ -49,6 +49,17 @@ def test_it_goes_on_from_the_beginning_of_the_word_that_was_cut() -> None:
     assert first_packet(made) == b"14400"
 
 
+def test_a_later_connection_does_not_count_what_it_cannot_send_again() -> None:
+    made = spoken(0)
+    made.playback = Playback(lead_ms=160, sent=19_200)  # an earlier one sent half of the second word
+    piece = made.next_speech()
+    assert piece is not None
+    made.playback.send(piece.samples, 0.0)
+    made.cut_at = made.playback.sent
+    begin = made.rewind(most=S)
+    assert first_packet(made) == str(begin).encode()
+
+
 def test_between_two_words_nothing_is_said_twice() -> None:
     made = spoken(13_440)
     assert made.rewind(most=S) == made.playback.sent == 13_440

@@ -141,8 +141,24 @@ TABLE: list[Row] = [
     ("the end of an old reply changes nothing", SPEAKING, ReplyHeard(2, 9 * S), RULES, Phase.SPEAKING, ()),
     ("a reply that fails leaves the floor", THINKING, ReplyFailed(3, 9 * S), RULES, Phase.LISTENING,
      (do.CancelReply(3, "failed"),)),
-    ("the client cancels", SPEAKING, CancelAsked(), RULES, Phase.LISTENING, (do.CancelReply(3, "client_cancelled"),)),
-    ("nothing to cancel", LISTENING, CancelAsked(), RULES, Phase.LISTENING, ()),
+    ("the client cancels", SPEAKING, CancelAsked(9 * S), RULES, Phase.LISTENING,
+     (do.CancelReply(3, "client_cancelled"),)),
+    ("a transcript of the utterance before is text, and the awaited one still to come",
+     replace(AWAITING, voice_from=3 * S, voice_to=4 * S), said("so", final=True), RULES, Phase.THINKING,
+     (do.TakeText("so"),)),
+    ("the final copy of what was taken is not the next turn", replace(AWAITING, taken_to=2 * S),
+     said("hi", final=True), RULES, Phase.THINKING, ()),
+    ("what is said in the meantime makes a reply ahead stale", PREPARED, said("so", S // 4, S // 2, final=True), EAGER,
+     Phase.HEARING, (do.DropReply(1), do.TakeText("so"))),
+    ("what sounded while a reply plays is forgotten on demand", MUTED, ClearAsked(6 * S), RULES, Phase.SPEAKING,
+     (do.ForgetInput(6 * S), do.Unmute())),
+    ("in push-to-talk as well", SPEAKING, ClearAsked(6 * S), MANUAL, Phase.SPEAKING, (do.ForgetInput(6 * S),)),
+    ("what was committed is not forgotten", AWAITING, ClearAsked(3 * S), RULES, Phase.THINKING,
+     (do.ForgetInput(3 * S),)),
+    ("push-to-talk from now on: no silence ends the turn", PAUSED, Tick(PAUSED.ends_at or 0), MANUAL,
+     Phase.LISTENING, ()),
+    ("nor does a voice interrupt", MUTED, Tick(9 * S), MANUAL, Phase.SPEAKING, (do.Unmute(),)),
+    ("nothing to cancel", LISTENING, CancelAsked(9 * S), RULES, Phase.LISTENING, ()),
     ("silence gives the assistant the turn", TALKED, Tick(7 * S), LONELY, Phase.THINKING,
      (do.UserSilent(0, 7 * S), do.TakeText("..."), do.StartReply(3))),
     ("a little less does not", TALKED, Tick(7 * S - 1), LONELY, Phase.LISTENING, ()),
@@ -271,6 +287,30 @@ def test_a_user_who_goes_on_says_two_texts_and_gets_one_reply() -> None:
     assert turn.phase is Phase.THINKING
 
 
+def test_a_reply_that_the_client_stops_is_followed_by_a_whole_silence() -> None:
+    turn, _ = play([CancelAsked(9 * S), Tick(9 * S + 1)], LONELY, replace(SPEAKING, quiet_since=S))
+    assert (turn.phase, next_tick(turn, LONELY)) == (Phase.LISTENING, 16 * S)
+
+
+def test_a_commit_of_nothing_does_not_shorten_the_silence() -> None:
+    nothing = Transcript("", 11 * S, 11 * S, settled=True, final=True)
+    quiet = replace(TALKED, voice_to=2 * S, quiet_since=10 * S)
+    turn, _ = play([CommitAsked(11 * S), nothing], LONELY, quiet)
+    assert next_tick(turn, LONELY) == 17 * S
+
+
+def test_a_voice_that_a_commit_closed_does_not_last() -> None:
+    turn, done = play([CommitAsked(6 * S), Tick(6 * S)], RULES, replace(MUTED, voice_to=5 * S))
+    assert (turn.phase, done) == (Phase.SPEAKING, [do.CloseUtterance(6 * S), do.Unmute()])
+
+
+def test_who_is_answered_in_the_middle_of_a_sentence_may_finish_it() -> None:
+    going_on = said("hello and", S, 3 * S, settled=False)
+    turn, done = play([ReplyAsked(), going_on, Tick(3 * S)], RULES, replace(HEARING, voice_to=S // 2))
+    assert (turn.phase, turn.voice) == (Phase.HEARING, True)
+    assert do.CloseUtterance(3 * S) not in done
+
+
 def test_the_surer_the_shorter_the_wait() -> None:
     for pause in (0, RULES.early, RULES.early + 1):
         waits = [RULES.wait(p / 100, pause) for p in range(101)]
@@ -294,7 +334,7 @@ HAPPENINGS = st.one_of(
     st.builds(CommitAsked, st.integers(0, 10 * S)),
     st.builds(ClearAsked, st.integers(0, 10 * S)),
     st.just(ReplyAsked()),
-    st.just(CancelAsked()),
+    st.builds(CancelAsked, st.integers(0, 10 * S)),
     st.builds(SoundBegan, st.integers(0, 4)),
     st.builds(ReplyHeard, st.integers(0, 4), st.integers(0, 10 * S), st.booleans()),
     st.builds(ReplyFailed, st.integers(0, 4), st.integers(0, 10 * S)),

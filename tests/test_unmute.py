@@ -391,6 +391,12 @@ def test_the_users_silence_is_remembered_and_not_told():
     assert outputs["args"]["chat_history"] == [{"role": "user", "content": "..."}]
 
 
+def test_a_noise_without_words_is_no_message():
+    dialect = new()
+    assert dialect.user_text("")
+    assert dialect.snapshot()["history"] == []
+
+
 def test_replies_are_one_stream_with_one_header():
     dialect = new()
     pages = [

@@ -15,6 +15,7 @@ from config import metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, StageFailed
 from config.messages import (
+    Cancel,
     ChatMessage,
     Claimed,
     Clear,
@@ -89,6 +90,8 @@ class Conversation:
         self._recorder = Recorder(runtime.settings.record_dir, self.sid)
         self._awaiting_s: float | None = None
         self._turn_ended_s = 0.0
+        self._reply_heard_at = 0
+        """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], None]] = {
             base.Configure: self._configure,
             base.CommitInput: self._turn_asked,
@@ -103,7 +106,7 @@ class Conversation:
             actions.SpeechStopped: self._speech_stopped,
             actions.CloseUtterance: self._close_utterance,
             actions.TakeText: lambda a: self._send(self._dialect.user_text(a.text)),
-            actions.UserSilent: lambda a: self._send(self._dialect.idle_timeout(a.at)),
+            actions.UserSilent: self._user_silent,
             actions.ForgetInput: self._forget_input,
             actions.SkipVoice: lambda a: self.input.put(Clear(a.pos)),
             actions.StartReply: lambda a: self._work.start(
@@ -157,6 +160,7 @@ class Conversation:
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._wished_rules()
         self._recorder.allow(self._dialect.wishes.allow_recording)
+        self._drop_prepared()
         self._prepare()
         self._send(self._dialect.configured())
         if not self._listening:
@@ -194,6 +198,7 @@ class Conversation:
 
     def _text_typed(self, request: base.AddText) -> None:
         self._history.add(ChatMessage(request.role, request.text))
+        self._drop_prepared()
         self.save({})
         self._send(self._dialect.typed(request))
 
@@ -201,10 +206,16 @@ class Conversation:
         reply = self._replier.reply
         if reply is not None and self._turn.replying and reply.number == request.reply:
             reply.playback.report(request.samples)
-            self._happen(happenings.CancelAsked())
+            self._happen(happenings.CancelAsked(self.input.now))
         elif self._history.mend(request.reply, request.samples):
+            self._drop_prepared()
             self.save({})
         self._send(self._dialect.truncated(request))
+
+    def _drop_prepared(self) -> None:
+        """What was made ahead knows nothing of what has changed now."""
+        if self._turn.prepared:
+            self._happen(happenings.ReplyFailed(self._turn.prepared, self.input.now))
 
     # --- results of the workers
 
@@ -217,11 +228,13 @@ class Conversation:
         body = result.body
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
+            if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
+                self.stages.tell(result.stage, Cancel(self.sid, result.reply))
         elif isinstance(body, Transcript):
             self._understood(body)
         elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
             self._happen(body)
-        elif result.reply != self._turn.reply or not (self._turn.replying or self._turn.prepared):
+        elif not self._wanted(result.reply):
             log.debug("a result of %s came too late", result.stage)
         elif isinstance(body, Failed) or self._replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
@@ -231,9 +244,13 @@ class Conversation:
             if completed is not None:
                 self.stages.completed(completed)
 
+    def _wanted(self, reply: int) -> bool:
+        return reply == self._turn.reply and bool(self._turn.replying or self._turn.prepared)
+
     def _understood(self, heard: Transcript) -> None:
-        """What comes back of the assistant's own words is nobody's."""
-        if self._turn.replying and self._replier.echoes(heard.text, time.monotonic()):
+        """What comes back of the assistant's own words is nobody's, and it comes late: when the reply may be over."""
+        overlaps = self._rules.detection != "manual" and self._turn.voice_from < self._reply_heard_at
+        if (self._turn.replying or overlaps) and self._replier.echoes(heard.text, time.monotonic()):
             heard = msgspec.structs.replace(heard, text="")
         self._send(self._dialect.partial_text(heard))
         self._happen(heard)
@@ -324,6 +341,10 @@ class Conversation:
         self._turn_ended_s = time.monotonic()
         self._send(self._dialect.speech_stopped(action.at))
 
+    def _user_silent(self, action: actions.UserSilent) -> None:
+        self._turn_ended_s = time.monotonic()
+        self._send(self._dialect.idle_timeout(action.at))
+
     def _close_utterance(self, action: actions.CloseUtterance) -> None:
         self.input.put(Commit(action.pos))
         self._send(self._dialect.committed())
@@ -333,6 +354,7 @@ class Conversation:
         self._send(self._dialect.cleared())
 
     def _reply_heard(self, _: actions.EndReply) -> None:
+        self._reply_heard_at = self.input.now
         self._work.complete(self.inbox)
         submit.prefill(self.sid)
 
@@ -359,12 +381,13 @@ class Conversation:
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         if self._listening:
             self.stages.expect("stt", 0, fresh=False)
-        if self._turn.prepared:
-            self._happen(happenings.ReplyFailed(self._turn.prepared, self.input.now))
+        self._drop_prepared()
         if self._turn.replying:
             number = self._turn.reply
             sent = self._before.sent if self._before else 0
             self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
+            if self._turn.muted:
+                self._work.mute()
             for stage in self._replier.stages:
                 self.stages.expect(stage, number, fresh=False)
                 self.inbox.read_again(stage, number)

@@ -35,6 +35,8 @@ class ReplyAsked:
 class CancelAsked:
     """The client wants the reply stopped."""
 
+    at: int
+
 
 @dataclass(frozen=True)
 class SoundBegan:

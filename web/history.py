@@ -34,6 +34,8 @@ class History:
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
+        self._began: int | None = None
+        """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
         self.dropped = 0
         """Messages that the newest order had no room for."""
         self.refused: PromptTooLong | None = None
@@ -52,9 +54,10 @@ class History:
         """What was heard of a reply, marked where the user cut it short."""
         text = reply.text if whole else reply.heard_text(now_s)
         mark = "" if text == reply.text else prompt.INTERRUPTED
-        place = len(self._messages) if text else None
+        here = len(self._messages) if self._began is None else self._began
+        place = here if text else None
         if text:
-            self._messages.append(ChatMessage("assistant", text + mark))
+            self._messages.insert(here, ChatMessage("assistant", text + mark))
         self._past.add(reply.number, PastReply(reply.words, reply.spans, reply.playback.sent, place))
 
     def mend(self, number: int, samples: int) -> bool:
@@ -75,6 +78,9 @@ class History:
                 self.add(ChatMessage("user", text))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))
+                self._began = None
+            case actions.StartReply() | actions.ConfirmReply():
+                self._began = len(self._messages)
         match action:
             case actions.SpeechBegan() | actions.EndReply():
                 return self.draft(next_number, wishes)

@@ -25,6 +25,8 @@ class Replier:
         self._send = send
         self._rules = rules
         self.reply: Reply | None = None
+        self._said_last: list[str] = []
+        """Words of the reply before this one, as far as they sounded."""
 
     def start(
         self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False, dropped: int = 0
@@ -115,8 +117,10 @@ class Replier:
     def patience_s(self, now_s: float) -> float | None:
         """Seconds until something is due; None: nothing but a result changes anything."""
         reply = self.reply
-        if reply is None or reply.held or reply.playback.muted:
+        if reply is None or reply.held:
             return None
+        if reply.playback.muted:
+            return (reply.playback.left_s(now_s) or None) if reply.all_sent else None
         if reply.audio:
             return reply.playback.due_s(now_s, reply.audio[0].samples)
         return reply.playback.left_s(now_s) if reply.all_sent else None
@@ -165,16 +169,19 @@ class Replier:
         return AudioOut(reply.number, packets, speech.samples, words)
 
     def heard_all(self, now_s: float) -> bool:
-        """The reply is complete and its last sound was heard."""
+        """The reply is complete and its last sound was heard. A mute that held nothing back delays nothing."""
         reply = self.reply
-        if reply is None or reply.held or reply.playback.muted or not reply.all_sent:
+        if reply is None or reply.held or not reply.all_sent:
+            return False
+        if reply.playback.muted and reply.playback.heard(now_s) < reply.playback.sent:
             return False
         return reply.playback.left_s(now_s) <= 0
 
     def echoes(self, text: str, now_s: float) -> bool:
-        """It is what the reply says just now."""
-        reply = self.reply
-        return reply is not None and reply.playback.started and is_echo(text, reply.sounding(now_s))
+        """It is what the reply says just now, or what the one that was just over has said."""
+        if self.reply is None or self.reply.held:
+            return is_echo(text, self._said_last)
+        return self.reply.playback.started and is_echo(text, self.reply.sounding(now_s))
 
     def farewell(self, ending: str) -> bool:
         """The reply takes leave of a client that takes it as that."""
@@ -224,6 +231,7 @@ class Replier:
     ) -> Reply | None:
         """The reply is over; the client is told. Returns it."""
         reply, self.reply = self.reply, None
+        self._said_last = reply.sounding(now_s) if reply is not None else []
         metrics.turns.labels(status).inc()
         if reply is None:
             return None

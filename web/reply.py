@@ -97,6 +97,8 @@ class Reply:
             skip = (begin - self.audio[0].pos) // PACKET_SAMPLES
             begin = self.audio[0].pos + skip * PACKET_SAMPLES
             before += self.audio[0].packets[:skip]
+        elif self.audio:  # what an earlier connection sent is not at hand
+            begin = min(self.audio[0].pos, max(begin, self.playback.sent))
         self.resuming = before
         if begin < self.playback.sent:
             self.playback.rewind(begin)

@@ -25,4 +25,4 @@ def happening(request: TurnRequest, turn: Turn, received: int) -> Happening:
         case StopReply() if not turn.replying:
             raise ClientError("no response is active", code="response_cancel_not_active")
         case StopReply():
-            return CancelAsked()
+            return CancelAsked(received)

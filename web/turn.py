@@ -155,15 +155,15 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
             return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
-            return turn, (CloseUtterance(at),)
-        case Phase.LISTENING | Phase.HEARING, ClearAsked(at):
-            return replace(_listening(turn, at), taken_to=at), (ForgetInput(at),)
+            return replace(turn, voice=False), (CloseUtterance(at),)
+        case _, ClearAsked(at):
+            return _cleared(turn, at, rules)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
             return replace(turn, reply_wanted=True), ()
         case Phase.LISTENING | Phase.HEARING, ReplyAsked():
             return _start_reply(replace(turn, silences=0))
-        case _, CancelAsked() if turn.replying:
-            return _floor_free(turn, turn.quiet_since, rules, CancelReply(turn.reply, "client_cancelled"))
+        case _, CancelAsked(at) if turn.replying:
+            return _floor_free(turn, at, rules, CancelReply(turn.reply, "client_cancelled"))
         case Phase.THINKING, SoundBegan(reply) if reply == turn.reply and turn.replying:
             return replace(turn, phase=Phase.SPEAKING), ()
         case _, ReplyHeard(reply, at, farewell) if reply == turn.reply and turn.replying:
@@ -218,6 +218,8 @@ def _paused(turn: Turn, now: int, rules: Rules) -> Step:
 
 
 def _hearing_on(turn: Turn, now: int, rules: Rules) -> Step:
+    if rules.detection == "manual":  # since a moment ago: the client ends its turns itself
+        return _listening(turn, now), ()
     paused_out = not turn.voice and turn.ends_at is not None and now >= turn.ends_at
     if paused_out or now - turn.voice_from >= rules.longest_turn:
         return _end_turn(turn, now, rules)
@@ -246,22 +248,33 @@ def _left_to_assistant(turn: Turn, now: int, rules: Rules) -> Step:
     return _start_reply(replace(turn, silences=silences), silent, goodbye=goodbye)
 
 
+def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
+    if not turn.replying:
+        return turn if turn.awaiting else replace(_listening(turn, at), taken_to=at), (ForgetInput(at),)
+    taken_to = turn.taken_to if rules.detection == "manual" else max(turn.taken_to, at)
+    return _unmuted(replace(turn, voice=False, text="", taken_to=taken_to), (ForgetInput(at),))
+
+
 # --- its text
 
 
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     """A transcript came: it may complete a turn, confirm an interruption, or only be remembered."""
-    awaited = heard.final and turn.awaiting
+    manual = rules.detection == "manual"
+    awaited = heard.final and turn.awaiting and (manual or heard.to > max(turn.taken_to, turn.voice_from))
     if min(heard.start, heard.to - 1) < turn.taken_to and not awaited:
         return turn, ()
-    whole = heard.settled and heard.to >= turn.voice_to and rules.detection != "manual"
+    if heard.final and turn.awaiting and not awaited:  # of the utterance before
+        taken, took = _take(replace(turn, awaiting=False), heard.text, heard.to)
+        return replace(taken, awaiting=True), took
+    whole = heard.settled and heard.to >= turn.voice_to and not manual
     if heard.final or (turn.awaiting and whole):
         return _take(turn, heard.text, heard.to)
     settled_to = heard.to if heard.settled else turn.settled_to
     known = replace(turn, text=heard.text, text_to=heard.to, settled_to=settled_to)
     if turn.phase is Phase.HEARING:
         return _prepare(known, rules)
-    may_interrupt = turn.replying and rules.detection != "manual" and rules.interrupt_response
+    may_interrupt = turn.replying and not manual and rules.interrupt_response
     return _spoken_over(known, heard, rules) if may_interrupt else (known, ())
 
 
@@ -282,10 +295,11 @@ def _take(turn: Turn, text: str, to: int) -> Step:
     if text.strip():
         taken = replace(taken, silences=0)
     if not turn.awaiting:
-        return taken, took
+        dropped = (DropReply(turn.prepared),) if turn.prepared else ()
+        return replace(taken, prepared=0, prepared_for=""), (*dropped, *took)
     if turn.reply_wanted and text.strip():
         return _reply_to(replace(taken, awaiting=False), text, took)
-    return _listening(taken, turn.voice_to), took
+    return _listening(taken, max(turn.voice_to, turn.quiet_since)), took
 
 
 # --- replies
@@ -327,8 +341,7 @@ def _start_reply(turn: Turn, before: Sequence[Action] = (), *, goodbye: bool = F
 
 def _thinking(turn: Turn) -> Turn:
     return replace(
-        turn, phase=Phase.THINKING, voice=False, awaiting=False, reply_wanted=False, muted=False, false_mutes=0,
-        prepared_times=0,
+        turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, muted=False, false_mutes=0, prepared_times=0,
     )  # fmt: skip
 
 
@@ -359,10 +372,10 @@ def _believed_at(turn: Turn, rules: Rules) -> int:
 
 
 def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
+    if rules.detection == "manual" or (not turn.voice and now - turn.voice_to >= rules.resume_silence):
+        return _unmuted(turn)
     if turn.voice and now >= _believed_at(turn, rules):
         return _interrupt(turn, turn.voice_from, rules)
-    if not turn.voice and now - turn.voice_to >= rules.resume_silence:
-        return _unmuted(turn)
     return turn, ()
 
 

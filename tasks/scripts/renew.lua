@@ -7,8 +7,8 @@ local stage, owner, epoch, reply, last_seq, ttl, done = unpack(ARGV)
 local mine = owner .. '|' .. epoch .. '|' .. reply .. '|'
 local held = redis.call('GET', lease)
 local holder = held and string.sub(held, 1, #mine) == mine
-local newest, left, closed, current = unpack(
-  redis.call('HMGET', sess, 'epoch:' .. stage, 'left:' .. stage, 'closed', 'reply'))
+local newest, left, closed, current, finished = unpack(
+  redis.call('HMGET', sess, 'epoch:' .. stage, 'left:' .. stage, 'closed', 'reply', 'done:' .. stage))
 local mine_by_epoch = newest == epoch
 if ttl == '0' then
   if holder then redis.call('DEL', lease) end
@@ -18,7 +18,7 @@ if ttl == '0' then
 end
 if held and not holder then return 0 end
 if not mine_by_epoch or left == epoch then return 0 end
-if closed or (reply ~= '' and current ~= reply) then
+if closed or (reply ~= '' and (current ~= reply or finished == reply)) then
   if holder then redis.call('DEL', lease) end
   return 0
 end

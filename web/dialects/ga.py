@@ -236,8 +236,8 @@ class GaDialect:
         return self._whole_item(shapes.typed_item(item_id, added.role, added.text))
 
     def partial_text(self, heard: Transcript) -> list[str]:
-        """Nothing while it may change, for deltas cannot be taken back; an utterance without words is over."""
-        return self.user_text("") if heard.final and not heard.text.strip() else []
+        """Nothing while it may change, for deltas cannot be taken back."""
+        return []
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""

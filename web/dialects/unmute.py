@@ -175,7 +175,8 @@ class UnmuteDialect:
     def user_text(self, text: str) -> list[str]:
         """The rest of them. The history goes along: who waits for the reply looks there for what was asked."""
         events = [] if text == SILENCE else self._user_words(*self._heard.final(text))
-        self._remember("user", text)
+        if text:
+            self._remember("user", text)
         return [*events, self._outputs()]
 
     def not_understood(self) -> list[str]:

@@ -1,0 +1,55 @@
+"""The reply under way: when it is over, and whose words are heard then."""
+
+from collections.abc import Iterable
+
+from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
+from config.settings import PacingSettings
+from tests.test_ga import Line
+from web.replier import Replier
+
+S = 24_000
+
+
+class Spoken:
+    """A reply of one second, all of it sent at 10 s; what the client was told is not looked at."""
+
+    def __init__(self, *extensions: str) -> None:
+        self.told: list[str] = []
+        dialect = Line(*extensions).dialect
+        dialect.lead_ms = 2000
+        self.replier = Replier(dialect, self.tell, PacingSettings())
+        self.replier.start(1, 9.0)
+        words = [SpokenWord(0, 0, S // 2), SpokenWord(1, S // 2, S)]
+        for body in (
+            Words(0, ["Tea, ", "please?"], 0.0),
+            TextDone(2, "stop"),
+            Speech(0, S, [bytes(960)] * 50, words, 2, S),
+            SpeechDone(S),
+        ):
+            self.replier.take(body, 9.5)
+        self.replier.pump(10.0)
+
+    def tell(self, messages: Iterable[str]) -> None:
+        self.told += messages
+
+
+def test_a_mute_that_held_nothing_back_does_not_delay_the_end() -> None:
+    spoken = Spoken()
+    spoken.replier.mute(10.75)
+    assert spoken.replier.patience_s(10.75) == 0.25
+    assert not spoken.replier.heard_all(10.9)
+    assert spoken.replier.heard_all(11.0), "a voice over the last sound answers it"
+
+
+def test_a_player_that_stopped_for_a_mute_has_not_heard_the_end() -> None:
+    spoken = Spoken("antiphon")
+    spoken.replier.mute(10.75)
+    assert not spoken.replier.heard_all(12.0)
+    assert spoken.replier.patience_s(12.0) is None, "nothing to wait for but what the user says"
+
+
+def test_the_last_words_come_back_when_the_reply_is_over() -> None:
+    spoken = Spoken()
+    spoken.replier.end("completed", "", 11.0)
+    assert spoken.replier.echoes("tea please", 11.2)
+    assert not spoken.replier.echoes("coffee", 11.2)
