@@ -91,8 +91,10 @@ class TurnSettings(BaseModel, frozen=True):
     echo_settle_s: float = Field(3.0, ge=0)
     """Voice alone interrupts nothing this early in a session: the browser's echo canceller still learns."""
     interrupt_voice_ms: int = Field(1000, gt=0)
-    """Voice of this length interrupts even if no word is known yet; twice this, if it was listened to in vain. The
-    first words are known after about 800 ms, and "mm-hm, right" is as long."""
+    """Voice of this length interrupts if nobody has listened to it yet. The first words are known after about 800 ms,
+    and "mm-hm, right" is as long."""
+    interrupt_unknown_voice_ms: int = Field(4000, gt=0)
+    """Voice of this length interrupts although it was listened to and no word was sure: a neighbour's is shorter."""
     interrupt_words: int = Field(1, ge=1)
     """Words that confirm an interruption."""
     interrupt_confidence: float = Field(0.6, ge=0, le=1)

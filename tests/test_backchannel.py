@@ -37,7 +37,14 @@ SPOKEN = ["The ", "sea ", "covers ", "most ", "of ", "our ", "planet, ", "and ",
 
 
 @pytest.mark.parametrize(
-    "text", ["covers most of our", "Covers most of hour planet.", "and it is salty", "planet and is"]
+    "text",
+    [
+        "covers most of our",
+        "Covers most of hour planet.",
+        "and it is salty",
+        "planet and is",
+        "Seacovers mosto four planet.",
+    ],
 )
 def test_what_the_assistant_just_said_is_its_echo(text: str) -> None:
     assert is_echo(text, SPOKEN)

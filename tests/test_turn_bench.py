@@ -239,14 +239,14 @@ def halting():
 def test_a_dialogue_is_played_in_virtual_time_with_the_real_models(halting, tmp_path):
     engine = Settings()
     hasty = TurnSettings(unsure_p_end=0.0, sure_p_end=0.001, usual_wait_ms=400, longest_wait_ms=400)
-    patient = TurnSettings(min_pause_ms=1300, longest_wait_ms=1500)
+    patient = TurnSettings(min_pause_ms=1300, usual_wait_ms=1400, longest_wait_ms=1500)
     library = Library(engine, Memo(tmp_path / "memo.sqlite"))
     seen = virtual_run.see(halting, [hasty, patient], library, engine)
     hastily, patiently = seen.by_rules
     assert [turn.found.cut_off for turn in hastily] == [1, 0]
     assert [turn.found.cut_off for turn in patiently] == [0, 0]
     assert all(150 < turn.found.delay_ms < 500 for turn in hastily)
-    assert all(1300 < turn.found.delay_ms < 1700 for turn in patiently)
+    assert all(1200 < turn.found.delay_ms < 1700 for turn in patiently)
     assert all("table" in turns[0].understood[0].lower() for turns in seen.by_rules)
     assert "people" in patiently[0].understood[0].lower()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -25,6 +26,9 @@ ECHO_WORDS = 14
 
 #: So much of a text must be the assistant's own for it to be an echo.
 ECHO_SHARE = 0.6
+
+#: Of a longer text it is enough that so much of its letters are, in pieces of so many: what comes back is misheard.
+ECHO_LETTERS, PIECE, LONG_TEXT = 0.7, 4, 16
 
 #: Words with which people take the floor; whoever says one of them alone is no echo of it.
 _FLOOR = frozenset(("stop", "wait", "no", "hold", "hey", "pause", "quiet", "enough"))
@@ -55,7 +59,14 @@ def is_echo(text: str, spoken: Sequence[str]) -> bool:
     own = words_of(" ".join(spoken))[-ECHO_WORDS - len(heard) :]
     if not heard or not own or (len(heard) <= 2 and not _FLOOR.isdisjoint(heard)):
         return False
-    return _in_order(heard, own) >= ECHO_SHARE * len(heard)
+    return _in_order(heard, own) >= ECHO_SHARE * len(heard) or _letters_alike("".join(heard), "".join(own))
+
+
+def _letters_alike(heard: str, own: str) -> bool:
+    if len(heard) < LONG_TEXT:
+        return False
+    blocks = SequenceMatcher(None, heard, own, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks if block.size >= PIECE) >= ECHO_LETTERS * len(heard)
 
 
 def _in_order(heard: Sequence[str], own: Sequence[str]) -> int:

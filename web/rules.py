@@ -38,6 +38,7 @@ class Rules:
     interrupt_response: bool = True
     echo_settle: int = SAMPLE_RATE * 3
     interrupt_voice: int = SAMPLE_RATE
+    interrupt_unknown_voice: int = SAMPLE_RATE * 4
     interrupt_words: int = 1
     interrupt_confidence: float = 0.6
     resume_silence: int = SAMPLE_RATE // 2
@@ -63,6 +64,7 @@ class Rules:
             goodbye_after=settings.goodbye_after_silences,
             echo_settle=samples(settings.echo_settle_s * 1000),
             interrupt_voice=samples(settings.interrupt_voice_ms),
+            interrupt_unknown_voice=samples(settings.interrupt_unknown_voice_ms),
             interrupt_words=settings.interrupt_words,
             interrupt_confidence=settings.interrupt_confidence,
             resume_silence=samples(settings.resume_silence_ms),

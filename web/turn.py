@@ -44,7 +44,7 @@ from web.happenings import (
 )
 from web.rules import Rules
 
-#: What the session puts into the mouth of a user who says nothing; no client is told that they said it.
+#: The words of a user who says nothing; no client is told that they said it.
 SILENCE = "..."
 
 
@@ -259,7 +259,7 @@ def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
 
 
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
-    """A transcript came: it may complete a turn, confirm an interruption, or only be remembered."""
+    """A transcript came: it may complete a turn, confirm an interruption, or be remembered."""
     manual = rules.detection == "manual"
     awaited = heard.final and turn.awaiting and (manual or heard.to > max(turn.taken_to, turn.voice_from))
     if min(heard.start, heard.to - 1) < turn.taken_to and not awaited:
@@ -280,8 +280,8 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
 
 def _spoken_over(known: Turn, heard: Transcript, rules: Rules) -> Step:
     """Something was said while a reply is made or played."""
-    sure = heard.confidence >= rules.interrupt_confidence
-    if sure and asks_for_floor(heard.text) >= rules.interrupt_words:
+    words = asks_for_floor(heard.text) if heard.confidence >= rules.interrupt_confidence else 0
+    if words >= rules.interrupt_words:
         return _interrupt(known, heard.start, rules)
     if heard.settled and not known.voice:
         return _was_nothing(known, heard.to)
@@ -367,8 +367,8 @@ def _barge_in(turn: Turn, rules: Rules) -> Step:
 
 def _believed_at(turn: Turn, rules: Rules) -> int:
     """When a voice that lasts is an interruption; later, if it was listened to and nothing was understood."""
-    listened = turn.text_to > turn.voice_from
-    return turn.voice_from + rules.interrupt_voice * (2 if listened else 1)
+    in_vain = turn.text_to > turn.voice_from
+    return turn.voice_from + (rules.interrupt_unknown_voice if in_vain else rules.interrupt_voice)
 
 
 def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
@@ -380,9 +380,8 @@ def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
 
 
 def _unmuted(turn: Turn, before: Sequence[Action] = ()) -> Step:
-    if not turn.muted:
-        return turn, (*before,)
-    return replace(turn, muted=False, false_mutes=turn.false_mutes + 1), (*before, Unmute())
+    unmuted = replace(turn, muted=False, false_mutes=turn.false_mutes + 1)
+    return (unmuted, (*before, Unmute())) if turn.muted else (turn, (*before,))
 
 
 def _was_nothing(turn: Turn, to: int) -> Step:
