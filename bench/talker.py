@@ -191,7 +191,11 @@ class Talker:
         """For those who want more of a message than the turn book does."""
 
     async def _configure(self) -> None:
-        session: dict[str, object] = {"type": "realtime", "instructions": self._instructions}
+        # recorded only where ANTIPHON_RECORD_DIR is set: for a look at one session with `antiphon replay`
+        consent = {"allow_recording": True}
+        session: dict[str, object] = {
+            "type": "realtime", "instructions": self._instructions, "antiphon": consent,
+        }  # fmt: skip
         if self._max_tokens is not None:
             session["max_output_tokens"] = self._max_tokens
         await self._socket.send(json.dumps({"type": "session.update", "session": session}))

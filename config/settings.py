@@ -99,6 +99,9 @@ class TurnSettings(BaseModel, frozen=True):
     """Words that confirm an interruption."""
     interrupt_confidence: float = Field(0.6, ge=0, le=1)
     """Words of which the recogniser is less sure confirm nothing: it makes words of laughter and babble, too."""
+    scrap_confidence: float = Field(0.8, ge=0, le=1)
+    """The same for one or two words, unless they are such as "stop" and "wait": bits of an echo became "Several." and
+    "As in." with up to .76, one-word interruptions had .81 and more."""
     resume_silence_ms: int = Field(500, gt=0)
     """Silence after which a mute that nothing confirmed is taken back."""
     false_mutes: int = Field(2, ge=0)

@@ -31,7 +31,9 @@ ECHO_SHARE = 0.6
 ECHO_LETTERS, PIECE, LONG_TEXT = 0.7, 4, 16
 
 #: Words with which people take the floor; whoever says one of them alone is no echo of it.
-_FLOOR = frozenset(("stop", "wait", "no", "hold", "hey", "pause", "quiet", "enough"))
+_FLOOR = frozenset(
+    ("stop", "wait", "no", "hold", "hey", "pause", "quiet", "enough", "sorry", "excuse", "actually")
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -51,6 +53,12 @@ def asks_for_floor(text: str) -> int:
         while f" {phrase} " in joined:
             joined = joined.replace(f" {phrase} ", " ", 1)
     return sum(word not in BACKCHANNELS for word in joined.split())
+
+
+def is_scrap(text: str) -> bool:
+    """A word or two, and none with which people take the floor: what a recogniser makes of a bit of sound."""
+    words = words_of(text)
+    return len(words) <= 2 and _FLOOR.isdisjoint(words)
 
 
 def is_echo(text: str, spoken: Sequence[str]) -> bool:

@@ -41,6 +41,7 @@ class Rules:
     interrupt_unknown_voice: int = SAMPLE_RATE * 4
     interrupt_words: int = 1
     interrupt_confidence: float = 0.6
+    scrap_confidence: float = 0.8
     resume_silence: int = SAMPLE_RATE // 2
     false_mutes: int = 2
     """After so many mutes for nothing only words interrupt this reply."""
@@ -67,6 +68,7 @@ class Rules:
             interrupt_unknown_voice=samples(settings.interrupt_unknown_voice_ms),
             interrupt_words=settings.interrupt_words,
             interrupt_confidence=settings.interrupt_confidence,
+            scrap_confidence=settings.scrap_confidence,
             resume_silence=samples(settings.resume_silence_ms),
             false_mutes=settings.false_mutes,
             prepare=prepare,

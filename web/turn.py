@@ -28,7 +28,7 @@ from web.actions import (
     Unmute,
     UserSilent,
 )
-from web.backchannel import asks_for_floor, same_words
+from web.backchannel import asks_for_floor, is_scrap, same_words
 from web.happenings import (
     CancelAsked,
     ClearAsked,
@@ -280,8 +280,8 @@ def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
 
 def _spoken_over(known: Turn, heard: Transcript, rules: Rules) -> Step:
     """Something was said while a reply is made or played."""
-    words = asks_for_floor(heard.text) if heard.confidence >= rules.interrupt_confidence else 0
-    if words >= rules.interrupt_words:
+    needed = rules.scrap_confidence if is_scrap(heard.text) else rules.interrupt_confidence
+    if heard.confidence >= needed and asks_for_floor(heard.text) >= rules.interrupt_words:
         return _interrupt(known, heard.start, rules)
     if heard.settled and not known.voice:
         return _was_nothing(known, heard.to)
