@@ -175,8 +175,9 @@ class Conversation:
         if self._listening and listen != self._listen_as:
             self.input.put(Retune(self.input.clock.received, wishes.threshold, wishes.prefix_ms))
         self._listen_as = listen
-        self.save({keys.LISTEN: encode(listen), **self._history.draft(self._turn.reply + 1, wishes)})
-        if not self._dialect.speaks_first:
+        draft = self._history.draft(self._turn.reply + 1, wishes)
+        self.save({keys.LISTEN: encode(listen), **draft})
+        if draft and not self._dialect.speaks_first:
             submit.prefill(self.sid)
 
     def _wished_rules(self) -> Rules:
@@ -321,10 +322,9 @@ class Conversation:
         if not actions and self._turn.phase is before.phase:
             return
         fields: dict[str, Any] = {}
+        about = (self._dialect.wishes, self._replier.reply, self._turn.reply + 1)
         for action in actions:
-            fields |= self._history.remember(
-                action, self._dialect.wishes, self._replier.reply, self._turn.reply + 1
-            )
+            fields |= self._history.remember(action, *about)
         self.save(fields)
         for action in actions:
             self._acts[type(action)](action)

@@ -8,7 +8,7 @@ import msgspec
 from config import metrics
 from config import redis_keys as keys
 from config.errors import PromptTooLong
-from config.messages import ChatMessage, encode
+from config.messages import ChatMessage, Order, encode
 from config.settings import Settings
 from tasks.leases import Value
 from web import actions, prompt
@@ -38,6 +38,7 @@ class History:
         """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
         self.dropped = 0
         """Messages that the newest order had no room for."""
+        self._drafted: Order | None = None
         self.refused: PromptTooLong | None = None
         """Why the newest order could not be made; whoever takes it up sets it back."""
 
@@ -65,9 +66,12 @@ class History:
         return self._past.mend(self._messages, number, samples)
 
     def draft(self, number: int, wishes: Wishes) -> Fields:
-        """The order of a reply that nobody asked for yet; nothing where it would have no room."""
+        """The order of a reply that nobody asked for yet; nothing where it would have no room, or is known already."""
         order = prompt.draft(number, wishes, self._messages, self._context_tokens)
-        return {} if order is None else {keys.DRAFT: encode(order)}
+        if order is None or order == self._drafted:
+            return {}
+        self._drafted = order
+        return {keys.DRAFT: encode(order)}
 
     def remember(
         self, action: actions.Action, wishes: Wishes, reply: Reply | None, next_number: int
