@@ -26,7 +26,7 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)
 
 test: setup-dev ## run the tests: make test ARGS="-k ownership"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .

@@ -26,6 +26,13 @@ class EngineMissing(ConfigError):
     code = "engine_missing"
 
 
+class DeviceLost(AntiphonError):
+    """The device under an engine is gone or out of memory for good: its worker gives everything back and ends."""
+
+    code = "device_lost"
+    retryable = True
+
+
 class ClientError(AntiphonError):
     """The client sent something that does not fit; `param` names the field."""
 

@@ -4,7 +4,7 @@ Positions are *session samples* (24 kHz, counted from the session's first sample
 *reply samples* (24 kHz, counted from the reply's first sample) in everything the TTS says.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -232,11 +232,40 @@ class Listen(_Message, tag="listen"):
     prefix_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_PREFIX_MS)] | None = None
 
 
-class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of a prompt."""
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that the model may ask for."""
 
-    role: Literal["system", "user", "assistant"]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    description: Text = ""
+    parameters: dict[str, Any] = {}
+    """JSON schema of its arguments."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """The model asks for a function; `arguments` is JSON, as the model wrote it."""
+
+    id: Annotated[str, msgspec.Meta(max_length=200)]
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    arguments: Text
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a prompt. An assistant's may hold calls; the result of each is a message of role tool."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: Annotated[str, msgspec.Meta(max_length=10 * MAX_TEXT)]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    """role tool: the call that it answers."""
+
+
+class CustomVoice(_Message, tag="custom_voice"):
+    """A cloned voice. Only TTS engines that know its encoder can speak with it."""
+
+    encoder: Annotated[str, msgspec.Meta(max_length=64)]
+    """Who made it: the name of a module in `gpu_workers/voices/`."""
+    data: Annotated[bytes, msgspec.Meta(max_length=8 << 20)]
+    """safetensors; what is in it is between encoder and engine."""
 
 
 class Order(_Message, tag="order"):
@@ -260,6 +289,7 @@ decode_result = msgspec.msgpack.Decoder(Result).decode
 decode_in = msgspec.msgpack.Decoder(InEntry).decode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_listen = msgspec.msgpack.Decoder(Listen).decode
+decode_custom_voice = msgspec.msgpack.Decoder(CustomVoice).decode
 decode_order = msgspec.msgpack.Decoder(Order).decode
 
 

@@ -22,6 +22,7 @@ step_seconds = Histogram(
 step_batch = Histogram("antiphon_step_batch", "Slots in one batched step.", ["stage"], buckets=BATCH_BUCKETS)
 seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
 seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])
+slots_shed = Counter("antiphon_slots_shed_total", "Slots that an engine could not serve any more.", ["stage"])
 first_word = Histogram(
     "antiphon_llm_first_word_seconds", "From the claim of a reply to its first word.", buckets=TURN_BUCKETS_S
 )

@@ -134,6 +134,7 @@ class ClauseRunner:
 
     def __init__(self, engine: ClauseEngine, rules: Rules, slots: int) -> None:
         self.slots = slots
+        self.batch = slots
         self.frame_samples = rules.frame_samples
         self._engine = engine
         self._rules = rules
@@ -172,6 +173,10 @@ class ClauseRunner:
             self._dispatch(slot, mouth)
         frames = {slot: self._frame(self._mouths[slot]) for slot in wanted}
         return {slot: frame for slot, frame in frames.items() if frame is not None}
+
+    def faults(self) -> Mapping[Slot, str]:
+        """None: a clause that cannot be spoken is passed over."""
+        return {}
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot; a clause that waits for a thread is never spoken."""

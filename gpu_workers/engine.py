@@ -10,13 +10,35 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from config.messages import ChatMessage, Pause, Transcript, VoiceEnded, VoiceStarted
+from config.messages import (
+    ChatMessage,
+    CustomVoice,
+    Pause,
+    Tool,
+    ToolCall,
+    Transcript,
+    VoiceEnded,
+    VoiceStarted,
+)
 
 Pcm = npt.NDArray[np.float32]
 Slot = int
 
 #: What an STT engine reports; all positions are session samples.
 SttFact = VoiceStarted | VoiceEnded | Pause | Transcript
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an engine asks of the machine, known before anything of it is loaded.
+
+    An engine module tells it by `needs(settings, slots) -> Needs`; one that has no such function needs nothing special.
+    """
+
+    gpu_mb: int = 0
+    """GPU memory with all its slots in use; 0: it runs on a CPU."""
+    shares_process: bool = True
+    """Whether one process may hold engines of other stages beside it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +65,8 @@ class SttEngine(Protocol):
 
     slots: int
     frame_samples: int
+    batch: int
+    """Most slots that one step takes; the loop chooses, who has waited longest first."""
 
     def warm_up(self) -> None:
         """Loads and runs everything once, so that the first user waits for nothing."""
@@ -75,6 +99,13 @@ class SttEngine(Protocol):
         """Session sample from which a successor must listen to lose nothing."""
         ...
 
+    def faults(self) -> Mapping[Slot, str]:
+        """Slots that cannot be served any more, and why; named once each, and to be closed. The rest go on.
+
+        Where the whole device is gone, whatever finds out raises DeviceLost instead.
+        """
+        ...
+
     def close(self, slot: Slot) -> None:
         """Frees a slot; results still under way for it are dropped."""
         ...
@@ -82,12 +113,16 @@ class SttEngine(Protocol):
 
 @dataclass(frozen=True)
 class VoiceOptions:
-    """Who speaks, how fast. `first_word` is the number of the first word the slot will be given."""
+    """Who speaks, how fast. `first_word` is the number of the first word the slot will be given.
+
+    custom: a cloned voice, which then speaks instead of `voice`; ConfigError where the engine cannot use it.
+    """
 
     voice: str
     speed: float = 1.0
     language: str = "en"
     first_word: int = 0
+    custom: CustomVoice | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +154,8 @@ class TtsEngine(Protocol):
 
     slots: int
     frame_samples: int
+    batch: int
+    """Most slots that one step takes; the loop chooses, who has the least audio in hand first."""
 
     def warm_up(self) -> None:
         """Loads and runs everything once."""
@@ -140,6 +177,13 @@ class TtsEngine(Protocol):
         """At most one frame for each slot wanted, in one batch; a slot with nothing ready yields none. Never waits."""
         ...
 
+    def faults(self) -> Mapping[Slot, str]:
+        """Slots that cannot be served any more, and why; named once each, and to be closed. The rest go on.
+
+        Where the whole device is gone, whatever finds out raises DeviceLost instead.
+        """
+        ...
+
     def close(self, slot: Slot) -> None:
         """Frees a slot; synthesis under way for it is abandoned."""
         ...
@@ -155,6 +199,10 @@ class Prompt:
     answered: str = ""
     session: str = ""
     """Opaque key by which an engine may keep a prompt cache; never an identity."""
+    tools: Sequence[Tool] = ()
+    """Functions the model may ask to be called; an engine that knows none ignores them."""
+    tool_choice: str = "auto"
+    """'auto', 'none', 'required', or the name of the function that must be called."""
 
 
 @dataclass
@@ -182,8 +230,11 @@ class TokenEngine(Protocol):
         """Prepares for a prompt that probably comes; may do nothing."""
         ...
 
-    def generate(self, prompt: Prompt, usage: Usage) -> AsyncIterator[str]:
-        """Pieces of the answer as they come. Closing the iterator stops the model within 100 ms."""
+    def generate(self, prompt: Prompt, usage: Usage) -> AsyncIterator[str | ToolCall]:
+        """Pieces of the answer as they come, and calls of tools, each when it is whole.
+
+        Closing the iterator stops the model within 100 ms.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,12 +2,17 @@
 
 import importlib
 import pkgutil
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from config.errors import ConfigError, EngineMissing
 from config.settings import EngineChoice
+from gpu_workers.engine import Needs
+
+Found = TypeVar("Found")
 
 #: What to install for a module whose package goes by another name.
 DISTRIBUTIONS = {"piper": "piper-tts", "piper.config": "piper-tts", "yaml": "pyyaml"}
@@ -24,12 +29,25 @@ def load(stage: str, choice: EngineChoice, slots: int) -> Any:
 
     Raises ConfigError when it does not exist or its options do not fit, EngineMissing when its packages are not there.
     """
+    return _with_module(stage, choice, lambda module, settings: module.build(settings, slots))
+
+
+def needs(stage: str, choice: EngineChoice, slots: int) -> Needs:
+    """What the engine asks of the machine, before it is built. Raises as `load` does."""
+
+    def told(module: ModuleType, settings: Any) -> Needs:
+        return module.needs(settings, slots) if hasattr(module, "needs") else Needs()
+
+    return _with_module(stage, choice, told)
+
+
+def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, Any], Found]) -> Found:
     name = choice.engine
     if name not in engines(stage):
         raise ConfigError(f"unknown {stage} engine {name!r}; there are: {', '.join(engines(stage))}")
     try:
         module = importlib.import_module(f"gpu_workers.{stage}.{name}")
-        return module.build(module.Settings(**choice.options), slots)
+        return then(module, module.Settings(**choice.options))
     except ImportError as error:
         package = DISTRIBUTIONS.get(error.name or "", error.name)
         raise EngineMissing(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from config import metrics
-from config.messages import Cancel, Command, Failed, Order, TextDone, Words
+from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
@@ -120,7 +120,7 @@ class LlmLoop(Loop):
         try:
             async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
-                    if self._put(pen, piece) and began:
+                    if isinstance(piece, str) and self._put(pen, piece) and began:
                         metrics.first_word.observe(time.monotonic() - began)
                         began = 0.0
             self._finish(pen, usage)
@@ -132,7 +132,7 @@ class LlmLoop(Loop):
             self._try_flush()
             self.leave(pen, done=True)
 
-    def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str, None]:
+    def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
         """The model's, or the words that were ordered."""
         if order.say:
             return _read_out(order.say.removeprefix(prompt.answered))
@@ -175,7 +175,7 @@ class LlmLoop(Loop):
             self.outbox.flush()
 
 
-async def _read_out(text: str) -> AsyncGenerator[str, None]:
+async def _read_out(text: str) -> AsyncGenerator[str | ToolCall, None]:
     yield text
 
 

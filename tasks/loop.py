@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from config import metrics
@@ -209,6 +210,13 @@ class Loop(threading.Thread):
             self.end(seat)
         finally:
             seat.over.set()
+
+    def shed(self, faults: Mapping[Slot, str]) -> None:
+        """Seats whose slots the engine cannot serve any more are handed back; the others go on."""
+        for seat in [seat for seat in self.seats.values() if seat.slot in faults]:
+            log.error("%s slot %d is given up: %s", self.stage, seat.slot, faults[seat.slot])
+            metrics.slots_shed.labels(self.stage).inc()
+            self.leave(seat, done=False)
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:

@@ -174,6 +174,9 @@ class SttLoop(Loop):
                     if isinstance(fact, Transcript) and fact.final and ear.closing:
                         ear.closed = ear.closing.popleft()
                     self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
+            if faults := self._engine.faults():
+                self.shed(faults)
+                return
             if not any(ear.todo for ear in ears) or self.outbox.full:
                 return
 

@@ -124,6 +124,7 @@ class TtsLoop(Loop):
         for mouth in wanted:
             if mouth.slot in frames:
                 self._say(mouth, frames[mouth.slot])
+        self.shed(self._engine.faults())
         return bool(frames)
 
     def _read_text(self, mouths: list[Mouth]) -> None:

@@ -17,6 +17,7 @@ from gpu_workers import loader
 from gpu_workers.engine import ListenOptions, Prompt, Say, Tuning, Usage, VoiceOptions
 from tests import speech
 from tests.conftest import missing
+from tests.engine_cases import case
 
 SLOTS = 4
 
@@ -26,14 +27,16 @@ REMOTE = {"openai"}
 
 def loaded(stage, name):
     try:
-        return loader.load(stage, EngineChoice(engine=name, slots=SLOTS), SLOTS)
+        options = case(stage, name).options()
+        return loader.load(stage, EngineChoice(engine=name, slots=SLOTS, options=options), SLOTS)
     except EngineMissing as error:
         missing(str(error))
 
 
 def engines(stage):
     names = [name for name in loader.engines(stage) if name not in REMOTE]
-    return [pytest.param(name, marks=[] if name == "null" else pytest.mark.model) for name in names]
+    marks = {name: [] if name == "null" else getattr(pytest.mark, case(stage, name).marker) for name in names}
+    return [pytest.param(name, marks=marks[name]) for name in names]
 
 
 # --- stt

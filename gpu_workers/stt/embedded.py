@@ -84,6 +84,7 @@ class EmbeddedStt:
     def __init__(self, settings: Settings, slots: int, parts: Parts | None = None) -> None:
         parts = parts or Parts.real(settings, slots)
         self.slots = slots
+        self.batch = slots
         self._settings = settings
         self._offset = Offset(slots)
         self._downsampler = Downsampler(slots)
@@ -211,6 +212,10 @@ class EmbeddedStt:
     def mark(self, slot: Slot) -> int:
         """The start of the oldest utterance that is not done, or a little before now."""
         return self._listeners[slot].mark
+
+    def faults(self) -> Mapping[Slot, str]:
+        """None: a decode that fails costs its own result alone."""
+        return {}
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot; what runs for it stops soon."""

@@ -22,6 +22,8 @@ class Settings(BaseModel, frozen=True):
     pause_after_s: float = Field(0.3, gt=0)
     """Silence after which the pause is surely the end."""
     p_end: float = Field(0.98, ge=0, le=1)
+    batch: int | None = Field(None, gt=0)
+    """Most slots of one step; None: all."""
     step_fixed_ms: float = Field(0.0, ge=0)
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
@@ -43,6 +45,7 @@ class NullStt:
 
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
+        self.batch = settings.batch or slots
         self.frame_samples = settings.frame_samples
         self._settings = settings
         self._open: dict[Slot, _Listener] = {}
@@ -120,6 +123,10 @@ class NullStt:
         """The open utterance's start, or now."""
         listener = self._open[slot]
         return listener.at if listener.start is None else listener.start
+
+    def faults(self) -> Mapping[Slot, str]:
+        """None: nothing can fail."""
+        return {}
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""

@@ -21,6 +21,8 @@ class Settings(BaseModel, frozen=True):
     first_audio_after_s: float = Field(0.05, ge=0)
     word_audio_s: float = Field(0.32, gt=0)
     speed_x_realtime: float = Field(3.0, gt=0)
+    batch: int | None = Field(None, gt=0)
+    """Most slots of one step; None: all."""
     step_fixed_ms: float = Field(0.0, ge=0)
     step_per_slot_ms: float = Field(0.0, ge=0)
 
@@ -46,6 +48,7 @@ class NullTts:
 
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
+        self.batch = settings.batch or slots
         self.frame_samples = settings.frame_samples
         self._settings = settings
         self._frames_per_word = max(1, round(settings.word_audio_s * SAMPLE_RATE / settings.frame_samples))
@@ -110,6 +113,10 @@ class NullTts:
         speaker.waiting.pop(0)
         if speaker.waiting:
             speaker.due = max(speaker.due, speaker.waiting[0] + self._settings.first_audio_after_s)
+
+    def faults(self) -> Mapping[Slot, str]:
+        """None: nothing can fail."""
+        return {}
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
