@@ -70,6 +70,11 @@ class Device:
         with torch.inference_mode(), nullcontext() if self.is_cuda else no_compile():
             yield
 
+    def wait(self) -> None:
+        """Until all work given to it is done. Its errors show here at the latest."""
+        if self.is_cuda:
+            torch.cuda.current_stream(self.torch).synchronize()
+
     def load(self, what: str, needs_mb: int, build: Callable[[], Result]) -> Result:
         """What `build` makes: a model loaded, a warm-up. ConfigError if the memory does not suffice for it."""
         free, everything = self.memory_mb()
