@@ -15,7 +15,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 from moshi.models import loaders
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 CODEBOOKS = 4
 CARD = 32
@@ -119,7 +119,7 @@ def _model(config: dict) -> dict[str, torch.Tensor]:
     state = {name: value.clone().contiguous() for name, value in state.items()}
     if config["model_type"] == "stt":
         for name, value in state.items():
-            value *= next((factor for part, factor in LIVELY.items() if name.startswith(part)), 1.0)
+            value.mul_(next((factor for part, factor in LIVELY.items() if name.startswith(part)), 1.0))
         state["text_linear.weight"][[0, 3]] *= WORDY
     return state
 
@@ -166,3 +166,13 @@ def stt() -> Path:
 def tts() -> Path:
     """Folder of a text-to-speech checkpoint, written once a run."""
     return write(Path(_shelf().name, "tts"), TTS)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """What is in a file of weights."""
+    return load_file(path)
+
+
+def save(content: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes a file of weights."""
+    save_file(content, path)
