@@ -12,14 +12,27 @@ pytest.importorskip("moshi", reason="needs PyTorch and moshi: make test-kyutai")
 
 import torch
 
+from config import redis_keys as keys
 from config.errors import ConfigError, DeviceLost
-from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
+from config.messages import (
+    Audio,
+    Commit,
+    End,
+    Pause,
+    Transcript,
+    VoiceEnded,
+    VoiceStarted,
+    decode_result,
+)
 from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import ListenOptions, Tuning
 from gpu_workers.kyutai import checkpoint
 from gpu_workers.kyutai.device import Device
 from gpu_workers.kyutai.stt_model import SttModel, _tensors
+from tasks import streams
+from tasks.leases import Emitter, Lease
+from tasks.stt_loop import Ear, SttLoop
 from tests import speech, tiny_kyutai
 
 pytestmark = pytest.mark.torch
@@ -543,3 +556,78 @@ def test_what_it_needs_grows_with_its_slots():
     assert (
         loader.needs("stt", EngineChoice(engine="kyutai", slots=1, options={"device": "cpu"}), 64).gpu_mb == 0
     )
+
+
+# --- under the loop
+
+
+class Desk:
+    """A loop over a real server and two sessions; the test is the thread that turns it."""
+
+    def __init__(self, built, media, sids):
+        emitter = Emitter(media, keep_items=4_000, ttl_s=600)
+        self.media = media
+        self.loop = SttLoop(built, media, emitter, slots=2)
+        for slot, sid in enumerate(sids):
+            self.loop.enter(Ear(Lease("stt", sid, "me", 1, 0), slot))
+        self.loop._admit()
+
+    def write(self, sid, *entries):
+        streams.append_inputs(self.media, [(sid, entry) for entry in entries], keep_s=60)
+
+    def said(self, sid):
+        return [decode_result(fields[b"d"]) for _, fields in self.media.xrange(keys.replay("stt", sid, 0))]
+
+    def turn_until(self, sids):
+        for _ in range(2_000):
+            self.loop.turn()
+            if not self.loop.seats:
+                return
+        pytest.fail(f"{sids} are never over")
+
+
+def packets(frames):
+    """Audio entries of 80 ms."""
+    cut = (frames * 32_767).astype("<i2")
+    return [Audio(number * SIZE, [pcm.tobytes()], 0.0) for number, pcm in enumerate(cut)]
+
+
+def test_the_loop_serves_it_from_streams_to_results(voice, media, new_sid):
+    """Two sessions over a real server: a backlog read after a resume is caught up, and a commit is answered."""
+    first, second = new_sid(), new_sid()
+    desk = Desk(engine(slots=2), media, (first, second))
+    for sid, frames in ((first, voice), (second, voice[:40])):
+        desk.write(sid, *packets(frames), Commit(len(frames) * SIZE))
+    for _ in range(200):
+        desk.loop.turn()
+        if all(finals([result.body for result in desk.said(sid)]) for sid in (first, second)):
+            break
+    for sid, frames in ((first, voice), (second, voice[:40])):
+        results = desk.said(sid)
+        facts = [result.body for result in results]
+        assert any(isinstance(fact, VoiceStarted) for fact in facts)
+        assert [final.text for final in finals(facts)] and finals(facts)[0].text
+        assert all(result.mark <= len(frames) * SIZE for result in results)
+    desk.write(first, End())
+    desk.write(second, End())
+    desk.turn_until((first, second))
+
+
+def test_the_loop_hands_back_the_seat_of_a_broken_slot_alone(voice, media, new_sid):
+    good, bad = new_sid(), new_sid()
+    built = engine(slots=2)
+    desk = Desk(built, media, (good, bad))
+    seats = dict(desk.loop.seats)
+    for sid in (good, bad):
+        desk.write(sid, *packets(voice[:10]))
+    while len(built._ears[1].lane._begins) < 7:
+        desk.loop.turn()
+    poison(built._model, 1)
+    for sid in (good, bad):
+        desk.write(sid, *packets(voice[:20])[10:])
+    while not seats[bad, 0].over.is_set():
+        desk.loop.turn()
+    assert not seats[bad, 0].done and not seats[good, 0].over.is_set()
+    desk.write(good, Commit(20 * SIZE), End())
+    desk.turn_until((good,))
+    assert seats[good, 0].done
