@@ -81,10 +81,11 @@ class SttModel:
         """Steps on silence, so that the first user does not wait for graphs to be recorded."""
 
         def warm() -> None:
-            silence = dict.fromkeys(range(self.slots))
+            everyone: dict[Slot, Pcm | None] = dict.fromkeys(range(self.slots))
             for _ in range(WARM_UP_STEPS):
-                self.launch(silence)
-                self.read()
+                for some in ({0: None}, everyone):  # masks are set by graphs, too, and only when they change
+                    self.launch(some)
+                    self.read()
 
         self._device.load(WHAT, self._needs_mb, warm)
         self._resets.update(range(self.slots))
@@ -105,22 +106,21 @@ class SttModel:
 
     def _set_masks(self, slots: Collection[Slot]) -> None:
         if self._resets:
-            again = self._marked(self._resets)
+            again = torch.from_numpy(self._marked(self._resets)).to(self._device.torch)
             self._mimi.reset_streaming(reset_mask=again)
             self._stream.reset_streaming(reset_mask=again)
-        mask = np.zeros(self.slots, bool)
-        mask[list(slots)] = True
-        if self._resets or (mask != self._mask).any():  # a reset has set those of its slots
+        mask = self._marked(slots)
+        if self._resets or not np.array_equal(mask, self._mask):  # a reset has set those of its slots
             on_device = torch.from_numpy(mask).to(self._device.torch)
             self._mimi.set_exec_mask(on_device)
             self._stream.set_exec_mask(on_device)
         self._resets.clear()
         self._mask = mask
 
-    def _marked(self, slots: Collection[Slot]) -> torch.Tensor:
+    def _marked(self, slots: Collection[Slot]) -> npt.NDArray[np.bool_]:
         mask = np.zeros(self.slots, bool)
         mask[list(slots)] = True
-        return torch.from_numpy(mask).to(self._device.torch)
+        return mask
 
     def _encode(self) -> torch.Tensor:
         self._audio.copy_(self._input, non_blocking=True)

@@ -46,7 +46,7 @@ class FrameVad:
 
     def hear(self, frames: Mapping[Slot, Pcm]) -> dict[Slot, list[Voiced]]:
         """What is known of frames of 24 kHz, all of one length: two or three items for each frame of 80 ms."""
-        even = {slot: self._offset.remove(slot, pcm) for slot, pcm in frames.items()}
+        even = self._offset.remove_all(frames)
         left = {
             slot: np.concatenate([self._rest[slot], pcm]) if slot in self._rest else pcm
             for slot, pcm in self._downsampler.convert(even).items()

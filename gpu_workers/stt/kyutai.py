@@ -246,7 +246,7 @@ def needs(settings: Settings, slots: int) -> Needs:
 
 def build(settings: Settings, slots: int) -> KyutaiStt:
     """The engine, its weights loaded. ConfigError says which file, tensor or setting does not fit."""
-    device = Device.choose(settings.device)
+    device = Device.choose(settings.device, compiles=settings.compile)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     found = checkpoint.find(settings, "stt")
