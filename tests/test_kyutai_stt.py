@@ -96,9 +96,9 @@ class Stream:
 
 
 def script(number):
-    """Thirty to fifty steps with up to three flushes."""
+    """Twenty to sixty steps with up to three flushes."""
     rng = random.Random(number)
-    frames = list(noise(number, rng.randint(30, 50)))
+    frames = list(noise(number, rng.randint(20, 40)))
     for at in sorted(rng.sample(range(len(frames)), rng.randint(0, 3)), reverse=True):
         frames[at:at] = [None] * 8
     return Stream(frames)
@@ -127,9 +127,9 @@ def test_500_random_schedules_equal_their_solo_runs_bit_for_bit():
     """Sessions join, skip frames, flush, leave and are followed by others, among random neighbours. Tokens,
     probabilities and heads are equal; with another number of slots sums are made in another order (next test)."""
     together, rng = model(SLOTS), random.Random(7)
-    streams = [script(number) for number in range(24)]
+    streams = [script(number) for number in range(SLOTS)]
     for number, stream in enumerate(streams):
-        stream.answers = list(run(together, number % SLOTS, stream.frames))
+        stream.answers = list(run(together, number, stream.frames))
     assert len({answer[0] for stream in streams for answer in stream.answers}) > 50, "tokens differ at all"
     live, done = {}, 0
     while done < SCHEDULES:
@@ -214,7 +214,7 @@ def together(built, rng, voice, users):
 
 def test_facts_of_a_slot_are_those_of_its_solo_run(voice):
     """The whole engine: users with real voice come and go, commit, clear, skip frames and are flushed."""
-    built = engine(flush_burst=1)
+    built = engine(flush_burst=1, flush_beside=1)
     users = together(built, random.Random(11), voice, 16)
     assert sum(bool(finals(facts)) for user in users for facts in user.facts) > 10
     for user in users:
@@ -247,8 +247,19 @@ def test_a_call_without_audio_makes_several_steps(voice):
     assert any(finals(built.step({}).get(0, ())) for _ in range(2))
 
 
+def test_a_flush_among_others_takes_half_as_many_calls_as_steps(voice):
+    built = engine(slots=2)
+    for slot in range(2):
+        built.open(slot, ListenOptions(0))
+    for pcm in voice[:25]:
+        built.step({0: pcm, 1: pcm})
+    built.commit(0, 25 * SIZE)
+    told = [finals(built.step({1: pcm}).get(0, ())) for pcm in voice[25:31]]
+    assert any(told[: built._model.delay // 2 + 1])
+
+
 def test_audio_that_comes_during_a_flush_is_caught_up(voice):
-    built = engine(slots=2, flush_burst=4)
+    built = engine(slots=2, flush_burst=4, flush_beside=1)
     facts = []
     built.open(0, ListenOptions(0))
     for number, pcm in enumerate(np.concatenate([voice, voice])):
@@ -483,8 +494,8 @@ def test_a_hub_cache_is_read_and_never_filled(tmp_path):
         ConfigError, match=r"config\.json of 'kyutai/other' is not there; 'antiphon models pull'"
     ):
         checkpoint.find(checkpoint.Source(model="kyutai/other", models_dir=tmp_path), "stt")
-    with pytest.raises(ConfigError, match="neither a folder nor a hub repository"):
-        checkpoint.find(checkpoint.Source(model="nowhere", models_dir=tmp_path), "stt")
+    with pytest.raises(ConfigError, match=r"^/no/where: config\.json .* is not there"):
+        checkpoint.find(checkpoint.Source(model="/no/where", models_dir=tmp_path), "stt")
 
 
 # --- the device
