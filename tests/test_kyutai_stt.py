@@ -553,6 +553,39 @@ def test_an_error_of_our_own_is_not_the_devices():
         Device.choose("cpu").run("speech", Failing(RuntimeError("shapes cannot be multiplied")))
 
 
+def codec_fails(built, *errors):
+    """The codec raises these, one a call, and then does its work."""
+    encode, failing = built._model._mimi.encode, Failing(*errors)
+
+    def fail_first(audio):
+        failing()
+        return encode(audio)
+
+    built._model._mimi.encode = fail_first
+
+
+def test_sessions_outlive_a_step_that_ran_out_of_memory(voice):
+    built, facts = engine(slots=1), []
+    built.open(0, ListenOptions(0))
+    for number, pcm in enumerate(voice[:25]):
+        if number == 12:
+            codec_fails(built, FULL)
+        facts += built.step({0: pcm}).get(0, ())
+    undisturbed = engine(slots=1)
+    undisturbed.open(0, ListenOptions(0))
+    assert facts == [fact for pcm in voice[:25] for fact in undisturbed.step({0: pcm}).get(0, ())]
+    assert built.faults() == {}
+
+
+def test_a_step_on_a_device_that_is_gone_says_so(voice):
+    built = engine(slots=1)
+    built.open(0, ListenOptions(0))
+    built.step({0: voice[0]})
+    codec_fails(built, GONE)
+    with pytest.raises(DeviceLost, match="speech-to-text: cpu is lost"):
+        built.step({0: voice[1]})
+
+
 @pytest.mark.parametrize(("name", "told"), [("cuda:99", "sees"), ("toaster", "is none")])
 def test_a_device_that_is_not_there_is_refused(name, told):
     with pytest.raises(ConfigError, match=told):

@@ -50,6 +50,8 @@ class Settings(checkpoint.Source, frozen=True):
     voice: Literal["silero", "heads"] = "silero"
     """Who tells voice from silence. Silero knows after 64 ms, and its threshold is what sessions tune; the heads know
     in steps of 80 ms, were trained to find pauses, and mean nothing in the first second of a stream."""
+    gpu_mb: int | None = Field(None, gt=0)
+    """Memory that a worker asks for with all its slots; None: what the 1B model takes."""
     vad_threads: int = Field(1, gt=0)
     """Threads of Silero."""
     flush_burst: int = Field(4, gt=0)
@@ -156,7 +158,10 @@ class KyutaiStt:
             clean = np.nan_to_num(clean, posinf=0.0, neginf=0.0)
         came = dict(zip(good, np.clip(clean, -1.0, 1.0), strict=True))
         for slot, pcm in came.items():
-            self._ears[slot].lane.add(pcm)
+            lane = self._ears[slot].lane
+            lane.add(pcm)
+            if lane.dropped == 1:
+                log.warning("slot %d of the speech-to-text is far behind: audio is dropped", slot)
         return came
 
     def _give_up(self, slot: Slot, why: str) -> None:
@@ -243,8 +248,9 @@ class KyutaiStt:
 
 def needs(settings: Settings, slots: int) -> Needs:
     """Nothing of a GPU on a CPU; the process is the model's own either way, for moshi keeps state in its modules."""
-    on_gpu = settings.device != "cpu"
-    return Needs(gpu_mb=MODEL_MB + STREAM_MB * slots if on_gpu else 0, shares_process=False)
+    if settings.device == "cpu":
+        return Needs(shares_process=False)
+    return Needs(settings.gpu_mb or MODEL_MB + STREAM_MB * slots, shares_process=False)
 
 
 def build(settings: Settings, slots: int) -> KyutaiStt:
