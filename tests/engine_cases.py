@@ -19,7 +19,21 @@ class Case:
     """Whether what it says means anything; random weights do not."""
 
 
-CASES: dict[tuple[str, str], Case] = {}
+def _kyutai_tts() -> dict[str, Any]:
+    from tests import tiny_kyutai  # needs torch
+
+    return {
+        "model": str(tiny_kyutai.tts()),
+        "voices_dir": str(tiny_kyutai.voices()),
+        "device": "cpu",
+        "threads": 1,
+        "temperature": 0,
+    }
+
+
+CASES: dict[tuple[str, str], Case] = {
+    ("tts", "kyutai"): Case(_kyutai_tts, marker="torch", understands=False),
+}
 
 
 def case(stage: str, engine: str) -> Case:
