@@ -169,5 +169,8 @@ def voices() -> Path:
     draw = torch.Generator().manual_seed(5)
     for name in ("vctk/p1.wav.tiny@1", "vctk/p2.wav.tiny@1", "own", "vctk/p1.wav.other@7"):
         embedding = torch.randn(1, LATENT, VOICE_FRAMES, generator=draw)
+        embedding += 20 * torch.randn(
+            1, LATENT, 1, generator=draw
+        )  # else attention finds nothing in the noise
         save_file({"speaker_wavs": embedding}, folder / f"{name}.safetensors")
     return folder

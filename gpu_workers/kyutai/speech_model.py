@@ -77,7 +77,7 @@ class SpeechModel:
         self._host_pcm = torch.zeros(rows, self.frame_samples, pin_memory=pinned)
         self._event = torch.cuda.Event() if pinned else None
         self._finite: torch.Tensor | None = None
-        self._read: Read = lambda sampled: [self.pad] * len(sampled)
+        self._read: Read = self._read_nothing
         self._tokens: list[int] | None = None
         self._masks: dict[str, list[int]] = {}
         self._early: torch.Tensor | None = None
@@ -91,13 +91,18 @@ class SpeechModel:
         everyone = list(range(self._rows))
         nobody = self.conditions.make(None, None)
         for _ in range(WARM_STEPS):
-            self._text(everyone, text_only=True)
-            self._audio(everyone, self._text(everyone, text_only=False))
+            for text_only in (True, False):
+                self._tokens = None
+                codes = self._text(everyone, text_only=text_only)
+            self._audio(everyone, codes)
             if not np.isfinite(self._land()).all():
-                raise ConfigError(
-                    "the model's audio holds values that are no numbers: its weights are damaged"
-                )
+                raise ConfigError("the codec gives values that are no numbers: its weights are damaged")
             self._begin(dict.fromkeys(everyone, nobody))
+
+    def _read_nothing(self, sampled: list[int]) -> list[int]:
+        if BROKEN in sampled:
+            raise ConfigError("the model gives values that are no numbers: its weights are damaged")
+        return [self.pad] * len(sampled)
 
     def condition(self, voice: torch.Tensor, guidance: float | None) -> Condition:
         """What a row begins with."""
