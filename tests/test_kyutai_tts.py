@@ -1,5 +1,6 @@
 """Kyutai's speech engine on a tiny model with random weights: what a slot says depends on nobody else."""
 
+import json
 import random
 import shutil
 from dataclasses import dataclass, field
@@ -7,9 +8,22 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from config import redis_keys as keys
 from config.errors import ConfigError, DeviceLost
-from config.messages import CustomVoice
+from config.messages import (
+    VERSION,
+    CustomVoice,
+    Order,
+    Result,
+    Speech,
+    SpeechDone,
+    TextDone,
+    Words,
+    decode_result,
+)
 from gpu_workers.engine import Say, VoiceOptions
+from tasks.leases import Emitter, Lease
+from tasks.tts_loop import Mouth, TtsLoop
 
 pytest.importorskip("moshi", reason="make test-kyutai installs it")
 
@@ -267,6 +281,21 @@ def test_a_voice_written_into_a_row_is_what_moshi_writes_for_the_whole_batch(boo
         assert cross.shape[1] == SPEAKERS * tiny_kyutai.VOICE_FRAMES
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conditioners": {}}, "takes no voice embeddings"),
+        ({"tts_config": {"second_stream_ahead": 2}}, "no speech of one speaker"),
+        ({"tts_config": {"audio_delay": 1.28, "multistream": True}}, "no speech of one speaker"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path, change, message):
+    folder = shutil.copytree(tiny_kyutai.tts(), tmp_path / "tts")
+    (folder / "config.json").write_text(json.dumps(tiny_kyutai.TTS | change))
+    with pytest.raises(ConfigError, match=message):
+        made(1, model=str(folder))
+
+
 def test_a_voice_that_is_shorter_than_others_is_padded(booth):
     short = CustomVoice("mimi", save({"speaker_wavs": embedding(P1)[..., :40].contiguous()}))
     words = some_words(random.Random(4), 4)
@@ -337,6 +366,31 @@ def test_a_long_reply_leaves_no_trail_of_its_words(booth):
         kept.append(len(state.transcript) + len(state.consumption_times) + len(state.entries))
     assert max(kept) <= 40
     assert len(job.timed) == 60 and len(job.pcm) > 300
+
+
+# --- in a worker
+
+
+def test_the_loop_speaks_a_reply_with_it(booth, media, sid):
+    emitter = Emitter(media, keep_items=4000, ttl_s=600)
+    loop = TtsLoop(booth.engine, media, emitter, slots=SLOTS, ahead_s=100.0)
+    mouth = Mouth(Lease("tts", sid, "me", 1, 1), 2, order=Order(1, [], P1, "pcm16"))
+    loop.enter(mouth)
+    loop._admit()
+    pen = Lease("llm", sid, "writer", 1, 1)
+    for body in (Words(0, ["one ", "two ", "and "], 0.0), Words(3, ["3 ", "😀."], 0.0), TextDone(5, "stop")):
+        pen.last_seq += 1
+        emitter.emit([(pen, Result(VERSION, "llm", 1, 1, pen.last_seq, 0, body))])
+    for _ in range(500):
+        loop.turn()
+        if mouth.over.is_set():
+            break
+    loop.outbox.flush()
+    said = [decode_result(fields[b"d"]).body for _, fields in media.xrange(keys.replay("tts", sid, 1))]
+    assert mouth.done and isinstance(said[-1], SpeechDone)
+    spoken = [word.index for body in said if isinstance(body, Speech) for word in body.words]
+    assert spoken == [0, 1, 2, 3, 4]
+    assert said[-1].samples == sum(body.samples for body in said if isinstance(body, Speech)) > 0
 
 
 # --- what goes wrong

@@ -6,7 +6,7 @@ speaks runs out of audio for it. Whoever starts takes part in every full step to
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -24,8 +24,7 @@ class Rules(BaseModel, frozen=True):
     """Audio in hand below which a slot is not kept waiting: two frames, as a full step may take one."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A slot that is wanted."""
 
     slot: Slot
@@ -37,8 +36,7 @@ class Candidate:
     """Audio its listener has in hand; None: nobody listens yet."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """Who takes part, most urgent first, and whether audio is made."""
 
     slots: Sequence[Slot]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from moshi.models import LMGen
 from moshi.models.tts import StateMachine, TokenIds
@@ -43,44 +42,49 @@ class SpeechModel:
         self._device = device
         self._rows = rows
         self._mimi = checkpoint.load_mimi(device)
+        self.voice_shape = voice_shape(checkpoint, self._mimi.frame_rate)
         self._lm = lm = checkpoint.load_model(device)
         self.codebooks = lm.dep_q = min(codebooks, lm.dep_q)  # fewer codebooks: fewer steps of the depformer
         self._mimi.set_num_codebooks(self.codebooks)
-        said = checkpoint.config.get("tts_config", {})
+        said = checkpoint.config["tts_config"]
         self.machine = StateMachine(
             TokenIds(lm.text_card + 1), said.get("second_stream_ahead", 0), MAX_PADDING, INITIAL_PADDING
         )
+        self.pad = int(self.machine.token_ids.pad)
         self.delay = int(said["audio_delay"] * self._mimi.frame_rate)
         self.frame_samples = int(self._mimi.frame_size)
-        self.steps: npt.NDArray[np.int64] = np.zeros(rows, np.int64)
+        self.steps = [0] * rows
         """Of each row since it began."""
-        self._prepare(rows, temperature, checkpoint)
+        self.conditions = Conditions(lm, *self.voice_shape)
+        self._start(temperature)
+        self._make_room()
 
-    def _prepare(self, rows: int, temperature: float, checkpoint: Checkpoint) -> None:
-        self.voice_shape = voice_shape(checkpoint, self._mimi.frame_rate)
-        self.conditions = Conditions(self._lm, *self.voice_shape)
+    def _start(self, temperature: float) -> None:
         self._generator = LMGen(
             self._lm, temp=temperature, temp_text=temperature, use_sampling=temperature > 0,
-            condition_tensors=self.conditions.silent(rows), support_out_of_sync=True,
+            condition_tensors=self.conditions.silent(self._rows), support_out_of_sync=True,
             on_text_logits_hook=self._on_logits, on_text_hook=self._on_text, on_audio_hook=self._on_audio,
         )  # fmt: skip
-        self._generator.streaming_forever(rows)
-        self._mimi.streaming_forever(rows)
+        self._generator.streaming_forever(self._rows)
+        self._mimi.streaming_forever(self._rows)
         self.lead = self.delay + int(self._generator.max_delay)
         """Steps between reading a word and its frame of audio."""
         self._first_audio = np.array(self._lm.delays[1 : 1 + self.codebooks]) + self.delay
-        self.pad, self._silence = self.machine.token_ids.pad, self.machine.token_ids.zero
+        self._masks: dict[str, list[int]] = {}
+
+    def _make_room(self) -> None:
+        """What a step needs besides the model: nothing is allocated on the way."""
+        self._silence = int(self.machine.token_ids.zero)
         self._inputs = self._filled(self._lm.n_q - self.codebooks)
         self._no_audio = self._filled(self.codebooks)
         pinned = self._device.is_cuda
-        self._host_tokens = torch.zeros(rows, dtype=torch.long, pin_memory=pinned)
-        self._host_pcm = torch.zeros(rows, self.frame_samples, pin_memory=pinned)
+        self._host_tokens = torch.zeros(self._rows, dtype=torch.long, pin_memory=pinned)
+        self._host_pcm = torch.zeros(self._rows, self.frame_samples, pin_memory=pinned)
         self._event = torch.cuda.Event() if pinned else None
         self._finite: torch.Tensor | None = None
+        self._early: torch.Tensor | None = None
         self._read: Read = self._read_nothing
         self._tokens: list[int] | None = None
-        self._masks: dict[str, list[int]] = {}
-        self._early: torch.Tensor | None = None
 
     def _filled(self, codebooks: int) -> torch.Tensor:
         shape = (self._rows, codebooks, 1)
@@ -119,7 +123,8 @@ class SpeechModel:
         audible = [] if text_only else [row for row in rows if self.steps[row] >= self.lead]
         if audible:
             self._device.run("a frame of speech", lambda: self._audio(audible, codes))
-        self.steps[rows] += 1
+        for row in rows:
+            self.steps[row] += 1
         return audible
 
     def landed(self) -> Pcm:
@@ -128,7 +133,7 @@ class SpeechModel:
 
     def starting(self, row: int) -> bool:
         """Whether it only reads text as yet."""
-        return bool(self.steps[row] < self.delay)
+        return self.steps[row] < self.delay
 
     def _begin(self, rows: Mapping[int, Condition]) -> None:
         chosen = list(rows)
@@ -139,7 +144,8 @@ class SpeechModel:
         wipe((self._lm, self._mimi), chosen)
         for row, condition in rows.items():
             self.conditions.write(self._generator, row, condition)
-        self.steps[chosen] = 0
+        for row in chosen:
+            self.steps[row] = 0
 
     def _text(self, rows: Sequence[int], *, text_only: bool) -> torch.Tensor:
         """Codes of all rows, (rows, 1 + codebooks, 1)."""
@@ -162,9 +168,9 @@ class SpeechModel:
 
     def _not_yet(self, rows: Sequence[int]) -> torch.Tensor | None:
         """Codes of these rows that are silence still, (rows, codebooks); None where there are none."""
-        if self.steps[rows].min() >= self.lead:
+        if min(self.steps[row] for row in rows) >= self.lead:
             return None
-        early = self.steps[:, None] < self._first_audio
+        early = np.array(self.steps)[:, None] < self._first_audio
         return torch.from_numpy(early).to(self._device.torch)
 
     def _set_mask(self, name: str, module: Any, rows: Sequence[int]) -> None:

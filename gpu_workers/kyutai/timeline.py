@@ -5,15 +5,14 @@ number. So while a frame is given out, the text of the next second and a half is
 """
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: The first frames are a click, in which nothing is said: the model reads its first word after them (moshi drops as
 #: many in `TTSModel.simple_generate`).
 DROPPED = 2
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """What a frame holds, as in SpeechFrame."""
 
     words: list[tuple[int, int, int]]
@@ -35,11 +34,6 @@ class Timeline:
         self._stops: deque[tuple[int, int]] = deque()
         """(word, position) of those that have begun and are not complete."""
         self._end: int | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything was read."""
-        return bool(self._given or self._starts)
 
     def read(self, word: int, step: int) -> None:
         """The model begins to read `word`, or another part of it. Words passed over are silent: moments before it."""

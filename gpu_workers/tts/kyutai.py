@@ -172,7 +172,7 @@ class KyutaiTts:
             return
         rows = [slot for slot, _, _ in self._under_way]
         audio: Pcm = self._model.landed()[rows]
-        whole = np.isfinite(audio.sum(axis=1, dtype=np.float64))
+        whole = np.isfinite(np.einsum("rs,rs->r", audio, audio)).tolist()
         np.clip(audio, -1, 1, out=audio)
         for place, (slot, reply, heard) in enumerate(self._under_way):
             if self._replies.get(slot) is not reply:
@@ -224,7 +224,7 @@ class KyutaiTts:
         slots = [slot for slot in chosen.slots if slot in self._replies]
         if not slots:
             return
-        steps = {slot: int(self._model.steps[slot]) for slot in slots}
+        steps = {slot: self._model.steps[slot] for slot in slots}
         audible = self._model.step(
             slots, text_only=chosen.text_only, read=lambda sampled: self._read(steps, sampled)
         )
