@@ -28,8 +28,10 @@ from tasks.tts_loop import Mouth, TtsLoop
 pytest.importorskip("moshi", reason="make test-kyutai installs it")
 
 import torch
+from moshi.models.tts import TTSModel
 from safetensors.torch import load_file, save
 
+from gpu_workers.kyutai import checkpoint
 from gpu_workers.kyutai.conditions import SPEAKERS
 from gpu_workers.tts import kyutai
 from tests import tiny_kyutai
@@ -248,6 +250,25 @@ def test_a_cancelled_slot_leaves_the_others_and_its_next_user_alone(booth):
     same(comes, booth.alone(comes, 5))
 
 
+def test_it_says_what_moshi_says_when_it_knows_the_whole_text(booth):
+    """Codes, audio from the first to the last frame, and the times of the words."""
+    words = some_words(random.Random(20), 7)
+    path, text = tiny_kyutai.voices() / f"{OWN}.safetensors", "".join(words)
+    with booth.engine._device.inference():
+        info = checkpoint.find(settings(), "tts").info
+        moshi = TTSModel.from_checkpoint_info(info, n_q=tiny_kyutai.CODEBOOKS, temp=0.0, dtype=torch.float32)
+        entries = moshi.prepare_script([text], padding_between=1)
+        result = moshi.generate([entries], [moshi.make_condition_attributes([path], cfg_coef=2.0)])
+        (pcm,) = moshi.simple_generate(text, str(path), cfg_coef=2.0, show_progress=False)
+    mine = booth.alone(Job(OWN, words))
+    frames = [frame[0, 1:, 0].tolist() for frame in result.frames[moshi.delay_steps + 2 :]]
+    assert mine.codes == frames[: result.end_steps[0]]
+    assert np.abs(np.concatenate(mine.pcm) - pcm.numpy()).max() <= TOLERANCE
+    starts = [(step - 2) * 1920 for _, step in result.all_transcripts[0]]
+    assert [start for _, start, _ in mine.timed] == starts
+    assert [stop for _, _, stop in mine.timed] == [*starts[1:], (result.end_steps[0] - 2) * 1920]
+
+
 def test_voices_and_guidance_change_what_is_said(booth):
     words = some_words(random.Random(3), 5)
     custom = CustomVoice("mimi", save({"speaker_wavs": embedding(P1)}))
@@ -341,7 +362,7 @@ def test_a_reply_without_words_ends_at_once(booth):
     [
         pytest.param(["Hello ", "😀 ", "world ", "🎉"], id="emoji"),
         pytest.param(["你好", "ok ", "日本語。"], id="signs that the tokenizer does not know"),
-        pytest.param(["a" * 400 + " ", "end."], id="a word without an end"),
+        pytest.param(["a" * 150 + " ", "end."], id="a word without an end"),
         pytest.param(["**", "#", "one ", "</b>", "(", "two ", ")"], id="markup"),
         pytest.param(["Pay ", "$1,234.50 ", "by ", "3/4/2024."], id="numbers"),
     ],
@@ -356,7 +377,7 @@ def test_every_word_is_reported_once_and_in_order(booth, words):
 
 
 def test_a_long_reply_leaves_no_trail_of_its_words(booth):
-    job = Job(P1, some_words(random.Random(9), 60), every=0)
+    job = Job(P1, some_words(random.Random(9), 40), every=0)
     booth.open(0, job)
     kept = []
     while not job.over:
@@ -364,8 +385,8 @@ def test_a_long_reply_leaves_no_trail_of_its_words(booth):
         reply = booth.engine._replies[0]
         state = reply.speaker._state
         kept.append(len(state.transcript) + len(state.consumption_times) + len(state.entries))
-    assert max(kept) <= 40
-    assert len(job.timed) == 60 and len(job.pcm) > 300
+    assert max(kept) <= 30
+    assert len(job.timed) == 40 and len(job.pcm) > 200
 
 
 # --- in a worker
