@@ -11,7 +11,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fmt bench bench-turns lock clean
+.PHONY: help setup setup-dev run test test-kyutai check fmt bench bench-turns lock clean
+
+# Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
+TORCH ?= requirements/torch-cpu.txt
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +30,9 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 
 test: setup-dev ## run the tests: make test ARGS="-k ownership"
 	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
+
+test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and moshi, on tiny weights
+	@.venv-kyutai/bin/python -m pytest -m torch $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .
@@ -48,9 +54,11 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/bench.in --no-deps -o requirements/bench.txt
+	$(LOCK) requirements/kyutai.in --no-deps -o requirements/kyutai.txt
+	$(LOCK) requirements/torch.in -c requirements/base.txt -c requirements/kyutai.txt -o requirements/torch.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-kyutai build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -73,4 +81,14 @@ clean: ## remove what setup, tests and builds made; data stays
 .venv/.installed-bench: requirements/bench.txt .venv/.installed-dev
 	@echo "setup: installing the voices of the turn-taking bench"
 	@$(INSTALL) -r requirements/bench.txt
+	@touch $@
+
+# Everything of .venv, and before it what is here: no test needs two installations of the server.
+.venv-kyutai/.installed: requirements/kyutai.txt $(TORCH) .venv/.installed-dev
+	@echo "setup: making .venv-kyutai (torch takes a while)"
+	@rm -rf .venv-kyutai
+	@$(BIN)/python -m venv --without-pip .venv-kyutai
+	@$(PIP) --python .venv-kyutai/bin/python install --quiet --no-deps --require-hashes -r requirements/kyutai.txt -r $(TORCH)
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> "$$(.venv-kyutai/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
 	@touch $@

@@ -20,7 +20,7 @@ class Case:
 
 
 def _kyutai_tts() -> dict[str, Any]:
-    from tests import tiny_kyutai  # needs torch
+    from tests import tiny_kyutai  # needs torch, which only its run has
 
     return {
         "model": str(tiny_kyutai.tts()),
@@ -31,7 +31,14 @@ def _kyutai_tts() -> dict[str, Any]:
     }
 
 
+def _kyutai_stt() -> dict[str, Any]:
+    from tests import tiny_kyutai  # needs torch, which only its run has
+
+    return {"model": str(tiny_kyutai.stt()), "device": "cpu", "threads": 1}
+
+
 CASES: dict[tuple[str, str], Case] = {
+    ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
     ("tts", "kyutai"): Case(_kyutai_tts, marker="torch", understands=False),
 }
 

@@ -38,3 +38,13 @@ def test_a_reset_slot_believes_its_next_frame():
     offset.remove(0, np.full(FRAME, 0.5, np.float32))
     offset.reset(0)
     assert np.abs(offset.remove(0, np.full(FRAME, -0.5, np.float32))).max() < 1e-6
+
+
+def test_many_slots_at_once_are_what_each_is_alone():
+    alone, together, rng = Offset(3), Offset(3), np.random.default_rng(0)
+    for _ in range(5):
+        frames = {slot: (rng.normal(0.2, 0.1, FRAME)).astype(np.float32) for slot in (2, 0)}
+        clean = together.remove_all(frames)
+        for slot, frame in frames.items():
+            assert np.allclose(clean[slot], alone.remove(slot, frame), atol=1e-6)
+    assert together.remove_all({}) == {}

@@ -15,7 +15,7 @@ from pathlib import Path
 import sentencepiece
 import torch
 from moshi.models import loaders
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 CODEBOOKS = 4
 CARD = 32
@@ -87,6 +87,14 @@ TTS = {
     "model_id": {"sig": "tiny", "epoch": 1},
 }  # fmt: skip
 
+#: Random weights repeat themselves whatever they hear. These factors make what they say depend on the sound: embeddings
+#: of the audio outweigh that of the text said before, and the pause heads take sides.
+LIVELY = {"emb.": 4.0, "extra_heads.": 6.0}
+#: The same for the codec: soft speech does not all become one code.
+LOUD = 20.0
+#: A word ends now and then: at a boundary (0), or where padding (3) begins.
+WORDY = 2.0
+
 #: Keys of a config that are not the language model's.
 _NOT_OF_THE_MODEL = {
     "model_type", "lm_gen_config", "stt_config", "tts_config", "model_id", "moshi_name", "mimi_name",
@@ -111,10 +119,10 @@ def _model(config: dict) -> dict[str, torch.Tensor]:
     known = {key: value for key, value in deepcopy(config).items() if key not in _NOT_OF_THE_MODEL}
     state = loaders.get_moshi_lm(None, known, device="cpu", dtype=torch.float32).state_dict()
     state = {name: value.clone().contiguous() for name, value in state.items()}
-    if (
-        config["model_type"] == "stt"
-    ):  # words end now and then: at a boundary (0), or where padding (3) begins
-        state["text_linear.weight"][[0, 3]] *= 2.5
+    if config["model_type"] == "stt":
+        for name, value in state.items():
+            value.mul_(next((factor for part, factor in LIVELY.items() if name.startswith(part)), 1.0))
+        state["text_linear.weight"][[0, 3]] *= WORDY
     return state
 
 
@@ -128,6 +136,7 @@ def _mimi() -> dict[str, torch.Tensor]:
             state[name] = torch.ones_like(value)
         elif name.startswith(("encoder.", "decoder.", "downsample.", "upsample.")):
             state[name] = torch.zeros_like(value) if name.endswith("bias") else value * 1.7
+    state["encoder.model.0.conv.conv.weight"] *= LOUD
     return {name: value.contiguous() for name, value in state.items()}
 
 
@@ -169,8 +178,17 @@ def voices() -> Path:
     draw = torch.Generator().manual_seed(5)
     for name in ("vctk/p1.wav.tiny@1", "vctk/p2.wav.tiny@1", "own", "vctk/p1.wav.other@7"):
         embedding = torch.randn(1, LATENT, VOICE_FRAMES, generator=draw)
-        embedding += 20 * torch.randn(
-            1, LATENT, 1, generator=draw
-        )  # else attention finds nothing in the noise
+        # Far from noise, in which attention would find no voice.
+        embedding += 20 * torch.randn(1, LATENT, 1, generator=draw)
         save_file({"speaker_wavs": embedding}, folder / f"{name}.safetensors")
     return folder
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """What is in a file of weights."""
+    return load_file(path)
+
+
+def save(content: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes a file of weights."""
+    save_file(content, path)

@@ -1,5 +1,7 @@
 """Takes a constant offset out of the sound of many slots: cheap sound cards add one."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gpu_workers.engine import Pcm, Slot
@@ -17,6 +19,18 @@ class Offset:
     def reset(self, slot: Slot) -> None:
         """Forgets the slot; the next frame's mean is believed at once."""
         self._means[slot] = np.nan
+
+    def remove_all(self, frames: Mapping[Slot, Pcm]) -> dict[Slot, Pcm]:
+        """The same for frames of many slots, all of one length."""
+        if not frames:
+            return {}
+        slots, block = list(frames), np.stack(list(frames.values()))
+        means, kept = block.mean(axis=1), self._means[slots]
+        before = np.where(np.isnan(kept), means, kept)
+        step = np.float32(WEIGHT) * (means - before)
+        self._means[slots] = before + step
+        ramp = np.linspace(0, 1, block.shape[1], dtype=np.float32)
+        return dict(zip(slots, block - before[:, None] - step[:, None] * ramp, strict=True))
 
     def remove(self, slot: Slot, frame: Pcm) -> Pcm:
         """The frame around zero."""

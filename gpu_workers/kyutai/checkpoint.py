@@ -53,6 +53,9 @@ class Source(BaseModel, frozen=True):
     """Hub cache with all models: a volume, so that a new container finds them."""
     device: str = "cuda"
     """Torch's name of it. `--gpu` pins a worker to one GPU, which then is `cuda`."""
+    compile: bool = True
+    """Let torch compile moshi's smallest functions for a GPU. That takes a C compiler, which slim images lack; without,
+    a step takes a little longer."""
     threads: int | None = Field(None, gt=0)
     """Threads of torch on a CPU; None: its own choice. For tests and trials."""
 

@@ -29,10 +29,12 @@ class Device:
     torch: torch.device
     dtype: torch.dtype
     """What weights are kept in."""
+    compiles: bool = False
+    """moshi compiles its smallest functions at the first call. On a CPU that takes half a minute for nothing."""
 
     @classmethod
-    def choose(cls, name: str) -> "Device":
-        """`cpu`, `cuda` or `cuda:N`. ConfigError if it is not there."""
+    def choose(cls, name: str, *, compiles: bool = True) -> "Device":
+        """`cpu`, `cuda` or `cuda:N`. ConfigError if it is not there. On a CPU nothing is compiled."""
         try:
             device = torch.device(name)
         except RuntimeError:
@@ -47,7 +49,7 @@ class Device:
                 f"option 'device': {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices; "
                 "on 'cpu' only small models keep up"
             )
-        return cls(device, torch.bfloat16)
+        return cls(device, torch.bfloat16, compiles)
 
     @property
     def is_cuda(self) -> bool:
@@ -63,16 +65,24 @@ class Device:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Everything that touches a model happens in here.
-
-        On a CPU moshi would compile small functions for half a minute at the first call, which is for GPUs.
-        """
-        with torch.inference_mode(), nullcontext() if self.is_cuda else no_compile():
+        """Everything that touches a model happens in here."""
+        here = (
+            torch.cuda.device(self.torch) if self.is_cuda else nullcontext()
+        )  # graphs are recorded where we are
+        with here, torch.inference_mode(), nullcontext() if self.compiles else no_compile():
             yield
+
+    def wait(self) -> None:
+        """Until all work given to it is done. Its errors show here at the latest."""
+        if self.is_cuda:
+            torch.cuda.current_stream(self.torch).synchronize()
 
     def load(self, what: str, needs_mb: int, build: Callable[[], Result]) -> Result:
         """What `build` makes: a model loaded, a warm-up. ConfigError if the memory does not suffice for it."""
-        free, everything = self.memory_mb()
+        try:
+            free, everything = self.memory_mb()
+        except RuntimeError as error:  # so full, or in such a state, that nobody else can begin on it
+            raise ConfigError(f"{what}: {self.torch} cannot be used: {_first_line(error)}") from error
         try:
             with self.inference():
                 return build()
