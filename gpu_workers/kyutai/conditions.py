@@ -88,8 +88,8 @@ def wipe(modules: tuple[Any, ...], rows: list[int]) -> None:
     for module in modules:
         for state in module.get_streaming_state().values():
             cache = getattr(state, "kv_cache", None)
-            if cache is not None:
-                cache.cache[:, rows] = 0
+            for row in rows if cache is not None else ():
+                cache.cache[:, row].zero_()
 
 
 def _name(guidance: float) -> str:

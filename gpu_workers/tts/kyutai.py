@@ -89,7 +89,7 @@ class KyutaiTts:
         self._settings = settings
         self._rules = settings.starts
         self._clock = clock
-        self._device = device = Device.choose(settings.device)
+        self._device = device = Device.choose(settings.device, compiles=settings.compile)
         if settings.threads and not device.is_cuda:
             torch.set_num_threads(settings.threads)
         found = checkpoint.find(settings, "tts")
