@@ -1,5 +1,6 @@
 """Kyutai's speech engine on a tiny model with random weights: what a slot says depends on nobody else."""
 
+import itertools
 import json
 import random
 import shutil
@@ -56,8 +57,8 @@ def settings(**options):
     return kyutai.Settings(**(fixed | {"temperature": 0, "cfg_of_voices": {P2: 1.5}} | options))
 
 
-def made(slots=SLOTS, **options):
-    engine = kyutai.KyutaiTts(settings(**options), slots, clock=lambda: 0.0)
+def made(slots=SLOTS, clock=lambda: 0.0, **options):
+    engine = kyutai.KyutaiTts(settings(**options), slots, clock=clock)
     engine.warm_up()
     return engine
 
@@ -165,9 +166,15 @@ def same(job, solo):
         assert np.abs(mine - its).max(initial=0) <= TOLERANCE
 
 
+#: Seconds between steps in tests: frames of 0.08 s come a little faster than they are heard.
+PACE_S = 0.06
+
+
 @pytest.fixture(scope="module")
 def booth():
-    return Booth(made())
+    """Its clock goes with its steps: now and then a listener runs out of audio."""
+    ticking = itertools.count()
+    return Booth(made(clock=lambda: next(ticking) * PACE_S / 2))  # an engine looks at it twice a step
 
 
 @pytest.fixture(autouse=True)
@@ -462,18 +469,30 @@ def test_a_slot_whose_numbers_have_gone_is_named_and_the_others_go_on(booth, poi
     same(after, booth.alone(after, 5))
 
 
-def test_a_slot_whose_text_cannot_be_read_is_named_and_the_others_go_on(booth):
+def unreadable(speaker):
+    speaker._state.remaining_padding = None
+
+
+def unsayable(speaker):
+    speaker.script._written.append((None, 1))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(unreadable, "cannot be read: TypeError"), (unsayable, "cannot be put into words: AttributeError")],
+)
+def test_a_slot_whose_text_breaks_the_step_is_named_and_the_others_go_on(booth, spoil, why):
     rng = random.Random(12)
     sound, broken = Job(P1, some_words(rng, 5)), Job(P2, some_words(rng, 5))
     booth.open(0, sound)
     booth.open(1, broken)
     booth.step()
-    booth.engine._replies[1].speaker._state.remaining_padding = None
+    spoil(booth.engine._replies[1].speaker)
     faults = {}
-    for _ in range(3):
+    for _ in range(8):
         booth.step()
         faults |= booth.engine.faults()
-    assert faults == {1: "its text cannot be read: TypeError"}
+    assert list(faults) == [1] and faults[1].endswith(why)
     booth.close(1)
     booth.until_over()
     same(sound, booth.alone(sound))

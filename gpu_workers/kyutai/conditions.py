@@ -87,9 +87,9 @@ def wipe(modules: tuple[Any, ...], rows: list[int]) -> None:
     """
     for module in modules:
         for state in module.get_streaming_state().values():
-            cache = getattr(state, "kv_cache", None)
-            for row in rows if cache is not None else ():
-                cache.cache[:, row].zero_()
+            if (cache := getattr(state, "kv_cache", None)) is not None:
+                for row in rows:
+                    cache.cache[:, row].zero_()
 
 
 def _name(guidance: float) -> str:

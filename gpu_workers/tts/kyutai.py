@@ -125,12 +125,11 @@ class KyutaiTts:
         """Starts a reply. The row is made ready by its first step. The model has one speed only."""
         self.close(slot)
         name = options.voice or self._settings.default_voice or ""
-        embedding = self._voices.custom(options.custom) if options.custom else self._voices.load(name)
-        cfg = (
-            self._settings.cfg
-            if options.custom
-            else self._settings.cfg_of_voices.get(name, self._settings.cfg)
-        )
+        cfg = self._settings.cfg
+        if options.custom:
+            embedding = self._voices.custom(options.custom)
+        else:
+            embedding, cfg = self._voices.load(name), self._settings.cfg_of_voices.get(name, cfg)
         script = Script(self._tokens, options.language, options.first_word)
         timeline = Timeline(options.first_word, self.frame_samples)
         speaker = Speaker(self._model.machine, script, timeline, self._settings.padding_between)
@@ -192,7 +191,7 @@ class KyutaiTts:
             if reply is None:
                 continue
             frame, reply.waiting = reply.waiting, None
-            if frame is None and not reply.finished and self._mute(reply):
+            if frame is None and not reply.finished and self._ready(slot, reply) and reply.speaker.mute:
                 heard = reply.speaker.nothing()
                 frame = SpeechFrame(np.zeros(0, np.float32), heard.words, heard.spoken, 0, last=True)
                 reply.finished = True
@@ -200,10 +199,6 @@ class KyutaiTts:
                 frames[slot] = frame
                 reply.runs_out = max(reply.runs_out or now, now) + len(frame.pcm) / SAMPLE_RATE
         return frames
-
-    @staticmethod
-    def _mute(reply: _Reply) -> bool:
-        return reply.speaker.ready() and reply.speaker.mute
 
     # --- steps
 
@@ -216,8 +211,15 @@ class KyutaiTts:
                 continue
             spare_s = None if reply.runs_out is None else reply.runs_out - now
             starting = reply.fresh or self._model.starting(slot)
-            candidates.append(Candidate(slot, reply.speaker.ready(), starting, spare_s))
+            candidates.append(Candidate(slot, self._ready(slot, reply), starting, spare_s))
         return candidates
+
+    def _ready(self, slot: Slot, reply: _Reply) -> bool:
+        try:
+            return reply.speaker.ready()
+        except Exception as error:
+            self._fail(slot, f"its text cannot be put into words: {type(error).__name__}", error)
+            return False
 
     def _take(self, chosen: rota.Step) -> None:
         self._begin([slot for slot in chosen.slots if self._replies[slot].fresh])
@@ -255,12 +257,12 @@ class KyutaiTts:
             try:
                 tokens[slot] = self._replies[slot].speaker.read(sampled[slot], step)
             except Exception as error:
-                log.exception("a reply's text cannot be read")
-                self._fail(slot, f"its text cannot be read: {type(error).__name__}")
+                self._fail(slot, f"its text cannot be read: {type(error).__name__}", error)
         return tokens
 
-    def _fail(self, slot: Slot, why: str) -> None:
+    def _fail(self, slot: Slot, why: str, error: Exception | None = None) -> None:
         """Names the slot and forgets its reply; the row begins clean when it is opened again."""
+        log.error("a reply is given up: %s", why, exc_info=error)
         self._replies.pop(slot, None)
         self._faults[slot] = why
 
@@ -268,8 +270,9 @@ class KyutaiTts:
 def _voices(settings: Settings, found: checkpoint.Checkpoint, model: SpeechModel) -> Voices:
     """The voices for this model. ConfigError if an option names one, or a guidance, that there is not."""
     folder = voice.folder(settings.voices_dir, settings.voices, settings.models_dir)
-    signed = found.config["model_id"]
-    voices = Voices(folder, f".{signed['sig']}@{signed['epoch']}.safetensors", model.voice_shape)
+    signed = found.config.get("model_id")
+    suffix = f".{signed['sig']}@{signed['epoch']}.safetensors" if signed else ".safetensors"
+    voices = Voices(folder, suffix, model.voice_shape)
     for name in [*settings.cfg_of_voices, *([settings.default_voice] if settings.default_voice else [])]:
         voices.require(name)
     for cfg in (settings.cfg, *settings.cfg_of_voices.values()):
