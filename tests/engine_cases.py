@@ -19,6 +19,18 @@ class Case:
     """Whether what it says means anything; random weights do not."""
 
 
+def _kyutai_tts() -> dict[str, Any]:
+    from tests import tiny_kyutai  # needs torch, which only its run has
+
+    return {
+        "model": str(tiny_kyutai.tts()),
+        "voices_dir": str(tiny_kyutai.voices()),
+        "device": "cpu",
+        "threads": 1,
+        "temperature": 0,
+    }
+
+
 def _kyutai_stt() -> dict[str, Any]:
     from tests import tiny_kyutai  # needs torch, which only its run has
 
@@ -27,6 +39,7 @@ def _kyutai_stt() -> dict[str, Any]:
 
 CASES: dict[tuple[str, str], Case] = {
     ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
+    ("tts", "kyutai"): Case(_kyutai_tts, marker="torch", understands=False),
 }
 
 

@@ -22,6 +22,8 @@ CARD = 32
 VOCABULARY = 160
 #: Width of the codec's latents, and so of a voice embedding.
 LATENT = 16
+#: Ten seconds.
+VOICE_FRAMES = 125
 
 #: 8·6·5·4 = 960 samples, halved in rate once more by the codec: frames of 1920 samples, as in the real one.
 MIMI = {
@@ -166,6 +168,20 @@ def stt() -> Path:
 def tts() -> Path:
     """Folder of a text-to-speech checkpoint, written once a run."""
     return write(Path(_shelf().name, "tts"), TTS)
+
+
+@cache
+def voices() -> Path:
+    """Folder of voice embeddings for the text-to-speech checkpoint, as the published ones lie and one of one's own."""
+    folder = Path(_shelf().name, "voices")
+    (folder / "vctk").mkdir(parents=True)
+    draw = torch.Generator().manual_seed(5)
+    for name in ("vctk/p1.wav.tiny@1", "vctk/p2.wav.tiny@1", "own", "vctk/p1.wav.other@7"):
+        embedding = torch.randn(1, LATENT, VOICE_FRAMES, generator=draw)
+        # Far from noise, in which attention would find no voice.
+        embedding += 20 * torch.randn(1, LATENT, 1, generator=draw)
+        save_file({"speaker_wavs": embedding}, folder / f"{name}.safetensors")
+    return folder
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
