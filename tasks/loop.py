@@ -16,6 +16,7 @@ from config.errors import ConfigError
 from config.messages import VERSION, Body, Claimed, Command, Failed, Result
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
+from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
 from tasks.streams import RedisError
 
@@ -110,6 +111,7 @@ class Loop(threading.Thread):
         self.seats: dict[tuple[str, int], Seat] = {}
         self.last_beat = time.monotonic()
         self.draining = False
+        self.laps = Laps(self.stage)
         self._table = SlotTable(slots)
         self._table_lock = threading.Lock()
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
@@ -158,8 +160,10 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         """Turns until stopped. An error costs the seats of the turn at most, never the loop."""
+        self.laps.start()
         while not self._stopping:
             self.last_beat = time.monotonic()
+            self.laps.show()
             try:
                 self._admit()
                 self.turn()
@@ -172,6 +176,19 @@ class Loop(threading.Thread):
                 self._dismiss_all()
                 time.sleep(ERROR_PAUSE_S)
         self._dismiss_all()
+
+    def pause(self, seconds: float) -> None:
+        """Sleeps, for that is no work."""
+        self.laps.lap("hand_over")
+        if seconds > 0:
+            time.sleep(seconds)
+        self.laps.lap("wait")
+
+    def publish(self) -> None:
+        """Sends what waits in the outbox. Raises RedisError and keeps it if Redis is away."""
+        self.laps.lap("hand_over")
+        self.outbox.flush()
+        self.laps.lap("publish")
 
     def turn(self) -> None:
         """One round: read, step, emit. Must return within the step deadline."""

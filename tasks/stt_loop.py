@@ -90,24 +90,27 @@ class SttLoop(Loop):
 
     def turn(self) -> None:
         """Reads, steps until nothing waits, emits."""
-        self.outbox.flush()
+        self.publish()
         if self.draining:
             for seat in list(self.seats.values()):
                 self.leave(seat, done=False)
         if not self.seats:
-            time.sleep(BLOCK_MS / 1e3)
+            self.pause(BLOCK_MS / 1e3)
             return
-        time.sleep(max(0.0, self._next_beat - time.monotonic()))
+        self.pause(self._next_beat - time.monotonic())
         ears = {keys.audio_in(seat.sid): seat for seat in self.seats.values() if isinstance(seat, Ear)}
         waiting = any(ear.todo for ear in ears.values())
         cursors = {key: ear.cursor for key, ear in ears.items()}
-        for key, entries in streams.read(self._media, cursors, 0 if waiting else BLOCK_MS):
+        self.laps.lap("hand_over")
+        news = streams.read(self._media, cursors, 0 if waiting else BLOCK_MS)
+        self.laps.lap("read" if waiting else "wait")
+        for key, entries in news:
             for entry_id, data in entries:
                 ears[key].cursor = entry_id
                 self._read_entry(ears[key], data)
         self._next_beat = time.monotonic() + BEAT_S
         self._step_all(list(ears.values()))
-        self.outbox.flush()
+        self.publish()
         for ear in ears.values():
             if ear.ended and not ear.todo:
                 self.leave(ear, done=True)
@@ -135,7 +138,9 @@ class SttLoop(Loop):
     def _take_audio(self, ear: Ear, audio: Audio) -> None:
         """Decodes in order; drops what was heard already and fills short holes, so that positions stay true."""
         assert ear.decoder is not None
+        self.laps.lap("hand_over")
         pcm = np.concatenate([ear.decoder.decode(packet) for packet in audio.packets] or [ear.rest[:0]])
+        self.laps.lap("codec")
         hole = audio.pos - ear.heard
         if hole < 0:
             pcm = pcm[-hole:]
@@ -165,7 +170,9 @@ class SttLoop(Loop):
         for _ in range(MAX_STEPS_PER_TURN):
             frames = self._next_frames(ears)
             began = time.monotonic()
+            self.laps.lap("choose")
             facts = self._engine.step(frames)
+            self.laps.lap("step")
             if frames:
                 metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
                 metrics.step_batch.labels(self.stage).observe(len(frames))

@@ -100,24 +100,26 @@ class TtsLoop(Loop):
     def turn(self) -> None:
         """Reads text, takes one step, emits. While something is spoken nothing is waited for: a new reply, and new
         words, must not wait until nobody has audio to come."""
-        self.outbox.flush()
+        self.publish()
         mouths = [seat for seat in self.seats.values() if isinstance(seat, Mouth)]
         if not mouths:
-            time.sleep(IDLE_BLOCK_MS / 1e3)
+            self.pause(IDLE_BLOCK_MS / 1e3)
             return
-        time.sleep(max(0.0, self._next_beat - time.monotonic()))
+        self.pause(self._next_beat - time.monotonic())
         self._next_beat = time.monotonic() + BEAT_S
         self._read_text(mouths)
         if not self.outbox.full:
             self._stepped = self._step(mouths)
-            self.outbox.flush()
+            self.publish()
 
     def _step(self, mouths: list[Mouth]) -> bool:
         """One step of the engine for all that may speak; whether anything came of it."""
         wanted = [mouth for mouth in mouths if not mouth.lost and mouth.in_hand < self._ahead_samples]
         wanted.sort(key=lambda mouth: mouth.in_hand)
         began = time.monotonic()
+        self.laps.lap("choose")
         frames = self._engine.step([mouth.slot for mouth in wanted if not mouth.over.is_set()])
+        self.laps.lap("step")
         if frames:
             metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
             metrics.step_batch.labels(self.stage).observe(len(frames))
@@ -134,10 +136,13 @@ class TtsLoop(Loop):
         busy = len(hungry) < len(mouths) or any(mouth.words for mouth in mouths)
         block_ms = 0 if self._stepped else BUSY_BLOCK_MS if busy else IDLE_BLOCK_MS
         if not hungry:
-            time.sleep(block_ms / 1e3)
+            self.pause(block_ms / 1e3)
             return
         cursors = {key: mouth.cursor for key, mouth in hungry.items()}
-        for key, entries in streams.read(self._media, cursors, block_ms):
+        self.laps.lap("hand_over")
+        news = streams.read(self._media, cursors, block_ms)
+        self.laps.lap("wait" if block_ms else "read")
+        for key, entries in news:
             mouth = hungry[key]
             for entry_id, data in entries:
                 mouth.cursor = entry_id
@@ -165,9 +170,11 @@ class TtsLoop(Loop):
         assert mouth.encoder is not None
         if not mouth.made and len(frame.pcm) and mouth.first_word_at is not None:
             metrics.first_audio.observe(time.monotonic() - mouth.first_word_at)
+        self.laps.lap("hand_over")
         packets = mouth.encoder.encode(frame.pcm)
         if frame.last:
             packets += mouth.encoder.flush()
+        self.laps.lap("codec")
         if packets or frame.words:
             samples = len(packets) * SAMPLE_RATE // 50
             words = [
