@@ -29,7 +29,7 @@ class Batcher:
         """The most urgent slots, most urgent first; of equal ones, those that come first in `deadlines`."""
         if len(deadlines) <= self.batch:
             return sorted(deadlines, key=deadlines.__getitem__)
-        dry = {slot for slot, until_s in self._dry_until.items() if until_s > now_s and slot in deadlines}
+        dry = {slot for slot in deadlines if self.is_dry(slot, now_s)}
         wet = [slot for slot in deadlines if slot not in dry]
         chosen = heapq.nsmallest(self.batch, wet, key=deadlines.__getitem__)
         return chosen + heapq.nsmallest(self.batch - len(chosen), dry, key=deadlines.__getitem__)
@@ -40,6 +40,10 @@ class Batcher:
             self._dry_until[slot] = now_s + DRY_S
         for slot in gave:
             self._dry_until.pop(slot, None)
+
+    def is_dry(self, slot: Slot, now_s: float) -> bool:
+        """Whether it had nothing to give lately, and was fed nothing since."""
+        return self._dry_until.get(slot, now_s) > now_s
 
     def fed(self, slot: Slot) -> None:
         """The slot has something to do again, or somebody else sits there now."""

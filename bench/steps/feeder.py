@@ -3,8 +3,10 @@
 It writes input, or a reply's text, at the pace of people and models, and tells the TTS what was heard.
 """
 
+import queue
 import random
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -177,8 +179,18 @@ class Replies:
         self.feeder = feeder
         self.plan = feeder.plan
         self.listeners: dict[str, Listener] = {}
-        self.heard: Any = redis.Redis.from_url(self.plan.media_url, protocol=2).pubsub()
-        self.heard.psubscribe("out:*")
+        self.heard: queue.SimpleQueue[tuple[float, str, Result]] = queue.SimpleQueue()
+        threading.Thread(target=self.hear, daemon=True).start()
+
+    def hear(self) -> None:
+        """Takes what is published, in a thread of its own."""
+        client: Any = redis.Redis.from_url(self.plan.media_url, protocol=2)
+        channels = client.pubsub(ignore_subscribe_messages=True)
+        channels.psubscribe("out:*")
+        for message in channels.listen():
+            result = decode_result(message["data"])
+            if result.stage == "tts":
+                self.heard.put((time.time(), keys.session_of(message["channel"]), result))
 
     def begin(self, after_s: float) -> None:
         """A reply that is asked for now."""
@@ -194,7 +206,8 @@ class Replies:
         for _ in range(self.plan.users):
             self.begin(self.feeder.dice.uniform(0.0, 6.0))
         while (now_s := time.time()) < self.plan.end_s:
-            self.hear_all(TICK_S)
+            time.sleep(TICK_S)
+            self.note_all()
             self.write_due(now_s)
             for listener in list(self.listeners.values()):
                 self.report(listener, now_s)
@@ -203,23 +216,20 @@ class Replies:
                     self.feeder.forget(listener.sid)
                     self.begin(0.0)
 
-    def hear_all(self, wait_s: float) -> None:
-        """Takes what was published."""
-        while message := self.heard.get_message(timeout=wait_s):
-            wait_s = 0.0
-            if message["type"] != "pmessage":
-                continue
-            result = decode_result(message["data"])
-            listener = self.listeners.get(keys.session_of(message["channel"]))
-            if listener is None or result.stage != "tts":
+    def note_all(self) -> None:
+        """What was heard since the last time."""
+        while not self.heard.empty():
+            at_s, sid, result = self.heard.get()
+            listener = self.listeners.get(sid)
+            if listener is None:
                 continue
             if isinstance(result.body, Speech) and result.body.samples:
                 if listener.first_s is None:
-                    listener.first_s = time.time()
-                    listener.report_s = listener.first_s + REPORT_S
+                    listener.first_s = at_s
+                    listener.report_s = at_s + REPORT_S
                 listener.made += result.body.samples
             elif isinstance(result.body, SpeechDone):
-                listener.over_s = (listener.first_s or time.time()) + result.body.samples / SAMPLE_RATE
+                listener.over_s = (listener.first_s or at_s) + result.body.samples / SAMPLE_RATE
 
     def write_due(self, now_s: float) -> None:
         """The next words of every reply whose time has come, in one round trip."""
