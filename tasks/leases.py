@@ -5,10 +5,9 @@ state under its epoch. Epochs are given at claim, never at submission, so copies
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,7 +86,7 @@ def parse_holder(value: bytes | None) -> Holder | None:
 class _Script:
     """A script by its hash, in as many calls as wished in one round trip.
 
-    redis-py's own asks the server before every pipeline whether it knows the script; this one loads it when it does not.
+    redis-py's own asks the server before every pipeline whether it knows the script; this one loads it when not.
     """
 
     def __init__(self, client: redis.Redis, name: str) -> None:
@@ -107,6 +106,30 @@ class _Script:
             self._client.script_load(self._text)
             return self._run(calls)
 
+    def send(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> Callable[[], list[Any]]:
+        """Sends the calls and returns at once; what it gives waits for the answers, and must be called. Both raise
+        RedisError."""
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            commands = [("EVALSHA", self._sha, len(keys), *keys, *args) for keys, args in calls]
+            connection.send_packed_command(connection.pack_commands(commands))
+        except BaseException:
+            connection.disconnect()
+            pool.release(connection)
+            raise
+
+        def answers() -> list[Any]:
+            try:
+                found = [_answer(connection) for _ in calls]
+            finally:
+                pool.release(connection)
+            if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in found):
+                return self.each(calls)
+            return found
+
+        return answers
+
     def _run(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> list[Any]:
         if len(calls) == 1:
             keys, args = calls[0]
@@ -115,6 +138,14 @@ class _Script:
         for keys, args in calls:
             pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
         return list(pipe.execute())
+
+
+def _answer(connection: Any) -> Any:
+    """One answer; an error of the script's is one, too, for others come after it."""
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def _flat(fields: Mapping[str, Value]) -> list[Value]:
@@ -199,15 +230,27 @@ class Emitter:
         begins: indices of results before which nothing need be stored, besides those numbered 1.
         Raises redis.RedisError; sending the same results again is then safe.
         """
+        return self.send(results, begins)()
+
+    def send(
+        self, results: Sequence[tuple[Lease, Result]], begins: Collection[int] = ()
+    ) -> Callable[[], list[Stored]]:
+        """As `emit`, but returns before the answer is there: what it gives waits for that, and must be called."""
         calls = [
             self._call(results[at : at + EMIT_AT_ONCE], at, begins)
             for at in range(0, len(results), EMIT_AT_ONCE)
         ]
-        stored = []
-        for answer in chain.from_iterable(self._emit.each(calls)) if calls else ():
-            if isinstance(answer, redis.RedisError):
-                raise answer
-            stored.append(Stored(int(answer)))
+        answers = self._emit.send(calls) if calls else list
+
+        def stored() -> list[Stored]:
+            found: list[Stored] = []
+            for call in answers():
+                for answer in [call] if isinstance(call, redis.RedisError) else call:
+                    if isinstance(answer, redis.RedisError):
+                        raise answer
+                    found.append(Stored(int(answer)))
+            return found
+
         return stored
 
     def _call(

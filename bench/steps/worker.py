@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -37,9 +37,11 @@ class Watch(Emitter):
         super().__init__(*args)
         self.out: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
 
-    def emit(self, results: Sequence[tuple[Lease, Result]], begins: Collection[int] = ()) -> list[Stored]:
+    def send(
+        self, results: Sequence[tuple[Lease, Result]], begins: Collection[int] = ()
+    ) -> Callable[[], list[Stored]]:
         """As it is, and a note."""
-        stored = super().emit(results, begins)
+        stored = super().send(results, begins)
         began = time.perf_counter()
         now_s = time.time()
         for lease, result in results:
