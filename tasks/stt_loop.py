@@ -49,7 +49,6 @@ class Ear(Seat):
     """A seat that listens. Frames and marks wait in `todo` in the order of the stream."""
 
     listen: Listen = field(default_factory=lambda: Listen("pcm16"))
-    cursor: str = "0"
     heard: int = 0
     """Session sample after the last one taken from the stream."""
     decoder: Decoder | None = None
@@ -90,6 +89,10 @@ class SttLoop(Loop):
         self._media = media
         self._batcher = Batcher(engine.batch)
         self._choir = Choir()
+        self._ears: dict[str, Ear] = {}
+        self._by_slot: dict[Slot, Ear] = {}
+        self._cursors: dict[str, str] = {}
+        self._busy: dict[Slot, Ear] = {}
         self._frame_s = engine.frame_samples / SAMPLE_RATE
         self._next_beat = 0.0
 
@@ -98,11 +101,17 @@ class SttLoop(Loop):
         assert isinstance(seat, Ear)
         seat.heard = seat.resume_at
         seat.due_s = time.monotonic()
+        key = keys.audio_in(seat.sid)
+        self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)
         self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
+        for known in (self._ears, self._cursors):
+            known.pop(keys.audio_in(seat.sid), None)
+        for slots in (self._busy, self._by_slot):
+            slots.pop(seat.slot, None)
         self._engine.close(seat.slot)
 
     def turn(self) -> None:
@@ -111,36 +120,31 @@ class SttLoop(Loop):
         if self.draining:
             for seat in list(self.seats.values()):
                 self.leave(seat, done=False)
-        if not self.seats:
+        if not self._ears:
             self.pause(BLOCK_MS / 1e3)
             return
-        ears = {keys.audio_in(seat.sid): seat for seat in self.seats.values() if isinstance(seat, Ear)}
-        waiting = any(ear.todo for ear in ears.values())
-        if not waiting:
+        if not self._busy:
             self.pause(self._next_beat - time.monotonic())
-        self._hear(self._read(ears, 0 if waiting else BLOCK_MS))
+        self._hear(self._read(0 if self._busy else BLOCK_MS))
         began = time.monotonic()
-        self._step_all(list(ears.values()), began + TURN_S)
+        self._step_all(began + TURN_S)
         self._rest(began)
         self.publish()
-        for ear in ears.values():
-            if ear.ended and not ear.todo:
-                self.leave(ear, done=True)
 
     def _rest(self, began: float) -> None:
         """Says when the next beat is."""
         took_s = time.monotonic() - began
         self._next_beat = began + max(BEAT_S, min(LONGEST_BEAT_FRAMES * self._frame_s, 2 * took_s))
 
-    def _read(self, ears: dict[str, Ear], block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
+    def _read(self, block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
         """What came since; an entry that does not fit its struct costs itself alone."""
         self.laps.lap("hand_over")
-        news = streams.read(self._media, {key: ear.cursor for key, ear in ears.items()}, block_ms)
+        news = streams.read(self._media, self._cursors, block_ms)
         self.laps.lap("wait" if block_ms else "read")
         read: list[tuple[Ear, list[InEntry]]] = []
         for key, entries in news:
-            ears[key].cursor = entries[-1][0]
-            read.append((ears[key], list(filter(None, map(_parsed, entries)))))
+            self._cursors[key] = entries[-1][0]
+            read.append((self._ears[key], [item for item in map(_parsed, entries) if item is not None]))
         self.laps.lap("read")
         return read
 
@@ -155,6 +159,8 @@ class SttLoop(Loop):
         for (ear, entries), pcms in zip(news, sounds, strict=True):
             for entry, pcm in zip(entries, pcms, strict=True):
                 self._take(ear, entry, pcm, now)
+            if ear.todo or ear.ended:
+                self._busy[ear.slot] = ear
 
     def _take(self, ear: Ear, entry: InEntry, pcm: Pcm, now: float) -> None:
         match entry:
@@ -198,25 +204,33 @@ class SttLoop(Loop):
         ear.todo.clear()
         self._engine.open(ear.slot, ear.options(pos))
 
-    def _step_all(self, ears: list[Ear], until: float) -> None:
-        by_slot = {ear.slot: ear for ear in ears}
+    def _step_all(self, until: float) -> None:
         while True:
-            frames = self._next_frames(ears)
-            began = time.monotonic()
+            frames = self._next_frames()
             self.laps.lap("choose")
+            began = time.monotonic()
             facts = self._engine.step(frames)
             self.laps.lap("step")
             if frames:
                 metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
                 metrics.step_batch.labels(self.stage).observe(len(frames))
             for slot, said in facts.items():
-                if (ear := by_slot.get(slot)) is not None:
+                if (ear := self._by_slot.get(slot)) is not None:
                     self._tell(ear, said)
+            self._forget_idle()
             if faults := self._engine.faults():
                 self.shed(faults)
                 return
-            if time.monotonic() > until or self.outbox.full or not any(ear.todo for ear in ears):
+            if not self._busy or self.outbox.full or time.monotonic() > until:
                 return
+
+    def _forget_idle(self) -> None:
+        """Ears that have nothing left to do are not looked at until something comes; those that ended leave."""
+        for slot, ear in list(self._busy.items()):
+            if not ear.todo:
+                del self._busy[slot]
+                if ear.ended:
+                    self.leave(ear, done=True)
 
     def _tell(self, ear: Ear, facts: Sequence[SttFact]) -> None:
         for fact in facts:
@@ -224,11 +238,11 @@ class SttLoop(Loop):
                 ear.closed = ear.closing.popleft()
             self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
 
-    def _next_frames(self, ears: list[Ear]) -> dict[Slot, Pcm]:
+    def _next_frames(self) -> dict[Slot, Pcm]:
         """The most urgent frames that one step takes; whatever stands before a frame is done at once."""
         waiting: dict[Slot, deque[Frame | Commit | Clear | Retune]] = {}
         deadlines: dict[Slot, float] = {}
-        for ear in ears:
+        for ear in self._busy.values():
             todo = ear.todo
             while todo:
                 item = todo[0]
@@ -259,7 +273,8 @@ class SttLoop(Loop):
 
 def _parsed(entry: streams.Entry) -> InEntry | None:
     try:
-        return decode_in(entry[1])
+        known: InEntry = decode_in(entry[1])
+        return known
     except msgspec.DecodeError:
         log.warning("an input entry could not be read")
         return None

@@ -57,6 +57,8 @@ class Mouth(Seat):
     words: int = 0
     """Words taken from the text so far."""
     text_done: bool = False
+    has_text: bool = False
+    """There was something to say, or to end."""
     encoder: Encoder | None = None
     first_word_at: float | None = None
     playback: Playback = field(init=False)
@@ -68,20 +70,6 @@ class Mouth(Seat):
     def in_hand(self) -> int:
         """Samples made and not yet heard."""
         return self.playback.in_hand
-
-    @property
-    def has_text(self) -> bool:
-        """There was something to say, or to end."""
-        return self.text_done or self.first_word_at is not None
-
-    def wants(self, ahead_samples: int) -> bool:
-        """Whether it may take part in a step: there is something to say, and not too much is in hand."""
-        return (
-            self.playback.in_hand < ahead_samples
-            and self.has_text
-            and not self.lost
-            and not self.over.is_set()
-        )
 
 
 class TtsLoop(Loop):
@@ -98,6 +86,7 @@ class TtsLoop(Loop):
         self._batcher = Batcher(engine.batch)
         self._choir = Choir()
         self._calm_s = CALM_BEAT_FRAMES * engine.frame_samples / SAMPLE_RATE
+        self._mouths: dict[Slot, Mouth] = {}
         self._stepped_at = 0.0
         self._all_stepped_at = 0.0
         self._ahead_samples = int(ahead_s * SAMPLE_RATE)
@@ -110,10 +99,12 @@ class TtsLoop(Loop):
         seat.words = seat.first_word
         seat.playback = Playback(seat.base, time.monotonic() + FIRST_AUDIO_S, SAMPLE_RATE)
         self._batcher.fed(seat.slot)
+        self._mouths[seat.slot] = seat
         self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, order.language, seat.first_word))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
+        self._mouths.pop(seat.slot, None)
         self._engine.close(seat.slot)
 
     def obey(self, command: Command) -> None:
@@ -128,40 +119,45 @@ class TtsLoop(Loop):
     def turn(self) -> None:
         """Reads text, takes one step if one is due, emits. Waits only while no step is."""
         self.publish()
-        mouths = [seat for seat in self.seats.values() if isinstance(seat, Mouth)]
-        if not mouths:
+        if not self._mouths:
             self.pause(IDLE_BLOCK_MS / 1e3)
             return
-        _, wait_s = self._due(mouths)
+        _, wait_s = self._due()
         if wait_s > 0:
-            self._wait(mouths, min(wait_s, IDLE_BLOCK_MS / 1e3))
+            self._wait(min(wait_s, IDLE_BLOCK_MS / 1e3))
         else:
-            self._read_text([mouth for mouth in mouths if not mouth.text_done], 0)
-        now_due, _ = self._due(mouths)
+            self._read_text([mouth for mouth in self._mouths.values() if not mouth.text_done], 0)
+        now_due, _ = self._due()
         if now_due and not self.outbox.full:
             self._step(now_due)
             self.publish()
 
-    def _due(self, mouths: Sequence[Mouth]) -> tuple[dict[Slot, Mouth], float]:
+    def _due(self) -> tuple[dict[Slot, Mouth], float]:
         """Who takes part in a step that is due now; if nobody, the seconds until one may be.
 
         A reply in a hurry makes all step that want to, or itself alone if it is only to be seen whether its engine has
         got something for it by now. More of them than one step takes make the steps follow each other.
         """
         now = time.monotonic()
-        wanted = {mouth.slot: mouth for mouth in mouths if mouth.wants(self._ahead_samples)}
+        wanted: dict[Slot, Mouth] = {}
+        hurried: list[Slot] = []
+        for slot, mouth in self._mouths.items():
+            playback = mouth.playback
+            if mouth.has_text and playback.made_to - playback.heard_to < self._ahead_samples:
+                wanted[slot] = mouth
+                if playback.ends_s < now + HURRY_S:
+                    hurried.append(slot)
         if not wanted:
-            return {}, IDLE_BLOCK_MS / 1e3
-        full = len(wanted) > self._batcher.batch
-        calm_s = 0.0 if full else self._all_stepped_at + self._calm_s - now
-        if calm_s <= 0:
+            return wanted, IDLE_BLOCK_MS / 1e3
+        calm_s = self._all_stepped_at + self._calm_s - now
+        if calm_s <= 0 or len(wanted) > self._batcher.batch:
             return wanted, 0.0
-        hurried = {slot: mouth for slot, mouth in wanted.items() if mouth.playback.ends_s < now + HURRY_S}
         beat_s = self._stepped_at + BEAT_S - now
         if not hurried or beat_s > 0:
             return {}, min(beat_s, calm_s) if hurried else calm_s
-        idle = all(self._batcher.is_dry(slot, now) for slot in hurried)
-        return (hurried if idle else wanted), 0.0
+        if all(self._batcher.is_dry(slot, now) for slot in hurried):
+            return {slot: wanted[slot] for slot in hurried}, 0.0
+        return wanted, 0.0
 
     def _step(self, mouths: dict[Slot, Mouth]) -> None:
         """One step of the engine for those of them who are served first."""
@@ -179,9 +175,9 @@ class TtsLoop(Loop):
             self._say_all([(mouths[slot], frame) for slot, frame in frames.items()])
         self.shed(self._engine.faults())
 
-    def _wait(self, mouths: Sequence[Mouth], wait_s: float) -> None:
+    def _wait(self, wait_s: float) -> None:
         """Until a step may be due. The first words of a reply end it; those of others can wait for the step."""
-        if mute := [mouth for mouth in mouths if not mouth.has_text]:
+        if mute := [mouth for mouth in self._mouths.values() if not mouth.has_text]:
             self._read_text(mute, max(1, round(wait_s * 1e3)))
         else:
             self.pause(wait_s)
@@ -221,6 +217,7 @@ class TtsLoop(Loop):
         if mouth.first_word_at is None and say.words:
             mouth.first_word_at = time.monotonic()
             mouth.playback.ends_s = mouth.first_word_at + FIRST_AUDIO_S
+        mouth.has_text = True
         self._engine.feed(mouth.slot, say)
         self._batcher.fed(mouth.slot)
 

@@ -50,7 +50,7 @@ class Desk:
         for entry in entries:
             self.hear(entry)
         while self.ear.todo:
-            self.engine.step(self.loop._next_frames([self.ear]))
+            self.engine.step(self.loop._next_frames())
         return self.engine.told
 
     def hear(self, entry):
