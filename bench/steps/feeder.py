@@ -126,7 +126,8 @@ class Feeder:
 def sound(audio_format: AudioFormat) -> tuple[list[list[bytes]], list[list[bytes]]]:
     """Packets of frames of voice, and of silence."""
     t = np.arange(FRAME_SAMPLES * VOICE_FRAMES) / SAMPLE_RATE
-    hum = sum(np.sin(2 * np.pi * 150.0 * k * t) / k for k in range(1, 12)).astype(np.float32) * 0.2
+    tones = np.stack([np.sin(2 * np.pi * 150.0 * k * t) / k for k in range(1, 12)])
+    hum = (0.2 * tones.sum(axis=0)).astype(np.float32)
     made = []
     for pcm in (hum, np.zeros(FRAME_SAMPLES * 4, np.float32)):
         if audio_format == "pcm16":
@@ -138,38 +139,49 @@ def sound(audio_format: AudioFormat) -> tuple[list[list[bytes]], list[list[bytes
     return made[0], made[1]
 
 
-def talk(feeder: Feeder) -> None:
-    """Feeds an STT in real time, 80 ms at once from each, until the run is over."""
-    plan, dice = feeder.plan, feeder.dice
-    voice, silence = sound(plan.format)
-    talkers: list[Talker] = []
+class Talks:
+    """Feeds an STT in real time, 80 ms at once from each."""
 
-    def begin(next_s: float, seconds: float) -> Talker:
-        sid = feeder.create({keys.LISTEN: encode(Listen(plan.format))}, 0)
+    def __init__(self, feeder: Feeder) -> None:
+        self.feeder = feeder
+        self.plan = feeder.plan
+        self.voice, self.silence = sound(self.plan.format)
+
+    def begin(self, next_s: float, seconds: float) -> Talker:
+        """Somebody new."""
+        sid = self.feeder.create({keys.LISTEN: encode(Listen(self.plan.format))}, 0)
         return Talker(sid, next_s, round(seconds / FRAME_S))
 
-    for _ in range(plan.users):
-        talkers.append(begin(time.time() + dice.uniform(0.1, 1.0), dice.uniform(1.0, SESSION_S[1])))
-    while (now_s := time.time()) < plan.end_s:
-        entries: list[tuple[str, InEntry]] = []
-        for place, talker in enumerate(talkers):
-            if talker.next_s > now_s:
-                continue
-            feeder.late(now_s, talker.next_s)
-            at = talker.sent % TURN_FRAMES
-            packets = voice[at] if at < VOICE_FRAMES else silence[at % len(silence)]
-            entries.append((talker.sid, Audio(talker.sent * FRAME_SAMPLES, packets, now_s)))
-            talker.sent += 1
-            talker.next_s += FRAME_S
-            if at == TURN_FRAMES - 1:
-                entries.append((talker.sid, Commit(talker.sent * FRAME_SAMPLES)))
-            if talker.sent == talker.frames:
-                entries.append((talker.sid, End()))
-                talkers[place] = begin(talker.next_s, dice.uniform(*SESSION_S))
-                feeder.fed.ended += 1
-        if entries:
-            streams.append_inputs(feeder.media, entries, KEEP_S)
-        time.sleep(TICK_S)
+    def run(self) -> None:
+        """Until the run is over; who has said all is replaced."""
+        dice = self.feeder.dice
+        talkers = [
+            self.begin(time.time() + dice.uniform(0.1, 1.0), dice.uniform(1.0, SESSION_S[1]))
+            for _ in range(self.plan.users)
+        ]
+        while (now_s := time.time()) < self.plan.end_s:
+            entries: list[tuple[str, InEntry]] = []
+            for place, talker in enumerate(talkers):
+                if talker.next_s <= now_s:
+                    self.feeder.late(now_s, talker.next_s)
+                    entries += [(talker.sid, entry) for entry in self.say(talker, now_s)]
+                    if talker.sent == talker.frames:
+                        talkers[place] = self.begin(talker.next_s, dice.uniform(*SESSION_S))
+                        self.feeder.fed.ended += 1
+            if entries:
+                streams.append_inputs(self.feeder.media, entries, KEEP_S)
+            time.sleep(TICK_S)
+
+    def say(self, talker: Talker, now_s: float) -> list[InEntry]:
+        """The next 80 ms, and what follows from them."""
+        at = talker.sent % TURN_FRAMES
+        packets = self.voice[at] if at < VOICE_FRAMES else self.silence[at % len(self.silence)]
+        said: list[InEntry] = [Audio(talker.sent * FRAME_SAMPLES, packets, now_s)]
+        talker.sent += 1
+        talker.next_s += FRAME_S
+        if at == TURN_FRAMES - 1:
+            said.append(Commit(talker.sent * FRAME_SAMPLES))
+        return [*said, End()] if talker.sent == talker.frames else said
 
 
 class Replies:
@@ -269,7 +281,7 @@ def main() -> None:
     plan = msgspec.json.decode(sys.argv[1], type=Plan)
     feeder = Feeder(plan)
     if plan.stage == "stt":
-        talk(feeder)
+        Talks(feeder).run()
     else:
         Replies(feeder).run()
     sys.stdout.buffer.write(msgspec.json.encode(feeder.fed))

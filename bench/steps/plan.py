@@ -31,8 +31,6 @@ class Plan(msgspec.Struct, frozen=True):
     batch: int | None = None
     step_fixed_ms: float = 8.0
     step_per_slot_ms: float = 0.05
-    rule: str = "earliest deadline"
-    ahead_s: float = 2.0
 
 
 class Period(msgspec.Struct):
@@ -50,8 +48,6 @@ class Found(msgspec.Struct):
     batches: list[int] = []
     """Slots of each step."""
     process_cpu_s: float = 0.0
-    thread_cpu_s: float = 0.0
-    """Of the loop's thread."""
     frame_wait_s: list[float] = []
     """stt: from the arrival of a frame to its step."""
     frames: int = 0

@@ -140,6 +140,7 @@ class _House:
         self.numbers = 0
 
     def begin_due(self, now_s: float) -> None:
+        """Asks for the replies whose time has come."""
         for slot in [slot for slot, at_s in self.next_s.items() if at_s <= now_s]:
             asked_s = self.next_s.pop(slot)
             frames = round(self.dice.uniform(*self.load.reply_s) / FRAME_S)
@@ -150,6 +151,7 @@ class _House:
             )
 
     def report_due(self, now_s: float) -> None:
+        """Tells what was heard, of everybody whose turn it is."""
         for reply in self.speaking.values():
             if reply.first_s is not None and now_s >= reply.report_s:
                 reply.report_s += REPORT_S
@@ -157,6 +159,7 @@ class _House:
                 reply.playback.hear(round(heard_s * SAMPLE_RATE), now_s)
 
     def end(self, reply: _Reply) -> None:
+        """All of it was made: the slot is free."""
         del self.speaking[reply.slot]
         assert reply.first_s is not None
         self.next_s[reply.slot] = (

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -150,22 +150,13 @@ def run(plan: Plan) -> Found:
     life.running[plan.stage] = stage
     stage.start()
     life.ControlListener(plan.worker, ties).start()
-    keeper = Keeper([stage], ties, {})
-    keeper.start()
+    Keeper([stage], ties, {}).start()
     sampler = Sampler(stage, watch, plan)
     sampler.start()
-    cpu_s = thread_s = 0.0
-    measuring = False
-    while time.time() < plan.end_s:
-        if not measuring and time.time() >= plan.begin_s:
-            measuring, cpu_s, thread_s = True, time.process_time(), sum(stage.loop.laps.cpu_s.values())
-        if task := cast(Any, state).blpop([TASKS], timeout=0.05):
-            sid, reply = task[1].decode().split()
-            pool.submit(serve, sid, int(reply))
+    cpu_s = work(plan, state, lambda sid, reply: pool.submit(serve, sid, reply))
     found = Found(
         periods=sampler.periods,
-        process_cpu_s=time.process_time() - cpu_s,
-        thread_cpu_s=sum(stage.loop.laps.cpu_s.values()) - thread_s,
+        process_cpu_s=cpu_s,
         batches=[int(value) for at_s, value in batches.values if at_s > plan.begin_s],
         frame_wait_s=[value for at_s, value in waits.values if at_s > plan.begin_s],
         first_audio_s=[value for at_s, value in firsts.values if at_s > plan.begin_s],
@@ -173,6 +164,18 @@ def run(plan: Plan) -> Found:
     )
     lateness(found, watch.out, plan)
     return found
+
+
+def work(plan: Plan, state: Any, serve: Callable[[str, int], object]) -> float:
+    """Takes tasks until the end; the CPU seconds of the process since measuring began."""
+    cpu_s: float | None = None
+    while (now_s := time.time()) < plan.end_s:
+        if cpu_s is None and now_s >= plan.begin_s:
+            cpu_s = time.process_time()
+        if task := state.blpop([TASKS], timeout=0.05):
+            sid, reply = task[1].decode().split()
+            serve(sid, int(reply))
+    return time.process_time() - (cpu_s or 0.0)
 
 
 def main() -> None:
