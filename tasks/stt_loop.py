@@ -100,7 +100,7 @@ class SttLoop(Loop):
         """Opens the slot where a predecessor stopped, if there was one."""
         assert isinstance(seat, Ear)
         seat.heard = seat.resume_at
-        seat.due_s = time.monotonic()
+        seat.due_s = time.monotonic() - self._frame_s
         key = keys.audio_in(seat.sid)
         self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)

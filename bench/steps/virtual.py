@@ -158,13 +158,12 @@ class _House:
                 heard_s = min(now_s - reply.first_s, reply.made * FRAME_S)
                 reply.playback.hear(round(heard_s * SAMPLE_RATE), now_s)
 
-    def end(self, reply: _Reply) -> None:
+    def end(self, reply: _Reply, now_s: float) -> None:
         """All of it was made: the slot is free."""
         del self.speaking[reply.slot]
         assert reply.first_s is not None
-        self.next_s[reply.slot] = (
-            reply.first_s + reply.frames * FRAME_S + self.dice.uniform(*self.load.between_s)
-        )
+        heard_s = max(now_s, reply.first_s + reply.frames * FRAME_S)
+        self.next_s[reply.slot] = heard_s + self.dice.uniform(*self.load.between_s)
 
 
 def play(load: Load, rule: Rule) -> Outcome:
@@ -207,4 +206,4 @@ def _take_frame(house: _House, reply: _Reply, outcome: Outcome, now_s: float) ->
     reply.playback.make(FRAME_SAMPLES, now_s)
     outcome.frames += 1
     if reply.made == reply.frames:
-        house.end(reply)
+        house.end(reply, now_s)
