@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 #: The shortest beat: packets of many sessions meet in one step.
 BEAT_S = 0.004
 
-#: The longest, in frames: dear steps begin so seldom that at least half of the device's time is left to others, but
-#: nobody waits longer than this for company.
-LONGEST_BEAT_FRAMES = 0.25
+#: The longest, in frames. Steps begin at twice their own length, so that half of the device's time is left to other
+#: stages and steps are fuller; but nobody waits longer than this for company, and everybody's frames keep up.
+LONGEST_BEAT_FRAMES = 0.5
 
 #: Longest wait for input; new seats join after it.
 BLOCK_MS = 20
