@@ -113,13 +113,13 @@ def _bar(run: live.Run) -> Bar:
 def _lateness_bars(runs: Sequence[live.Run]) -> list[Bar]:
     return [
         Bar(
-            f"tts, {run.plan.slots} slots, {run.plan.format}: replies with a gap",
+            f"tts, {run.plan.slots} slots: replies with a gap",
             "0",
             f"{run.found.late_replies} of {run.found.replies}",
             run.found.late_replies == 0 < run.found.replies,
         )
         for run in runs
-        if run.plan.stage == "tts"
+        if run.plan.stage == "tts" and run.plan.format == "pcm16"
     ]
 
 
