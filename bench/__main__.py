@@ -12,6 +12,7 @@ import msgspec
 
 from bench import machine, plumbing, ready, recovery, report, voice
 from bench.report import Section
+from bench.steps import run as steps
 from bench.turns import run as turns
 from bench.turns.dialogue import Category
 from config.errors import AntiphonError
@@ -80,6 +81,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
             lambda: plumbing.measure((1, 4) if quick else (1, 16, 64), 10.0 if quick else 40.0, _say),
         ),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
+        ("steps", lambda: steps.measure(steps.Scope((4,), 5.0, 10.0) if quick else steps.Scope(), _say)),
     ]
     _tell(here, [_one(name, part) for name, part in parts], not quick, json_file)
 
@@ -134,6 +136,16 @@ def ready_command(starts: int) -> Section:
 def recovery_command(kills: int) -> Section:
     """What a user notices of a worker killed in mid-turn."""
     return recovery.measure(kills, _say)
+
+
+@main.command(name="steps")
+@click.option("--slots", default="64,256", show_default=True, callback=_numbers, help="Of the worker.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=2), help="Of each run.")
+@click.option("--opus/--no-opus", default=True, help="The largest size with Opus, too.")
+@_finding
+def steps_command(slots: tuple[int, ...], seconds: float, opus: bool) -> Section:
+    """What the loop round the engines costs, and who is late when steps are scarce."""
+    return steps.measure(steps.Scope(slots, seconds, opus=opus), _say)
 
 
 def _categories(

@@ -20,6 +20,14 @@ step_seconds = Histogram(
     "antiphon_step_seconds", "Duration of one batched step.", ["stage"], buckets=FINE_BUCKETS_S
 )
 step_batch = Histogram("antiphon_step_batch", "Slots in one batched step.", ["stage"], buckets=BATCH_BUCKETS)
+loop_seconds = Counter(
+    "antiphon_loop_seconds_total", "Time of a stage's loop by what it did; the parts add up to all of it.",
+    ["stage", "part"],
+)  # fmt: skip
+loop_cpu_seconds = Counter(
+    "antiphon_loop_cpu_seconds_total", "The same, as CPU time: waiting for Redis or a GPU costs none.",
+    ["stage", "part"],
+)  # fmt: skip
 seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
 seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])
 slots_shed = Counter("antiphon_slots_shed_total", "Slots that an engine could not serve any more.", ["stage"])

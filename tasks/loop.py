@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config import metrics
@@ -16,6 +16,7 @@ from config.errors import ConfigError
 from config.messages import VERSION, Body, Claimed, Command, Failed, Result
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
+from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
 from tasks.streams import RedisError
 
@@ -54,12 +55,13 @@ class Seat:
 
 
 class Outbox:
-    """Results on their way out, numbered here and sent in order; kept while Redis is away."""
+    """Results on their way out, numbered here and sent in order; kept until Redis has them."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
         self._waiting: list[tuple[Seat, Result]] = []
         self._begin_anew: set[Seat] = set()
+        self._posted: _Posted | None = None
 
     def add(self, seat: Seat, body: Body, mark: int = 0) -> None:
         """Numbers a result and queues it."""
@@ -75,10 +77,13 @@ class Outbox:
         return len(self._waiting) >= OUTBOX_ITEMS
 
     def flush(self) -> None:
-        """Sends what waits in one round trip. Raises RedisError and keeps it if Redis is away.
+        """Sends what waits and sees that it arrived. Raises RedisError and keeps it if Redis is away."""
+        self.post()
+        self.settle()
 
-        A server that comes back empty is sent the newest results of each seat again.
-        """
+    def post(self) -> None:
+        """Sends what waits, and lets it travel: the next call sees whether it arrived. Raises as `flush` does."""
+        self.settle()
         if not self._waiting:
             return
         batch = [(seat, result) for seat, result in self._waiting if not seat.lost]
@@ -87,16 +92,37 @@ class Outbox:
             for seat in self._begin_anew
             if not seat.lost
         ]
-        stored = self._emitter.emit([(seat.lease, result) for seat, result in batch], begins)
-        self._waiting.clear()
+        sent = self._emitter.send([(seat.lease, result) for seat, result in batch], begins)
+        self._posted = _Posted([seat for seat, _ in batch], len(self._waiting), sent)
+
+    def settle(self) -> None:
+        """Waits for the answer to what was posted; without one it stays, to be sent again. Raises RedisError.
+
+        A server that came back empty is sent the newest results of each seat again.
+        """
+        if self._posted is None:
+            return
+        posted, self._posted = self._posted, None
+        stored = posted.stored()
+        del self._waiting[: posted.items]
         self._begin_anew.clear()
-        for (seat, _), outcome in zip(batch, stored, strict=True):
+        for seat, outcome in zip(posted.seats, stored, strict=True):
             if outcome is Stored.FENCED:
                 seat.lost = True
             elif outcome is Stored.FORGOTTEN:
                 self._begin_anew.add(seat)
-        for seat in self._begin_anew:
-            self._waiting.extend((seat, result) for result in seat.said)
+        again = [(seat, result) for seat in self._begin_anew for result in seat.said]
+        # what was queued meanwhile is among them
+        self._waiting = again + [item for item in self._waiting if item[0] not in self._begin_anew]
+
+
+@dataclass(frozen=True)
+class _Posted:
+    """Results under way: the seat of each, how many of those that wait they are, and what waits for the answer."""
+
+    seats: Sequence[Seat]
+    items: int
+    stored: Callable[[], list[Stored]]
 
 
 class Loop(threading.Thread):
@@ -110,6 +136,7 @@ class Loop(threading.Thread):
         self.seats: dict[tuple[str, int], Seat] = {}
         self.last_beat = time.monotonic()
         self.draining = False
+        self.laps = Laps(self.stage)
         self._table = SlotTable(slots)
         self._table_lock = threading.Lock()
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
@@ -158,8 +185,10 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         """Turns until stopped. An error costs the seats of the turn at most, never the loop."""
+        self.laps.start()
         while not self._stopping:
             self.last_beat = time.monotonic()
+            self.laps.show()
             try:
                 self._admit()
                 self.turn()
@@ -172,6 +201,19 @@ class Loop(threading.Thread):
                 self._dismiss_all()
                 time.sleep(ERROR_PAUSE_S)
         self._dismiss_all()
+
+    def pause(self, seconds: float) -> None:
+        """Sleeps, for that is no work."""
+        self.laps.lap("hand_over")
+        if seconds > 0:
+            time.sleep(seconds)
+        self.laps.lap("wait")
+
+    def publish(self) -> None:
+        """Sends what waits in the outbox. Raises RedisError and keeps it if Redis is away."""
+        self.laps.lap("hand_over")
+        self.outbox.post()
+        self.laps.lap("publish")
 
     def turn(self) -> None:
         """One round: read, step, emit. Must return within the step deadline."""

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -12,16 +14,21 @@ from config import metrics
 from config import redis_keys as keys
 from config.messages import Audio, Clear, Commit, End, InEntry, Listen, Retune, Transcript, decode_in
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import ListenOptions, Pcm, SttEngine, Tuning
+from gpu_workers.batcher import Batcher, due
+from gpu_workers.engine import ListenOptions, Pcm, Slot, SttEngine, SttFact, Tuning
 from tasks import streams
-from tasks.codec import Decoder, decoder
+from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 
 log = logging.getLogger(__name__)
 
-#: The loop sleeps to this beat, so that packets of many sessions meet in one step.
+#: The shortest beat: packets of many sessions meet in one step.
 BEAT_S = 0.004
+
+#: The longest, in frames. Steps begin at twice their own length, so that half of the device's time is left to other
+#: stages and steps are fuller; but nobody waits longer than this for company, and everybody's frames keep up.
+LONGEST_BEAT_FRAMES = 0.5
 
 #: Longest wait for input; new seats join after it.
 BLOCK_MS = 20
@@ -29,8 +36,12 @@ BLOCK_MS = 20
 #: A hole in the input longer than this is not filled with silence: the session slept.
 MAX_HOLE_SAMPLES = 2 * SAMPLE_RATE
 
-#: Frames of one seat worked off in one turn, so that a catch-up delays nobody's lease.
-MAX_STEPS_PER_TURN = 64
+#: Steps of one turn begin within this time; then new input is read, so that nobody waits for another's catch-up.
+TURN_S = 0.020
+
+
+#: Samples, when the web had the last of them (unix time), and by when they want to be stepped (our own clock).
+Frame = tuple[Pcm, float, float]
 
 
 @dataclass(eq=False)
@@ -38,12 +49,13 @@ class Ear(Seat):
     """A seat that listens. Frames and marks wait in `todo` in the order of the stream."""
 
     listen: Listen = field(default_factory=lambda: Listen("pcm16"))
-    cursor: str = "0"
     heard: int = 0
     """Session sample after the last one taken from the stream."""
     decoder: Decoder | None = None
     rest: Pcm = field(default_factory=lambda: np.zeros(0, np.float32))
-    todo: deque[tuple[Pcm, float] | Commit | Clear | Retune] = field(default_factory=deque)
+    due_s: float = 0.0
+    """Deadline of the newest frame."""
+    todo: deque[Frame | Commit | Clear | Retune] = field(default_factory=deque)
     committed: int = 0
     """Session sample of the newest commit or clear; the web may repeat older ones after a failure."""
     closing: deque[int] = field(default_factory=deque)
@@ -75,54 +87,85 @@ class SttLoop(Loop):
         super().__init__(emitter, slots)
         self._engine = engine
         self._media = media
+        self._batcher = Batcher(engine.batch)
+        self._choir = Choir()
+        self._ears: dict[str, Ear] = {}
+        self._by_slot: dict[Slot, Ear] = {}
+        self._cursors: dict[str, str] = {}
+        self._busy: dict[Slot, Ear] = {}
+        self._frame_s = engine.frame_samples / SAMPLE_RATE
         self._next_beat = 0.0
 
     def begin(self, seat: Seat) -> None:
         """Opens the slot where a predecessor stopped, if there was one."""
         assert isinstance(seat, Ear)
         seat.heard = seat.resume_at
+        seat.due_s = time.monotonic() - self._frame_s
+        key = keys.audio_in(seat.sid)
+        self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)
         self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
+        for known in (self._ears, self._cursors):
+            known.pop(keys.audio_in(seat.sid), None)
+        for slots in (self._busy, self._by_slot):
+            slots.pop(seat.slot, None)
         self._engine.close(seat.slot)
 
     def turn(self) -> None:
-        """Reads, steps until nothing waits, emits."""
-        self.outbox.flush()
+        """Reads, steps until nothing waits or others may, emits."""
+        self.publish()
         if self.draining:
             for seat in list(self.seats.values()):
                 self.leave(seat, done=False)
-        if not self.seats:
-            time.sleep(BLOCK_MS / 1e3)
+        if not self._ears:
+            self.pause(BLOCK_MS / 1e3)
             return
-        time.sleep(max(0.0, self._next_beat - time.monotonic()))
-        ears = {keys.audio_in(seat.sid): seat for seat in self.seats.values() if isinstance(seat, Ear)}
-        waiting = any(ear.todo for ear in ears.values())
-        cursors = {key: ear.cursor for key, ear in ears.items()}
-        for key, entries in streams.read(self._media, cursors, 0 if waiting else BLOCK_MS):
-            for entry_id, data in entries:
-                ears[key].cursor = entry_id
-                self._read_entry(ears[key], data)
-        self._next_beat = time.monotonic() + BEAT_S
-        self._step_all(list(ears.values()))
-        self.outbox.flush()
-        for ear in ears.values():
-            if ear.ended and not ear.todo:
-                self.leave(ear, done=True)
+        if not self._busy:
+            self.pause(self._next_beat - time.monotonic())
+        self._hear(self._read(0 if self._busy else BLOCK_MS))
+        began = time.monotonic()
+        self._step_all(began + TURN_S)
+        self._rest(began)
+        self.publish()
 
-    def _read_entry(self, ear: Ear, data: bytes) -> None:
-        """An entry that does not fit its struct costs itself alone."""
-        try:
-            self._take(ear, decode_in(data))
-        except msgspec.DecodeError:
-            log.warning("an input entry could not be read")
+    def _rest(self, began: float) -> None:
+        """Says when the next beat is."""
+        took_s = time.monotonic() - began
+        self._next_beat = began + max(BEAT_S, min(LONGEST_BEAT_FRAMES * self._frame_s, 2 * took_s))
 
-    def _take(self, ear: Ear, entry: InEntry) -> None:
+    def _read(self, block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
+        """What came since; an entry that does not fit its struct costs itself alone."""
+        self.laps.lap("hand_over")
+        news = streams.read(self._media, self._cursors, block_ms)
+        self.laps.lap("wait" if block_ms else "read")
+        read: list[tuple[Ear, list[InEntry]]] = []
+        for key, entries in news:
+            self._cursors[key] = entries[-1][0]
+            read.append((self._ears[key], [item for item in map(_parsed, entries) if item is not None]))
+        self.laps.lap("read")
+        return read
+
+    def _hear(self, news: Sequence[tuple[Ear, list[InEntry]]]) -> None:
+        """Takes entries, all audio decoded at once."""
+        self.laps.lap("hand_over")
+        slow = any(ear.decoder is not None and ear.decoder.slow for ear, _ in news)
+        sounds, cpu_s = self._choir.code([partial(_decoded, *of) for of in news], slow=slow)
+        self.laps.add_cpu("codec", cpu_s)
+        self.laps.lap("codec")
+        now = time.monotonic()
+        for (ear, entries), pcms in zip(news, sounds, strict=True):
+            for entry, pcm in zip(entries, pcms, strict=True):
+                self._take(ear, entry, pcm, now)
+            if ear.todo or ear.ended:
+                self._busy[ear.slot] = ear
+
+    def _take(self, ear: Ear, entry: InEntry, pcm: Pcm, now: float) -> None:
         match entry:
             case Audio():
-                self._take_audio(ear, entry)
+                self._take_audio(ear, entry, pcm, now)
             case Commit(pos=pos) | Clear(pos=pos):
                 if pos > max(ear.resume_at, ear.committed):
                     ear.committed = pos
@@ -132,10 +175,8 @@ class SttLoop(Loop):
             case End():
                 ear.ended = True
 
-    def _take_audio(self, ear: Ear, audio: Audio) -> None:
-        """Decodes in order; drops what was heard already and fills short holes, so that positions stay true."""
-        assert ear.decoder is not None
-        pcm = np.concatenate([ear.decoder.decode(packet) for packet in audio.packets] or [ear.rest[:0]])
+    def _take_audio(self, ear: Ear, audio: Audio, pcm: Pcm, now: float) -> None:
+        """Takes sound in order; drops what was heard already and fills short holes, so that positions stay true."""
         hole = audio.pos - ear.heard
         if hole < 0:
             pcm = pcm[-hole:]
@@ -146,10 +187,12 @@ class SttLoop(Loop):
         if not len(pcm):
             return
         ear.heard += len(pcm)
-        joined = np.concatenate([ear.rest, pcm])
+        joined = np.concatenate([ear.rest, pcm]) if len(ear.rest) else pcm
         size = self._engine.frame_samples
         whole = len(joined) // size * size
-        ear.todo.extend((frame, audio.received) for frame in joined[:whole].reshape(-1, size))
+        for at in range(0, whole, size):
+            ear.due_s = due(now, ear.due_s, self._frame_s)
+            ear.todo.append((joined[at : at + size], audio.received, ear.due_s))
         ear.rest = joined[whole:]
 
     def _restart(self, ear: Ear, pos: int) -> None:
@@ -161,36 +204,60 @@ class SttLoop(Loop):
         ear.todo.clear()
         self._engine.open(ear.slot, ear.options(pos))
 
-    def _step_all(self, ears: list[Ear]) -> None:
-        for _ in range(MAX_STEPS_PER_TURN):
-            frames = self._next_frames(ears)
+    def _step_all(self, until: float) -> None:
+        while True:
+            frames = self._next_frames()
+            self.laps.lap("choose")
             began = time.monotonic()
             facts = self._engine.step(frames)
+            self.laps.lap("step")
             if frames:
                 metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
                 metrics.step_batch.labels(self.stage).observe(len(frames))
-            for ear in ears:
-                for fact in facts.get(ear.slot, ()):
-                    if isinstance(fact, Transcript) and fact.final and ear.closing:
-                        ear.closed = ear.closing.popleft()
-                    self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
+            for slot, said in facts.items():
+                if (ear := self._by_slot.get(slot)) is not None:
+                    self._tell(ear, said)
+            self._forget_idle()
             if faults := self._engine.faults():
                 self.shed(faults)
                 return
-            if not any(ear.todo for ear in ears) or self.outbox.full:
+            if not self._busy or self.outbox.full or time.monotonic() > until:
                 return
 
-    def _next_frames(self, ears: list[Ear]) -> dict[int, Pcm]:
-        frames: dict[int, Pcm] = {}
-        now = time.time()
-        for ear in ears:
-            while ear.todo:
-                item = ear.todo.popleft()
+    def _forget_idle(self) -> None:
+        """Ears that have nothing left to do are not looked at until something comes; those that ended leave."""
+        for slot, ear in list(self._busy.items()):
+            if not ear.todo:
+                del self._busy[slot]
+                if ear.ended:
+                    self.leave(ear, done=True)
+
+    def _tell(self, ear: Ear, facts: Sequence[SttFact]) -> None:
+        for fact in facts:
+            if isinstance(fact, Transcript) and fact.final and ear.closing:
+                ear.closed = ear.closing.popleft()
+            self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
+
+    def _next_frames(self) -> dict[Slot, Pcm]:
+        """The most urgent frames that one step takes; whatever stands before a frame is done at once."""
+        waiting: dict[Slot, deque[Frame | Commit | Clear | Retune]] = {}
+        deadlines: dict[Slot, float] = {}
+        for ear in self._busy.values():
+            todo = ear.todo
+            while todo:
+                item = todo[0]
                 if isinstance(item, tuple):
-                    frames[ear.slot] = item[0]
-                    metrics.frame_wait.observe(max(0.0, now - item[1]))
+                    waiting[ear.slot], deadlines[ear.slot] = todo, item[2]
                     break
+                todo.popleft()
                 self._obey(ear, item)
+        frames: dict[Slot, Pcm] = {}
+        now = time.time()
+        for slot in self._batcher.choose(deadlines, time.monotonic()):
+            frame = waiting[slot].popleft()
+            assert isinstance(frame, tuple)
+            frames[slot] = frame[0]
+            metrics.frame_wait.observe(max(0.0, now - frame[1]))
         return frames
 
     def _obey(self, ear: Ear, entry: Commit | Clear | Retune) -> None:
@@ -202,3 +269,22 @@ class SttLoop(Loop):
                 self._engine.clear(ear.slot, pos)
             case Retune():
                 self._engine.retune(ear.slot, ear.retune(entry))
+
+
+def _parsed(entry: streams.Entry) -> InEntry | None:
+    try:
+        known: InEntry = decode_in(entry[1])
+        return known
+    except msgspec.DecodeError:
+        log.warning("an input entry could not be read")
+        return None
+
+
+def _decoded(ear: Ear, entries: Sequence[InEntry]) -> list[Pcm]:
+    """The sound of each entry; of those that have none, nothing."""
+    assert ear.decoder is not None
+    sounds = []
+    for entry in entries:
+        pcms = [ear.decoder.decode(packet) for packet in entry.packets] if isinstance(entry, Audio) else []
+        sounds.append(pcms[0] if len(pcms) == 1 else np.concatenate([ear.rest[:0], *pcms]))
+    return sounds

@@ -1,7 +1,9 @@
 """The TTS loop: all replies' text streams in, batched steps, packets with the words they carry out."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from config import metrics
 from config import redis_keys as keys
@@ -19,19 +21,27 @@ from config.messages import (
     decode_result,
 )
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import Say, SpeechFrame, TtsEngine, VoiceOptions
+from gpu_workers.batcher import Batcher, Playback
+from gpu_workers.engine import Say, Slot, SpeechFrame, TtsEngine, VoiceOptions
 from tasks import streams
-from tasks.codec import Encoder, encoder
+from tasks.codec import PACKET_SAMPLES, Choir, Encoder, encoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 
-#: The loop sleeps to this beat, so that frames of many replies meet in one step.
+#: The shortest beat: frames of many replies meet in one step.
 BEAT_S = 0.004
 
-#: Wait for text while something may become ready by itself.
-BUSY_BLOCK_MS = 5
+#: The beat while nobody is in a hurry, in frames: steps are few and full, and the device is left to others.
+CALM_BEAT_FRAMES = 0.5
 
-#: Wait for text when nothing else can happen.
+#: Sound in hand below which a reply is in a hurry: it needs a reserve for the network, and steps of other replies.
+HURRY_S = 0.2
+
+#: A new reply wants its first sound this soon after its first word. It is then as urgent as one that has as much in
+#: hand: it goes before those with a reserve, and not before one that would fall silent.
+FIRST_AUDIO_S = 0.2
+
+#: Wait for text when nothing else can happen; new seats join after it.
 IDLE_BLOCK_MS = 20
 
 
@@ -47,17 +57,19 @@ class Mouth(Seat):
     words: int = 0
     """Words taken from the text so far."""
     text_done: bool = False
-    made: int = 0
-    """Samples given out by this worker."""
-    played: int = 0
-    """Reply sample the client has heard."""
+    has_text: bool = False
+    """There was something to say, or to end."""
     encoder: Encoder | None = None
     first_word_at: float | None = None
+    playback: Playback = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.playback = Playback(self.base, 0.0, SAMPLE_RATE)
 
     @property
     def in_hand(self) -> int:
         """Samples made and not yet heard."""
-        return self.base + self.made - self.played
+        return self.playback.in_hand
 
 
 class TtsLoop(Loop):
@@ -71,8 +83,12 @@ class TtsLoop(Loop):
         super().__init__(emitter, slots)
         self._engine = engine
         self._media = media
-        self._stepped = False
-        self._next_beat = 0.0
+        self._batcher = Batcher(engine.batch)
+        self._choir = Choir()
+        self._calm_s = CALM_BEAT_FRAMES * engine.frame_samples / SAMPLE_RATE
+        self._mouths: dict[Slot, Mouth] = {}
+        self._stepped_at = 0.0
+        self._all_stepped_at = 0.0
         self._ahead_samples = int(ahead_s * SAMPLE_RATE)
 
     def begin(self, seat: Seat) -> None:
@@ -81,11 +97,14 @@ class TtsLoop(Loop):
         order = seat.order
         seat.encoder = encoder(order.format)
         seat.words = seat.first_word
-        seat.played = seat.base
+        seat.playback = Playback(seat.base, time.monotonic() + FIRST_AUDIO_S, SAMPLE_RATE)
+        self._batcher.fed(seat.slot)
+        self._mouths[seat.slot] = seat
         self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, order.language, seat.first_word))
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
+        self._mouths.pop(seat.slot, None)
         self._engine.close(seat.slot)
 
     def obey(self, command: Command) -> None:
@@ -95,55 +114,89 @@ class TtsLoop(Loop):
             if isinstance(command, Cancel):
                 seat.lost = True
             elif isinstance(command, Played):
-                seat.played = max(seat.played, command.pos)
+                seat.playback.hear(command.pos, time.monotonic())
 
     def turn(self) -> None:
-        """Reads text, takes one step, emits. While something is spoken nothing is waited for: a new reply, and new
-        words, must not wait until nobody has audio to come."""
-        self.outbox.flush()
-        mouths = [seat for seat in self.seats.values() if isinstance(seat, Mouth)]
-        if not mouths:
-            time.sleep(IDLE_BLOCK_MS / 1e3)
+        """Reads text, takes one step if one is due, emits. Waits only while no step is."""
+        self.publish()
+        if not self._mouths:
+            self.pause(IDLE_BLOCK_MS / 1e3)
             return
-        time.sleep(max(0.0, self._next_beat - time.monotonic()))
-        self._next_beat = time.monotonic() + BEAT_S
-        self._read_text(mouths)
-        if not self.outbox.full:
-            self._stepped = self._step(mouths)
-            self.outbox.flush()
+        _, wait_s = self._due()
+        if wait_s > 0:
+            self._wait(min(wait_s, IDLE_BLOCK_MS / 1e3))
+        else:
+            self._read_text([mouth for mouth in self._mouths.values() if not mouth.text_done], 0)
+        now_due, _ = self._due()
+        if now_due and not self.outbox.full:
+            self._step(now_due)
+            self.publish()
 
-    def _step(self, mouths: list[Mouth]) -> bool:
-        """One step of the engine for all that may speak; whether anything came of it."""
-        wanted = [mouth for mouth in mouths if not mouth.lost and mouth.in_hand < self._ahead_samples]
-        wanted.sort(key=lambda mouth: mouth.in_hand)
-        began = time.monotonic()
-        frames = self._engine.step([mouth.slot for mouth in wanted if not mouth.over.is_set()])
+    def _due(self) -> tuple[dict[Slot, Mouth], float]:
+        """Who takes part in a step that is due now; if nobody, the seconds until one may be.
+
+        A reply in a hurry makes all step that want to, or itself alone if it is only to be seen whether its engine has
+        got something for it by now. More of them than one step takes make the steps follow each other.
+        """
+        now = time.monotonic()
+        wanted: dict[Slot, Mouth] = {}
+        hurried: list[Slot] = []
+        for slot, mouth in self._mouths.items():
+            playback = mouth.playback
+            if mouth.has_text and playback.made_to - playback.heard_to < self._ahead_samples:
+                wanted[slot] = mouth
+                if playback.ends_s < now + HURRY_S:
+                    hurried.append(slot)
+        if not wanted:
+            return wanted, IDLE_BLOCK_MS / 1e3
+        calm_s = self._all_stepped_at + self._calm_s - now
+        if calm_s <= 0 or len(wanted) > self._batcher.batch:
+            return wanted, 0.0
+        beat_s = self._stepped_at + BEAT_S - now
+        if not hurried or beat_s > 0:
+            return {}, min(beat_s, calm_s) if hurried else calm_s
+        if all(self._batcher.is_dry(slot, now) for slot in hurried):
+            return {slot: wanted[slot] for slot in hurried}, 0.0
+        return wanted, 0.0
+
+    def _step(self, mouths: dict[Slot, Mouth]) -> None:
+        """One step of the engine for those of them who are served first."""
+        began = self._stepped_at = time.monotonic()
+        chosen = self._batcher.choose({slot: of.playback.ends_s for slot, of in mouths.items()}, began)
+        self.laps.lap("choose")
+        frames = self._engine.step(chosen)
+        self.laps.lap("step")
+        now = time.monotonic()
+        self._batcher.stepped(chosen, frames, now)
         if frames:
-            metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
+            self._all_stepped_at = began
+            metrics.step_seconds.labels(self.stage).observe(now - began)
             metrics.step_batch.labels(self.stage).observe(len(frames))
-        for mouth in wanted:
-            if mouth.slot in frames:
-                self._say(mouth, frames[mouth.slot])
+            self._say_all([(mouths[slot], frame) for slot, frame in frames.items()])
         self.shed(self._engine.faults())
-        return bool(frames)
 
-    def _read_text(self, mouths: list[Mouth]) -> None:
-        hungry = {
-            keys.replay("llm", mouth.sid, mouth.lease.reply): mouth for mouth in mouths if not mouth.text_done
-        }
-        busy = len(hungry) < len(mouths) or any(mouth.words for mouth in mouths)
-        block_ms = 0 if self._stepped else BUSY_BLOCK_MS if busy else IDLE_BLOCK_MS
-        if not hungry:
-            time.sleep(block_ms / 1e3)
+    def _wait(self, wait_s: float) -> None:
+        """Until a step may be due. The first words of a reply end it; those of others can wait for the step."""
+        if mute := [mouth for mouth in self._mouths.values() if not mouth.has_text]:
+            self._read_text(mute, max(1, round(wait_s * 1e3)))
+        else:
+            self.pause(wait_s)
+
+    def _read_text(self, mouths: Sequence[Mouth], block_ms: int) -> None:
+        if not mouths:
             return
-        cursors = {key: mouth.cursor for key, mouth in hungry.items()}
-        for key, entries in streams.read(self._media, cursors, block_ms):
+        hungry = {keys.replay("llm", mouth.sid, mouth.lease.reply): mouth for mouth in mouths}
+        self.laps.lap("hand_over")
+        news = streams.read(self._media, {key: mouth.cursor for key, mouth in hungry.items()}, block_ms)
+        self.laps.lap("wait" if block_ms else "read")
+        for key, entries in news:
             mouth = hungry[key]
             for entry_id, data in entries:
                 mouth.cursor = entry_id
                 if mouth.over.is_set():
                     break
                 self._take(mouth, decode_result(data).body)
+        self.laps.lap("read")
 
     def _take(self, mouth: Mouth, body: object) -> None:
         """New words go to the engine; those a predecessor has spoken, or that came twice, do not."""
@@ -155,30 +208,50 @@ class TtsLoop(Loop):
             fresh = body.words[max(0, mouth.words - body.index) :]
             mouth.words += len(fresh)
             if fresh:
-                mouth.first_word_at = mouth.first_word_at or time.monotonic()
-                self._engine.feed(mouth.slot, Say(fresh))
+                self._feed(mouth, Say(fresh))
         elif isinstance(body, TextDone | Failed):
             mouth.text_done = True
-            self._engine.feed(mouth.slot, Say((), last=True))
+            self._feed(mouth, Say((), last=True))
 
-    def _say(self, mouth: Mouth, frame: SpeechFrame) -> None:
-        assert mouth.encoder is not None
-        if not mouth.made and len(frame.pcm) and mouth.first_word_at is not None:
-            metrics.first_audio.observe(time.monotonic() - mouth.first_word_at)
-        packets = mouth.encoder.encode(frame.pcm)
-        if frame.last:
-            packets += mouth.encoder.flush()
+    def _feed(self, mouth: Mouth, say: Say) -> None:
+        if mouth.first_word_at is None and say.words:
+            mouth.first_word_at = time.monotonic()
+            mouth.playback.ends_s = mouth.first_word_at + FIRST_AUDIO_S
+        mouth.has_text = True
+        self._engine.feed(mouth.slot, say)
+        self._batcher.fed(mouth.slot)
+
+    def _say_all(self, said: Sequence[tuple[Mouth, SpeechFrame]]) -> None:
+        """Encodes all frames of a step, then hands each over."""
+        self.laps.lap("hand_over")
+        jobs = [partial(_encoded, mouth.encoder, frame) for mouth, frame in said]
+        slow = any(mouth.encoder is not None and mouth.encoder.slow for mouth, _ in said)
+        coded, cpu_s = self._choir.code(jobs, slow=slow)
+        self.laps.add_cpu("codec", cpu_s)
+        self.laps.lap("codec")
+        now = time.monotonic()
+        for (mouth, frame), packets in zip(said, coded, strict=True):
+            self._say(mouth, frame, packets, now)
+
+    def _say(self, mouth: Mouth, frame: SpeechFrame, packets: list[bytes], now: float) -> None:
+        made = mouth.playback.made_to
+        if made == mouth.base and len(frame.pcm) and mouth.first_word_at is not None:
+            metrics.first_audio.observe(now - mouth.first_word_at)
         if packets or frame.words:
-            samples = len(packets) * SAMPLE_RATE // 50
+            samples = len(packets) * PACKET_SAMPLES
             words = [
                 SpokenWord(number, mouth.base + start, mouth.base + stop)
                 for number, start, stop in frame.words
             ]
-            pos = mouth.base + mouth.made
-            self.outbox.add(
-                mouth, Speech(pos, samples, packets, words, frame.spoken, mouth.base + frame.spoken_to)
-            )
-            mouth.made += samples
+            spoken_to = mouth.base + frame.spoken_to
+            self.outbox.add(mouth, Speech(made, samples, packets, words, frame.spoken, spoken_to))
+            mouth.playback.make(samples, now)
         if frame.last:
-            self.outbox.add(mouth, SpeechDone(mouth.base + mouth.made))
+            self.outbox.add(mouth, SpeechDone(mouth.playback.made_to))
             self.leave(mouth, done=True)
+
+
+def _encoded(coder: Encoder | None, frame: SpeechFrame) -> list[bytes]:
+    assert coder is not None
+    packets = coder.encode(frame.pcm)
+    return packets + coder.flush() if frame.last else packets

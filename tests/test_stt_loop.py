@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import redis
 
-from config.messages import Audio, Clear, Commit, Listen, Retune, decode_in, decode_listen, encode
+from config.messages import Audio, Clear, Commit, End, Listen, Retune, decode_in, decode_listen, encode
 from gpu_workers.engine import ListenOptions, Tuning
 from gpu_workers.stt.null import NullStt, Settings
+from tasks.codec import PACKET_SAMPLES, decoder, encoder
 from tasks.leases import Emitter, Lease
-from tasks.stt_loop import MAX_HOLE_SAMPLES, Ear, SttLoop
+from tasks.stt_loop import MAX_HOLE_SAMPLES, Ear, SttLoop, _parsed
 
 FRAME = 480
 
@@ -16,8 +17,8 @@ FRAME = 480
 class Told(NullStt):
     """An engine that remembers what it was told."""
 
-    def __init__(self) -> None:
-        super().__init__(Settings(frame_samples=FRAME), 1)
+    def __init__(self, slots=1, batch=None) -> None:
+        super().__init__(Settings(frame_samples=FRAME, batch=batch), slots)
         self.told: list[object] = []
 
     def open(self, slot, options):
@@ -48,10 +49,14 @@ class Desk:
 
     def read(self, *entries):
         for entry in entries:
-            self.loop._read_entry(self.ear, encode(entry))
+            self.hear(entry)
         while self.ear.todo:
-            self.engine.step(self.loop._next_frames([self.ear]))
+            self.engine.step(self.loop._next_frames())
         return self.engine.told
+
+    def hear(self, entry):
+        if (known := _parsed(("1-1", encode(entry)))) is not None:
+            self.loop._hear([(self.ear, [known])])
 
 
 def audio(pos, frames=1):
@@ -81,7 +86,7 @@ def test_a_retune_outlives_a_session_that_slept():
 def test_a_retune_that_waits_when_the_session_sleeps_is_not_lost():
     desk = Desk(Listen("pcm16"))
     for entry in (audio(0), Retune(480, 0.8, 50), audio(10 * MAX_HOLE_SAMPLES)):
-        desk.loop._read_entry(desk.ear, encode(entry))
+        desk.hear(entry)
     assert desk.engine.told[-1] == ListenOptions(10 * MAX_HOLE_SAMPLES, "en", Tuning(0.8, 50))
 
 
@@ -111,3 +116,79 @@ def test_entries_survive_the_wire():
     listen = Listen("opus", "en", 0.4, 10)
     assert decode_listen(encode(listen)) == listen
     assert decode_listen(encode(("listen", "pcm16", "en"))) == Listen("pcm16")
+
+
+def room(slots, batch):
+    """A loop with many ears; no server is asked for anything."""
+    nowhere = redis.Redis(port=1)
+    loop = SttLoop(Told(slots, batch), nowhere, Emitter(nowhere, keep_items=10, ttl_s=10), slots)
+    ears = [
+        Ear(Lease("stt", f"sid{slot}", "me", 1, 0), slot, listen=Listen("pcm16")) for slot in range(slots)
+    ]
+    for ear in ears:
+        loop.seats[ear.sid, 0] = ear
+        loop.begin(ear)
+    return loop, ears
+
+
+def test_no_step_takes_more_than_a_batch_and_who_waited_longest_goes_first():
+    loop, ears = room(slots=5, batch=2)
+    for ear in reversed(ears):
+        loop._hear([(ear, [audio(0)])])
+    steps = [list(loop._next_frames()) for _ in range(3)]
+    assert steps == [[4, 3], [2, 1], [0]]
+
+
+def test_a_command_does_not_wait_for_a_place():
+    loop, ears = room(slots=2, batch=1)
+    loop._hear([(ears[0], [audio(0)])])
+    loop._hear([(ears[1], [Commit(5)])])
+    assert list(loop._next_frames()) == [0]
+    assert loop._engine.told[-1] == 5
+
+
+def test_a_backlog_does_not_keep_a_live_session_waiting():
+    loop, ears = room(slots=2, batch=1)
+    loop._hear([(ears[0], [audio(0, frames=50)])])
+    for _ in range(3):
+        loop._next_frames()
+    loop._hear([(ears[1], [audio(0)])])
+    assert 1 in [slot for _ in range(2) for slot in loop._next_frames()]
+
+
+def test_one_turn_steps_all_that_waits_and_forgets_who_is_done():
+    loop, ears = room(slots=3, batch=2)
+    loop._hear([(ear, [audio(0, frames=2)]) for ear in ears])
+    loop._step_all(until=1e12)
+    assert loop._engine.told.count("frame") == 6
+    assert not loop._busy
+
+
+def test_a_session_that_ended_leaves_after_its_last_frame():
+    loop, ears = room(slots=1, batch=1)
+    loop._hear([(ears[0], [audio(0, frames=2), End()])])
+    loop._step_all(until=0.0)
+    assert not ears[0].over.is_set(), "a frame is left"
+    loop._step_all(until=0.0)
+    assert ears[0].over.is_set()
+    assert ears[0].done
+
+
+def test_opus_of_many_sessions_is_decoded_in_order_on_several_threads():
+    loop, ears = room(slots=40, batch=40)
+    encoded = []
+    for slot, ear in enumerate(ears):
+        ear.decoder = decoder("opus")
+        tone = np.full(4 * PACKET_SAMPLES, 0.02 * slot, np.float32)
+        encoded.append(
+            [
+                Audio(at * PACKET_SAMPLES, [packet], 0.0)
+                for at, packet in enumerate(encoder("opus").encode(tone))
+            ]
+        )
+    loop._hear(list(zip(ears, encoded, strict=True)))
+    for slot, ear in enumerate(ears):
+        alone = decoder("opus")
+        wanted = np.concatenate([alone.decode(packet) for entry in encoded[slot] for packet in entry.packets])
+        heard = np.concatenate([item[0] for item in ear.todo])
+        assert np.array_equal(heard, wanted[: len(heard)]), f"slot {slot}"

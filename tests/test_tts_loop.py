@@ -1,6 +1,6 @@
 """The TTS loop on a real server: what it makes of the text it reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import redis
@@ -9,7 +9,7 @@ from config import redis_keys as keys
 from config.messages import VERSION, Body, Failed, Order, Result, TextDone, Words, decode_result
 from gpu_workers.tts.null import NullTts, Settings
 from tasks.leases import Emitter, Lease
-from tasks.tts_loop import Mouth, TtsLoop
+from tasks.tts_loop import HURRY_S, Mouth, TtsLoop
 
 REPLY = 1
 
@@ -64,3 +64,114 @@ def test_a_hole_in_the_text_fails_the_reply_instead_of_skipping_words(desk: Desk
     desk.write(Words(0, ["one ", "two "], 0.0), Words(5, ["six "], 0.0), TextDone(6, "stop"))
     desk.turn_until_over()
     assert isinstance(desk.said()[-1], Failed)
+
+
+# --- who steps, and when
+
+
+class Told(NullTts):
+    """An engine that remembers who was wanted in each step, and has nothing for some."""
+
+    def __init__(self, slots: int, batch: int) -> None:
+        super().__init__(Settings(first_audio_after_s=0.0, speed_x_realtime=1e6, batch=batch), slots)
+        self.wanted: list[list[int]] = []
+        self.nothing_for: set[int] = set()
+
+    def step(self, wanted: Sequence[int]):
+        self.wanted.append(list(wanted))
+        return super().step([slot for slot in wanted if slot not in self.nothing_for])
+
+
+class Room:
+    """One loop with many seats that all have text; nothing goes to a server."""
+
+    def __init__(self, slots: int, batch: int) -> None:
+        self.engine = Told(slots, batch)
+        nowhere = redis.Redis(port=1)
+        self.loop = TtsLoop(self.engine, nowhere, Emitter(nowhere, 10, 10), slots, ahead_s=2.0)
+        self.mouths = [self.seat(slot) for slot in range(slots)]
+
+    def seat(self, slot: int) -> Mouth:
+        mouth = Mouth(Lease("tts", f"sid{slot}", "me", 1, REPLY), slot, order=Order(REPLY, [], "n", "pcm16"))
+        self.loop.seats[mouth.sid, REPLY] = mouth
+        self.loop.begin(mouth)
+        self.loop._take(mouth, Words(0, ["word "] * 100, 0.0))
+        return mouth
+
+    def step(self) -> list[int]:
+        """Slots of the next step; nobody, if none is due when the shortest beat is over."""
+        self.loop._stepped_at = 0.0
+        due, _ = self.loop._due()
+        if not due:
+            return []
+        self.loop._step(due)
+        return self.engine.wanted[-1]
+
+    def give(self, mouth: Mouth, seconds: float) -> None:
+        """As if so much of its sound were in hand, and it had begun."""
+        mouth.playback.begun = True
+        mouth.playback.ends_s += seconds + HURRY_S
+
+    def all_calm(self) -> None:
+        for mouth in self.mouths:
+            self.give(mouth, 60.0)
+
+
+def test_no_step_takes_more_than_a_batch_and_all_have_their_turn():
+    room = Room(slots=5, batch=2)
+    steps = [room.step() for _ in range(12)]
+    assert {len(step) for step in steps} == {2}
+    assert {slot for step in steps for slot in step} == set(range(5))
+
+
+def test_the_least_sound_in_hand_steps_first():
+    room = Room(slots=3, batch=1)
+    room.give(room.mouths[0], 0.5)
+    room.give(room.mouths[2], 0.3)
+    assert room.step() == [1]
+
+
+def test_a_reply_with_enough_in_hand_waits_until_more_of_it_was_heard():
+    room = Room(slots=1, batch=1)
+    made = 0
+    while room.loop._due()[0]:
+        room.step()
+        room.loop._all_stepped_at = 0.0
+        made += 1
+    assert made == 25, "2 s of 80 ms frames"
+    room.mouths[0].playback.hear(24_000, 0.0)
+    assert room.step() == [0]
+
+
+def test_without_hurry_steps_keep_the_calm_beat():
+    room = Room(slots=2, batch=2)
+    room.all_calm()
+    assert room.step(), "nobody has stepped yet"
+    assert room.step() == []
+    _, wait_s = room.loop._due()
+    assert 0.0 < wait_s <= 0.04
+
+
+def test_one_in_a_hurry_takes_the_others_along():
+    room = Room(slots=3, batch=3)
+    room.all_calm()
+    room.step()
+    room.mouths[1].playback.ends_s = 0.0
+    assert sorted(room.step()) == [0, 1, 2]
+
+
+def test_one_whose_engine_has_nothing_yet_is_tried_alone():
+    room = Room(slots=3, batch=3)
+    room.all_calm()
+    room.engine.nothing_for = {1}
+    room.step()
+    room.mouths[1].playback.ends_s = 0.0
+    assert room.step() == [1]
+    room.loop._all_stepped_at = 0.0
+    assert sorted(room.step()) == [0, 1, 2], "the calm beat of the others goes on"
+
+
+def test_a_reply_that_has_no_text_takes_no_place():
+    room = Room(slots=3, batch=3)
+    room.mouths[1].has_text = False
+    assert sorted(room.step()) == [0, 2]
