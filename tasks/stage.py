@@ -163,6 +163,11 @@ class Stage:
         self.loop.stop()
         self.loop.join(timeout=2.0)
 
+    def give_back(self) -> None:
+        """Lets every seat's lease go, so that the work is sent to others at once; for an engine that is no more."""
+        for seat in self.loop.everyone():
+            self._ties.leases.let_go(seat.lease, done=False)
+
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
         return {"slots": self.slots, "free": self.loop.free, "model": self.model}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
 from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
+from gpu_workers.null_faults import Faults, Mishaps
 from gpu_workers.null_timing import heard_word
 
 
@@ -27,6 +28,7 @@ class Settings(BaseModel, frozen=True):
     step_fixed_ms: float = Field(0.0, ge=0)
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
+    fails: Faults = Faults()  # type: ignore[call-arg]
 
 
 @dataclass
@@ -49,9 +51,11 @@ class NullStt:
         self.frame_samples = settings.frame_samples
         self._settings = settings
         self._open: dict[Slot, _Listener] = {}
+        self._mishaps = Mishaps(settings.fails)
 
     def warm_up(self) -> None:
         """Nothing to load."""
+        self._mishaps.warm_up()
 
     def open(self, slot: Slot, options: ListenOptions) -> None:
         """Starts listening at the given session sample."""
@@ -59,6 +63,7 @@ class NullStt:
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Sleeps as long as the model would, then looks at the energies."""
+        self._mishaps.step(frames)
         if frames:
             time.sleep((self._settings.step_fixed_ms + self._settings.step_per_slot_ms * len(frames)) / 1e3)
         for slot, frame in frames.items():
@@ -125,8 +130,8 @@ class NullStt:
         return listener.at if listener.start is None else listener.start
 
     def faults(self) -> Mapping[Slot, str]:
-        """None: nothing can fail."""
-        return {}
+        """Only those that were asked for."""
+        return self._mishaps.faults()
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
