@@ -20,6 +20,12 @@ log = logging.getLogger(__name__)
 MIB = 1 << 20
 
 
+class NoDriver(ConfigError):
+    """NVML does not answer: there is no driver, or a container was started without it."""
+
+    code = "no_gpu_driver"
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One that an engine could run on."""
@@ -38,11 +44,11 @@ class Gpu:
 
 @contextmanager
 def _nvml() -> Iterator[None]:
-    """Raises ConfigError where there is no driver."""
+    """Raises NoDriver."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        raise ConfigError(f"no NVIDIA driver answers here (NVML says: {error})") from None
+        raise NoDriver(f"no NVIDIA driver answers here ({error})") from None
     try:
         yield
     finally:
@@ -50,7 +56,7 @@ def _nvml() -> Iterator[None]:
 
 
 def found() -> list[Gpu]:
-    """Every GPU that answers, by PCI order. Raises ConfigError where there is no driver."""
+    """Every GPU that answers, by PCI order. Raises NoDriver."""
     gpus = []
     with _nvml():
         for number in range(pynvml.nvmlDeviceGetCount()):

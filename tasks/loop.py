@@ -121,6 +121,7 @@ class Loop(threading.Thread):
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stopping = False
+        self._count_seats()
 
     # --- called from other threads
 

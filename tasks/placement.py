@@ -58,13 +58,17 @@ def check_together(asked: Sequence[Ask], options: Mapping[str, str | None]) -> N
     )
 
 
-def the_only(asked: Sequence[Ask], gpus: Sequence[Gpu]) -> Gpu:
-    """The GPU for a worker that nobody gave one. Raises ConfigError where there is none, or several: workers that all
-    took the first would push each other out.
+def first_that_wants(asked: Sequence[Ask]) -> Ask | None:
+    """An engine that cannot do without a GPU."""
+    return next((ask for ask in asked if ask.wants_gpu), None)
+
+
+def the_only(wants: Ask, gpus: Sequence[Gpu]) -> Gpu:
+    """The GPU for a worker that nobody gave one. Raises ConfigError where there are several: workers that all took the
+    first would push each other out.
     """
     if len(gpus) == 1:
         return gpus[0]
-    wants = next(ask for ask in asked if ask.wants_gpu)
     there = ", ".join(f"--gpu {gpu.name} ({gpu.model})" for gpu in gpus)
     if not there:
         raise ConfigError(f"{wants} needs a GPU; there is none here")
@@ -78,6 +82,6 @@ def check_room(asked: Sequence[Ask], gpu: Gpu) -> None:
         return
     parts = [f"{ask} needs {ask.mb_on(gpu)} MB with {ask.slots} slots" for ask in asked if ask.wants_gpu]
     raise ConfigError(
-        f"{' and '.join(parts)}; {gpu} has {gpu.free_mb} of {gpu.total_mb} MB free: give fewer --slots, "
+        f"{' and '.join(parts)}; {gpu} has {gpu.free_mb} of {gpu.total_mb} MB free: give fewer slots (--slots), "
         "another --gpu or a smaller share in the engine's options, or end what else runs there"
     )

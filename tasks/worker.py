@@ -73,14 +73,18 @@ def visible_gpu() -> str | None:
 
 def gpu_for(asked: list[placement.Ask]) -> Gpu | None:
     """The GPU for these engines; None when they do without. Raises ConfigError when it is not there."""
-    named = visible_gpu()
-    if not any(ask.wants_gpu for ask in asked):
+    wants = placement.first_that_wants(asked)
+    if wants is None:
         return None
-    if named is None:
-        return placement.the_only(asked, gpus.found())
-    if not GPU_NAME.fullmatch(named):
-        raise ConfigError(f"CUDA_VISIBLE_DEVICES is {named!r}, which hides every GPU; say --gpu 0")
-    return gpus.look(named)
+    named = visible_gpu()
+    if named is not None and not GPU_NAME.fullmatch(named):
+        raise ConfigError(
+            f"{wants} needs a GPU; CUDA_VISIBLE_DEVICES is {named!r}, which hides all: say --gpu 0"
+        )
+    try:
+        return placement.the_only(wants, gpus.found()) if named is None else gpus.look(named)
+    except gpus.NoDriver as error:
+        raise ConfigError(f"{wants} needs a GPU, and {error}") from None
 
 
 @contextmanager
@@ -175,13 +179,21 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         slots = None if self._slots is None else str(self._slots)
         placement.check_together(asked, {"--gpu": self._gpu, "--slots": slots})
         if self._gpu is not None:
-            gpus.look(self._gpu)
+            self._find(self._gpu)
         with place_on(gpu_for(asked), asked):
             for ask in asked:
                 log.info("%s: loading engine %s", ask.stage, ask.engine)
                 stage = running[ask.stage] = Stage(ask.stage, ties, self._slots)
                 stage.loop.when_broken = self._give_up
                 stage.start()
+
+    @staticmethod
+    def _find(gpu: str) -> None:
+        """An engine that needs none runs beside one that is there, but not beside one that is not."""
+        try:
+            gpus.look(gpu)
+        except gpus.NoDriver as error:
+            raise ConfigError(f"--gpu {gpu}: {error}") from None
 
     def _give_up(self, why: str) -> None:
         """The device is gone: everybody's seats are let go at once, and the process ends."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from pydantic import BaseModel, Field
 
-from gpu_workers.engine import Prompt, Usage
+from gpu_workers.engine import Needs, Prompt, Usage
 from gpu_workers.null_faults import Faults, Mishaps
 from gpu_workers.null_timing import word
 
@@ -17,6 +17,8 @@ class Settings(BaseModel, frozen=True):
     first_word_s: float = Field(0.03, ge=0)
     word_interval_s: float = Field(0.02, ge=0)
     fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 class NullLlm:
@@ -30,7 +32,7 @@ class NullLlm:
         self._mishaps = Mishaps(settings.fails)
 
     async def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
         self._mishaps.warm_up()
 
     async def prefill(self, prompt: Prompt) -> None:
@@ -51,6 +53,11 @@ class NullLlm:
 
     async def close(self) -> None:
         """Nothing to stop."""
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullLlm:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
+from gpu_workers.engine import ListenOptions, Needs, Pcm, Slot, SttFact, Tuning
 from gpu_workers.null_faults import Faults, Mishaps
 from gpu_workers.null_timing import heard_word
 
@@ -29,6 +29,8 @@ class Settings(BaseModel, frozen=True):
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
     fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class NullStt:
         self._mishaps = Mishaps(settings.fails)
 
     def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
         self._mishaps.warm_up()
 
     def open(self, slot: Slot, options: ListenOptions) -> None:
@@ -136,6 +138,11 @@ class NullStt:
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
         self._open.pop(slot, None)
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullStt:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
+from gpu_workers.engine import Needs, Pcm, Say, Slot, SpeechFrame, VoiceOptions
 from gpu_workers.null_faults import Faults, Mishaps
 
 #: Fundamental of the hum: the middle of human voices, so that codecs and detectors treat it as speech.
@@ -27,6 +27,8 @@ class Settings(BaseModel, frozen=True):
     step_fixed_ms: float = Field(0.0, ge=0)
     step_per_slot_ms: float = Field(0.0, ge=0)
     fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class NullTts:
         self._mishaps = Mishaps(settings.fails)
 
     def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
         self._mishaps.warm_up()
 
     def voices(self) -> Sequence[str]:
@@ -126,6 +128,11 @@ class NullTts:
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
         self._open.pop(slot, None)
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullTts:
