@@ -200,6 +200,11 @@ class Keeper(threading.Thread):
         """Ends after the current round; the workers' entries go with it."""
         self._stopping.set()
         self.join(timeout=2.0)
+        self.retire()
+
+    def retire(self) -> None:
+        """The workers' entries go, at once; nothing is renewed any more."""
+        self._stopping.set()
         for stage in self._stages:
             streams.retire(self._ties.state, stage.name, self._ties.worker)
 

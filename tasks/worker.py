@@ -203,13 +203,13 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         end(why, DEVICE_LOST)
 
     def _give_back(self) -> None:
-        """Seats first, for somebody waits for them; none of them is taken again meanwhile."""
+        """Tasks that come meanwhile are sent on; after the last lease nothing is waited for, or one might be lost."""
         for stage in running.values():
             stage.loop.drain()
+        if self._keeper is not None:
+            self._keeper.retire()
         for stage in running.values():
             stage.give_back()
-        if self._keeper is not None:
-            self._keeper.stop()
 
     def stop(self, worker: Any) -> None:
         """Heartbeats outlive the work, Redis is closed last."""

@@ -39,7 +39,18 @@ def asking(stage: str, **needs: Any) -> dict[str, str]:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--without-mingle", "-l", "INFO", *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "tasks",
+        "worker",
+        "--without-mingle",
+        "-l",
+        "INFO",
+        *arguments,
+    ]
 
 
 def refused(*arguments: str, status: int = MUST_MEND, **env: str) -> str:
