@@ -22,6 +22,10 @@ class Faults(BaseModel, frozen=True):
     """One slot of this step cannot be served any more: the one of the lowest number. An llm's reply fails."""
     raise_at_step: int = Field(0, ge=0)
     """This step raises an error that names no slot. An llm's reply fails."""
+    raise_steps: int = Field(1, gt=0)
+    """So do the ones after it, so many in all."""
+    raise_at_open: int = Field(0, ge=0)
+    """The slot that is opened as this one, counted from 1, cannot be. Not for an llm, which opens none."""
 
 
 class Mishaps:
@@ -30,6 +34,7 @@ class Mishaps:
     def __init__(self, faults: Faults) -> None:
         self._ask = faults
         self._steps = 0
+        self._opened = 0
         self._found: dict[Slot, str] = {}
 
     def warm_up(self) -> None:
@@ -37,6 +42,12 @@ class Mishaps:
         time.sleep(self._ask.warm_up_s)
         if self._ask.no_memory_at_start:
             raise DeviceLost("the null engine was asked to find no memory")
+
+    def open(self) -> None:
+        """One slot is opened. Raises RuntimeError."""
+        self._opened += 1
+        if self._opened == self._ask.raise_at_open:
+            raise RuntimeError("the null engine was asked not to open it")
 
     def step(self, slots: Iterable[Slot]) -> Slot | None:
         """One step with these slots; the one of them that goes wrong. Raises DeviceLost, RuntimeError."""
@@ -46,7 +57,7 @@ class Mishaps:
         self._steps += 1
         if self._steps >= self._ask.device_at_step > 0:
             raise DeviceLost("the null engine was asked to lose its device")
-        if self._steps == self._ask.raise_at_step:
+        if 0 <= self._steps - self._ask.raise_at_step < self._ask.raise_steps and self._ask.raise_at_step:
             raise RuntimeError("the null engine was asked to fail")
         if self._steps != self._ask.slot_at_step:
             return None

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from config import metrics
@@ -244,6 +245,10 @@ class Loop(threading.Thread):
         seat.done = done
         try:
             self.end(seat)
+        except DeviceLost:
+            raise
+        except Exception as error:  # opening the slot again forgets whatever is left in it
+            log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__)
         finally:
             seat.over.set()
 
@@ -261,10 +266,8 @@ class Loop(threading.Thread):
 
     def _dismiss_all(self) -> None:
         for seat in list(self.seats.values()):
-            try:
+            with suppress(DeviceLost):  # the next turn will notice, if there is one
                 self.leave(seat, done=False)
-            except Exception as error:  # it is over all the same
-                log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__)
         while not self._arrivals.empty():
             self._arrivals.get().over.set()
 

@@ -77,6 +77,13 @@ def the_only(wants: Ask, gpus: Sequence[Gpu]) -> Gpu:
 
 def check_room(asked: Sequence[Ask], gpu: Gpu) -> None:
     """Raises ConfigError when these engines do not fit on the GPU beside what is there. Unknown memory is enough."""
+    for ask in asked:
+        share_mb = int(ask.needs.gpu_share * gpu.total_mb)
+        if 0 < share_mb < ask.needs.gpu_mb:
+            raise ConfigError(
+                f"{ask} needs {ask.needs.gpu_mb} MB with {ask.slots} slots; its share of {gpu} is {share_mb} MB "
+                f"({ask.needs.gpu_share:.2f} of {gpu.total_mb}): give it a larger share, fewer slots or another --gpu"
+            )
     need_mb = sum(ask.mb_on(gpu) for ask in asked)
     if not gpu.total_mb or need_mb <= gpu.free_mb:
         return

@@ -77,6 +77,15 @@ def test_what_does_not_fit_says_who_needs_what_and_how_to_mend_it(asked, free_mb
     assert "\n" not in str(refused.value)
 
 
+def test_a_share_that_is_too_small_for_its_engine():
+    with pytest.raises(ConfigError) as refused:
+        check_room([LLM], Gpu("0", "GPU-0", "T4", 15_000, 15_000))
+    assert str(refused.value) == (
+        "llm engine 'vllm' needs 6100 MB with 64 slots; its share of GPU 0 (T4) is 6000 MB (0.40 of 15000): "
+        "give it a larger share, fewer slots or another --gpu"
+    )
+
+
 def test_engines_of_several_queues_share_a_process_if_all_of_them_do():
     check_together([CPU, Ask("llm", "llama", 4, Needs())], {})
     check_together([STT], {})

@@ -384,7 +384,7 @@ def test_an_engine_that_is_alone_on_its_gpu_takes_more_of_it(data, nvml, gpus, s
     }
     alone = {
         "ANTIPHON_LLM__OPTIONS__ASKS__GPU_MB": "4000",
-        "ANTIPHON_LLM__OPTIONS_ALONE": '{"asks": {"gpu_share": 0.9}}',
+        "ANTIPHON_LLM__OPTIONS_ALONE": '{"asks__gpu_share": 0.9}',
     }
     said = refused(data, "--gpu", gpus, **env, **alone)
     assert ("llm engine 'null' needs 41400 MB" in said) == share

@@ -61,6 +61,7 @@ class NullStt:
 
     def open(self, slot: Slot, options: ListenOptions) -> None:
         """Starts listening at the given session sample."""
+        self._mishaps.open()
         self._open[slot] = _Listener(options.start)
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:

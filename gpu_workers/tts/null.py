@@ -70,6 +70,7 @@ class NullTts:
 
     def open(self, slot: Slot, options: VoiceOptions) -> None:
         """Starts a reply; any voice sounds the same."""
+        self._mishaps.open()
         self._open[slot] = _Speaker(options.first_word)
 
     def feed(self, slot: Slot, say: Say) -> None:
