@@ -21,7 +21,7 @@ from cli.supervisord import Standing
 from tests import redis_server
 from tests.conftest import missing
 from tests.fake_nvml import L4, L40S, machine, nvml
-from tests.up_run import ROOT, UpRun, antiphon, eventually, free_port, one_line
+from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually, free_port, one_line
 
 __all__ = ["nvml"]
 
@@ -306,6 +306,24 @@ main()
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
     assert ran.stdout.split() == ["gpu_workers", "1", "PCI_BUS_ID"], ran.stderr
+
+
+def test_a_worker_whose_device_is_gone_is_started_again_and_said(start, hum):
+    run = start(ANTIPHON_STT__OPTIONS='{"fails": {"device_at_step": 10}}')
+    run.wait_for("^ready")
+    url = f"ws://127.0.0.1:{run.port}/v1/realtime"
+    talking = subprocess.Popen(
+        [*ANTIPHON, "talk", "--in", str(hum), "--url", url], cwd=ROOT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        run.wait_for(
+            "^stt ended: stt gives 1 seats back and ends: .* asked to lose its device; it is started"
+        )
+        run.wait_for(r"^stt is back after \d")
+    finally:
+        talking.kill()
+        talking.wait()
 
 
 def asking(**gpu_mb: int) -> dict[str, str]:
