@@ -11,11 +11,11 @@ import msgspec
 
 from cli.programs import ROOT, Place, interpreter, worker_names
 from config.errors import ConfigError
+from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES
 from config.settings import EngineChoice, Settings
 from gpu_workers.engine import Needs
 from tasks import gpus
-from tasks.celery import GPU_NAME
 from tasks.gpus import Gpu
 from tasks.placement import Ask, check_room
 

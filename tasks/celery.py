@@ -4,12 +4,12 @@
 """
 
 import os
-import re
 from typing import Any
 
 import click
 from celery import Celery
 
+from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES
 from config.settings import load
 
@@ -37,10 +37,6 @@ app.conf.update(
         "queue_order_strategy": "priority",
     },
 )
-
-
-#: What names a GPU: its number by PCI order, as `nvidia-smi` lists it, or the UUID of it or of a MIG slice of it.
-GPU_NAME = re.compile(r"\d{1,3}|(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def pin_gpu(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

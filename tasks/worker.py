@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from celery import bootsteps, signals
@@ -16,12 +16,13 @@ from prometheus_client import start_http_server
 
 from config import metrics
 from config.errors import AntiphonError, ConfigError, DeviceLost
+from config.gpu_names import GPU_NAME
 from config.messages import decode_command
 from config.redis_keys import STAGES, control
 from config.settings import Settings, load
 from tasks import gpus, loading, placement
 from tasks import submit as submissions
-from tasks.celery import GPU_NAME, app
+from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
@@ -206,10 +207,11 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Tasks that come meanwhile are sent on; after the last lease nothing is waited for, or one might be lost."""
         for stage in running.values():
             stage.loop.drain()
-        if self._keeper is not None:
-            self._keeper.retire()
-        for stage in running.values():
-            stage.give_back()
+        with suppress(RedisError):  # then the leases end by themselves
+            if self._keeper is not None:
+                self._keeper.retire()
+            for stage in running.values():
+                stage.give_back()
 
     def stop(self, worker: Any) -> None:
         """Heartbeats outlive the work, Redis is closed last."""

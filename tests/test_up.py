@@ -287,25 +287,27 @@ def test_a_leash_put_on_after_the_parent_died_starts_nothing(tmp_path):
 # --- the cards
 
 
-def test_the_gpu_is_chosen_before_any_engine_is_imported():
+@pytest.mark.parametrize("gpu", ["1", "MIG-8a1b", "GPU-0c9e-11"])
+def test_the_gpu_is_chosen_before_anything_is_imported_that_could_look_at_one(gpu):
     code = """
 import os, sys
 class Spy:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("gpu_workers", "torch", "onnxruntime"):
+        if name.partition(".")[0] in ("gpu_workers", "torch", "onnxruntime", "pynvml", "vllm", "moshi"):
             print(name, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("CUDA_DEVICE_ORDER"), flush=True)
             os._exit(0)
 sys.meta_path.insert(0, Spy())
-sys.argv = "celery -A tasks worker -Q tts --gpu 1".split()
+sys.argv = ["celery", "-A", "tasks", "worker", "-Q", "tts", "--gpu", sys.argv[1]]
 from celery.__main__ import main
 main()
 """
     environment = {**os.environ, "ANTIPHON_PROFILE": "null", "CUDA_VISIBLE_DEVICES": "0,1"}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, gpu]
     ran = subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
-    assert ran.stdout.split() == ["gpu_workers", "1", "PCI_BUS_ID"], ran.stderr
+    first, *seen = ran.stdout.split()
+    assert seen == [gpu, "PCI_BUS_ID"], f"{first}: {ran.stderr}"
 
 
 def test_a_worker_whose_device_is_gone_is_started_again_and_said(start, hum):
