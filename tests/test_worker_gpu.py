@@ -219,11 +219,10 @@ def test_slots_are_advertised_when_the_engine_is_warm_and_not_before(start):
 
 
 def test_a_task_waits_until_the_engine_is_warm(start, server: redis_server.Server):
-    worker = start("-Q", "tts", **failing("tts", warm_up_s=1.5))
-    wait_for(lambda: worker.says("loading engine"), "the worker to load")
     submit = "from tasks import submit; submit.speak('no-such-session', 1)"
     env = environment(ANTIPHON_REDIS_URL=server.url(4), ANTIPHON_MEDIA_URL=server.url(5))
-    subprocess.run([sys.executable, "-c", submit], check=True, cwd=ROOT, env=env, timeout=30)
+    subprocess.run([sys.executable, "-c", submit], check=True, cwd=ROOT, env=env, timeout=60)
+    worker = start("-Q", "tts", **failing("tts", warm_up_s=1.5))
     with server.client(4) as client:
         while (waiting := client.llen("tts")) and not worker.says("tts ready"):
             time.sleep(0.02)
