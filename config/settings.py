@@ -43,6 +43,11 @@ class EngineChoice(BaseModel, frozen=True):
     refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+    options_alone: dict[str, bool | int | float | str] = {}
+    """Those of them that differ where `antiphon up --gpu` gives the engine a GPU of its own: larger shares."""
+    python: Path | None = None
+    """The interpreter by which `antiphon up` runs its workers, from the project's folder: an environment of its own,
+    where what the engine needs does not go together with the rest. None: the one that runs `up`."""
 
     @property
     def window_tokens(self) -> int | None:
