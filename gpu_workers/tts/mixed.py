@@ -131,10 +131,6 @@ class MixedTts:
             desk.engine.close(slot)
 
 
-def _choice(name: str, part: Part, slots: int) -> EngineChoice:
-    return EngineChoice(engine=name, slots=slots, options=part.options)
-
-
 def needs(settings: Settings, slots: int) -> Needs:
     """What all that can be built need together."""
     told = [_unless_missing(loader.needs, name, part, slots) for name, part in settings.engines.items()]
@@ -147,7 +143,8 @@ def _unless_missing(
 ) -> Found | None:
     """What the loader says of an engine; None where it is missing and may be."""
     try:
-        return ask("tts", EngineChoice(engine=name, slots=slots, options=part.options), slots)
+        choice = EngineChoice(engine=name, slots=slots, options=part.options)  # type: ignore[call-arg]
+        return ask("tts", choice, slots)
     except EngineMissing as error:
         if part.required:
             raise
