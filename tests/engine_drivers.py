@@ -148,14 +148,22 @@ class Mouths:
     def done(self, slot):
         return bool(self.frames[slot]) and self.frames[slot][-1].last
 
-    def run(self, wait_s=60.0):
+    def run(self, wait_s=120.0):
         """Until all have said everything."""
         return self.until(lambda: all(map(self.done, self.frames)), wait_s)
 
-    def until(self, done, wait_s=60.0):
+    def until(self, done, wait_s=120.0):
         deadline = time.monotonic() + wait_s
         while not done():
             assert time.monotonic() < deadline, "it takes too long"
+            if not self.step():
+                time.sleep(0.001)
+        return self
+
+    def idle(self, seconds):
+        """Steps for so long, whatever comes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             if not self.step():
                 time.sleep(0.001)
         return self

@@ -183,7 +183,7 @@ def test_a_minute_of_speech_without_a_commit_is_one_utterance(stt, understands, 
     heard_s = time.monotonic() - began
     final = ears.commit(0)
     assert final.final and final.to <= ears.at[0]
-    assert heard_s < 30, "it listens faster than people speak"
+    assert heard_s < 60, "it listens faster than people speak"
     if understands:
         assert len(final.text.split()) > 90, final.text
     assert not Ears(stt, 0).hear(s0=speech.silence(0.3), pace=0).commit(0).text

@@ -107,10 +107,7 @@ def test_nothing_is_said_before_there_are_words(tts):
 def test_a_reply_is_never_over_before_its_last_word_was_fed(tts):
     mouths = Mouths(tts).open(0)
     for word in ("One.", "Two.", "Three."):
-        mouths.say(0, word, last=False)
-        mouths.until(lambda: bool(mouths.step()) or mouths.frames[0], wait_s=20)
-        for _ in range(20):
-            mouths.step()
+        mouths.say(0, word, last=False).idle(0.1)
         assert not mouths.done(0)
     assert mouths.say(0, []).run().frames[0][-1].spoken == 3
 
