@@ -35,6 +35,19 @@ class Rules(BaseModel, frozen=True):
     """Clauses spoken at a time."""
     hold_s: float = Field(2.0, gt=0)
     """Finished audio a slot may have waiting; beyond, its next clause waits, for it may never be wanted."""
+    word_cost_s: float = Field(0.0, ge=0)
+    """Time that a word takes to make. A clause gets no more words than can be made while those before it are heard:
+    with an engine that is not much faster than people speak, a long clause would leave a gap before it."""
+
+    def affordable(self, in_hand_s: float) -> speech_text.Rules:
+        """How the next clause is cut while so much audio has not been heard yet."""
+        if not self.word_cost_s:
+            return self.text
+        words = max(self.text.first_words, int(in_hand_s / self.word_cost_s))
+        longest = min(words, self.text.longest_words)
+        return self.text.model_copy(
+            update={"longest_words": longest, "clause_words": min(longest, self.text.clause_words)}
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +200,7 @@ class ClauseRunner:
     def _dispatch(self, slot: Slot, mouth: _Mouth) -> None:
         if mouth.busy or not mouth.words or len(mouth.waiting) > self._rules.hold_s * SAMPLE_RATE:
             return
-        rules = self._rules.text
+        rules = self._rules.affordable(mouth.runs_out - time.monotonic())
         words = [part.text for part in islice(mouth.words, rules.horizon)]
         done = mouth.told_last and len(words) == len(mouth.words)
         count = speech_text.clause(words, rules, first=mouth.clauses == 0, done=done)

@@ -15,7 +15,16 @@ from gpu_workers.engine import Needs
 Found = TypeVar("Found")
 
 #: What to install for a module whose package goes by another name.
-DISTRIBUTIONS = {"piper": "piper-tts", "piper.config": "piper-tts", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "hibari": "hibari-tts",
+    "hibari.g2p": "hibari-tts",
+    "piper": "piper-tts",
+    "piper.config": "piper-tts",
+    "yaml": "pyyaml",
+}
+
+#: What installs a package that `make setup` does not.
+MAKES = {"hibari-tts": "make kokoro", "ctranslate2": "make whisper", "tokenizers": "make whisper"}
 
 
 def engines(stage: str) -> list[str]:
@@ -50,8 +59,9 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
         return then(module, module.Settings(**choice.options))
     except ImportError as error:
         package = DISTRIBUTIONS.get(error.name or "", error.name)
+        how = f"; {MAKES[package]} installs it" if package in MAKES else ""
         raise EngineMissing(
-            f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error})"
+            f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error}){how}"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

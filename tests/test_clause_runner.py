@@ -191,3 +191,20 @@ def test_who_runs_out_first_is_served_first(runner, beeper):
 def test_an_unknown_voice_names_the_known_ones(runner):
     with pytest.raises(ConfigError, match="beep"):
         runner.open(0, VoiceOptions("nobody"))
+
+
+@pytest.mark.parametrize(
+    ("word_cost_s", "longest"),
+    [
+        pytest.param(0.0, 13, id="nothing"),
+        pytest.param(0.001, 13, id="little"),
+        pytest.param(60.0, 4, id="more than is in hand"),
+    ],
+)
+def test_a_clause_has_no_more_words_than_its_time_allows(beeper, word_cost_s, longest):
+    runner = ClauseRunner(beeper, Rules(word_cost_s=word_cost_s), 1)
+    runner.warm_up()
+    say(runner, 0, "One two three four " + "again " * 12 + "end.")
+    frames(runner, [0])
+    assert len(beeper.said[0]) == 4
+    assert max(map(len, beeper.said[1:])) == longest
