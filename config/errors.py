@@ -26,6 +26,13 @@ class EngineMissing(ConfigError):
     code = "engine_missing"
 
 
+class DownloadFailed(AntiphonError):
+    """Weights did not arrive, or are not those that were meant."""
+
+    code = "download_failed"
+    retryable = True
+
+
 class DeviceLost(AntiphonError):
     """The device under an engine is gone or out of memory for good: its worker gives everything back and ends."""
 

@@ -14,9 +14,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config import catalogue
 from config.errors import ConfigError
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -42,7 +43,8 @@ class EngineChoice(BaseModel, frozen=True):
     """llm: longest prompt and answer together; the oldest of a longer conversation is left out, instead of the model
     refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
-    """Fields of the engine module's own `Settings`."""
+    """Fields of the engine module's own `Settings`. Where one wants a path, `models:ID` stands for a model of the
+    catalogue (`config/weights/`): its file, or its folder if it has several."""
 
     @property
     def window_tokens(self) -> int | None:
@@ -202,6 +204,15 @@ class Settings(BaseSettings, frozen=True):
     record_dir: Path | None = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
     None: nothing is recorded. Nobody clears it up."""
+    models_dir: Path = Path("~/.cache/antiphon/models")
+    """Where `antiphon models pull` puts weights and workers look for them; /models in containers. A cache: what is
+    in it can be fetched again, and several installations may share it."""
+    hub_url: str = Field(
+        "https://huggingface.co", validation_alias=AliasChoices("ANTIPHON_HUB_URL", "HF_ENDPOINT")
+    )
+    """Hugging Face's hub or a mirror that answers as it does; only pulling asks it."""
+    hub_token: SecretStr | None = Field(None, validation_alias=AliasChoices("ANTIPHON_HUB_TOKEN", "HF_TOKEN"))
+    """For models whose terms must be accepted. Shown to the hub alone, and never logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Port of a worker's own /metrics; 0: none."""
@@ -215,9 +226,17 @@ class Settings(BaseSettings, frozen=True):
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
 
+    @model_validator(mode="after")
+    def _models_are_known(self) -> "Settings":
+        for choice in (self.stt, self.llm, self.tts):
+            catalogue.resolved(choice.options, self.models_dir)
+        return self
+
     def stage(self, name: str) -> EngineChoice:
-        """The engine of `stt`, `llm` or `tts`."""
-        return getattr(self, name)  # type: ignore[no-any-return]
+        """The engine of `stt`, `llm` or `tts`, with the paths that its `models:ID` stand for."""
+        choice: EngineChoice = getattr(self, name)
+        options = catalogue.resolved(choice.options, self.models_dir.expanduser())
+        return choice if options == choice.options else choice.model_copy(update={"options": options})
 
     @property
     def preempts(self) -> bool:
