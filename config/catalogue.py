@@ -31,16 +31,16 @@ class _Frozen(BaseModel):
 
 
 class PyPi(_Frozen):
-    """Files of an installed Python package: found there, never fetched."""
+    """Files of installed Python packages: found there, never fetched."""
 
     kind: Literal["pypi"]
-    package: str
+    packages: tuple[str, ...] = Field(min_length=1)
     version: str
     install: str = "make setup"
     """The command that installs it."""
 
     def __str__(self) -> str:
-        return f"PyPI {self.package} {self.version}"
+        return f"PyPI {', '.join(self.packages)} {self.version}"
 
 
 class Npm(_Frozen):
