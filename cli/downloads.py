@@ -124,7 +124,7 @@ class Downloader:
             if have and not goes_on:
                 told(-have)  # it cannot go on in the middle: all of it once more
             with part.open("ab" if goes_on else "wb") as file:
-                for chunk in response.iter_bytes(CHUNK_BYTES):
+                for chunk in response.iter_bytes():  # as it comes: what is collected is lost with the line
                     file.write(chunk)
                     told(len(chunk))
                     if file.tell() > size:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli.weight_pull import Access
 from cli.weight_pull import pull as fetch
 from cli.weight_store import State, Weight, sha256, weights_of
 from config import catalogue
@@ -127,7 +128,7 @@ def pull(ids: tuple[str, ...], profile: str | None, everything: bool, hub: str |
         _say_installed(catalogue.model(model), [one for one in weights if one.model.id == model])
     own = settings.hub_token is not None and hub in (None, settings.hub_url)
     token = settings.hub_token.get_secret_value() if own and settings.hub_token else None
-    fetched = fetch(weights, models_dir, hub or settings.hub_url, token, _progress)
+    fetched = fetch(weights, models_dir, Access(hub or settings.hub_url, token, _progress))
     there = sum(not weight.model.installed for weight in weights) - len(fetched)
     click.echo(f"{len(fetched)} files fetched, {there} were there, in {models_dir}")
 

