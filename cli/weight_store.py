@@ -50,8 +50,10 @@ class Weight:
 
     @property
     def sha256(self) -> str | None:
-        """What it must have: by the catalogue, or by the first pull."""
-        return self.file.sha256 or (None if self.path is None else locked(self.lock))
+        """What it must have: by the catalogue, or by the first pull of this revision."""
+        if self.file.sha256 or self.path is None:
+            return self.file.sha256
+        return locked(self.lock, getattr(self.model.source, "revision", None) or "")
 
     def state(self) -> State:
         """By its size alone."""
@@ -68,17 +70,17 @@ def _beside(path: Path | None, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def locked(lock: Path) -> str | None:
-    """The checksum in a lock, which `sha256sum -c` reads too."""
+def locked(lock: Path, revision: str) -> str | None:
+    """The checksum in a lock, if that was written for this revision; `sha256sum -c` reads locks, too."""
     try:
-        lines = lock.read_text().splitlines()
-    except OSError:
+        origin, line, *_ = lock.read_text().splitlines()
+    except (OSError, ValueError):
         return None
-    return next((line.split()[0] for line in lines if line and not line.startswith("#")), None)
+    return line.split()[0] if revision in origin else None
 
 
 def write_lock(weight: Weight, digest: str, origin: str) -> None:
-    """Keeps the checksum of a file that the catalogue does not pin."""
+    """Keeps the checksum of a file that the catalogue does not pin; `origin` names the revision."""
     new = weight.lock.with_name(weight.lock.name + ".new")
     new.write_text(f"# {origin}\n{digest}  {weight.lock.name.removesuffix('.sha256')}\n")
     new.replace(weight.lock)

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -145,12 +147,23 @@ def test_a_file_that_we_do_not_pin_is_checked_against_the_hub_and_pinned_here(hu
     model = thing(sha256=None)
     assert pull(hub, tmp_path, model) == ["big.bin"]
     (weight,) = weights_of([model], tmp_path)
-    assert locked(weight.lock) == hashlib.sha256(CONTENT).hexdigest()
-    assert COMMIT in weight.lock.read_text()
+    assert locked(weight.lock, COMMIT) == hashlib.sha256(CONTENT).hexdigest()
+    subprocess.run(["sha256sum", "--check", "--quiet", weight.lock.name], cwd=tmp_path / "thing", check=True)
     assert pull(hub, tmp_path, model) == []
     (tmp_path / "thing/big.bin").write_bytes(CONTENT[::-1])
     assert command.judged(weight) is not None
     assert pull(hub, tmp_path, model) == ["big.bin"]
+
+
+def test_a_lock_says_nothing_of_another_revision(hub, tmp_path):
+    model = thing(sha256=None)
+    pull(hub, tmp_path, model)
+    newer = model.model_copy(update={"source": model.source.model_copy(update={"revision": "d" * 40})})
+    (weight,) = weights_of([newer], tmp_path)
+    assert "nobody knows" in (command.judged(weight) or "")
+    hub.files = {path.replace(COMMIT, "d" * 40): CONTENT[::-1] for path in hub.files}
+    assert pull(hub, tmp_path, newer) == ["big.bin"]
+    assert command.judged(weight) is None
 
 
 def test_a_small_file_that_differs_from_gits_checksum_is_removed(hub, tmp_path):
@@ -291,11 +304,27 @@ def test_a_profile_takes_what_its_options_name_instead_of_the_default():
 
 
 def test_packages_of_the_catalogue_are_those_that_are_installed():
-    pinned = "".join((ROOT / f"requirements/{name}.in").read_text() for name in ("models", "bench"))
-    for model in catalogue.models().values():
-        if isinstance(model.source, PyPi):
-            for package in model.source.packages:
-                assert f"{package}=={model.source.version} " in pinned
+    listed = {
+        f"{package}=={model.source.version}"
+        for model in catalogue.models().values()
+        if isinstance(model.source, PyPi)
+        for package in model.source.packages
+    }
+    pinned = [(ROOT / f"requirements/{name}.in").read_text() for name in ("models", "bench")]
+    models, bench = ({*re.findall(r"^[\w-]+==[\w.]+", text, re.MULTILINE)} for text in pinned)
+    assert models <= listed <= models | bench
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in catalogue.models().values() if model.installed], ids=lambda model: model.id
+)
+def test_weights_of_packages_are_those_of_the_catalogue(model, tmp_path):
+    for weight in weights_of([model], tmp_path):
+        if weight.path is None:
+            absent = missing if model.source.install == "make setup" else pytest.skip
+            absent(f"the model {model.id}; {command.remedy(model)}")
+        assert weight.path.stat().st_size == weight.file.size
+        assert command.judged(weight) is None
 
 
 def test_a_reference_becomes_a_file_or_a_folder(tmp_path):
