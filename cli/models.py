@@ -20,6 +20,9 @@ from config.settings import Settings, load
 #: Exit status of `check` when something is not as it should be.
 NOT_RIGHT = 1
 
+#: More files than this are counted, not named.
+FEW = 3
+
 #: Text of a size that nobody told us.
 UNKNOWN = "size unknown"
 
@@ -80,7 +83,8 @@ def described(model: Model, weights: Sequence[Weight]) -> Iterator[str]:
     yield f"{model.id:18} {state:8} {megabytes(model):>12}  {model.what}"
     yield f"{'':18} from {model.source}; code {model.licences.code}; weights {model.licences.weights}"
     if unpinned := [weight.file.name for weight in weights if not weight.file.sha256]:
-        yield f"{'':18} not pinned by us: {', '.join(unpinned)}"
+        named = ", ".join(unpinned) if len(unpinned) <= FEW else f"{len(unpinned)} of {len(weights)} files"
+        yield f"{'':18} not pinned by us: {named}"
     if state is not State.PRESENT:
         yield f"{'':18} {remedy(model)}"
 

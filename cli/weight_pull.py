@@ -123,8 +123,9 @@ def _job(weight: Weight, hub: str, downloader: Downloader) -> Job:
 def address(weight: Weight, hub: str) -> str:
     """Where a file is fetched."""
     source, path = weight.model.source, quote(weight.file.at_source)
+    revision = weight.model.revision(weight.file)
     if isinstance(source, Hub):
-        return f"{hub.rstrip('/')}/{source.repository}/resolve/{source.revision or 'main'}/{path}"
+        return f"{hub.rstrip('/')}/{source.repository}/resolve/{revision or 'main'}/{path}"
     if isinstance(source, Url):
         return f"{source.base}/{path}"
     raise TypeError(f"{source} is not fetched file by file")

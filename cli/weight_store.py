@@ -53,7 +53,7 @@ class Weight:
         """What it must have: by the catalogue, or by the first pull of this revision."""
         if self.file.sha256 or self.path is None:
             return self.file.sha256
-        return locked(self.lock, getattr(self.model.source, "revision", None) or "")
+        return locked(self.lock, self.model.revision(self.file) or "")
 
     def state(self) -> State:
         """By its size alone."""

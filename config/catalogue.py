@@ -94,6 +94,8 @@ class File(_Frozen):
     """Bytes; None: not known to us."""
     sha256: Sha256 | None = None
     """None: nobody has published it where we could read it. Pulling checks it against what the hub says."""
+    revision: Commit | None = None
+    """Of a hub, where its file is of another commit than the rest."""
 
     @property
     def at_source(self) -> str:
@@ -137,12 +139,18 @@ class Model(_Frozen):
             raise ValueError("two files of one name")
         if self.source.kind != "hub" and not all(file.sha256 for file in self.files):
             raise ValueError("only a hub vouches for files without a sha256")
+        if self.source.kind != "hub" and any(file.revision for file in self.files):
+            raise ValueError("only a hub has revisions")
         return self
 
     @property
     def installed(self) -> bool:
         """Whether it comes in a Python package, and so is not fetched."""
         return self.source.kind == "pypi"
+
+    def revision(self, file: File) -> str | None:
+        """The commit at which a hub has the file; None: the newest, or it comes from elsewhere."""
+        return file.revision or (self.source.revision if isinstance(self.source, Hub) else None)
 
     def place(self, models_dir: Path) -> Path:
         """What an option that refers to it stands for: its only file, or else its folder."""
@@ -202,7 +210,14 @@ def references(value: Any) -> set[str]:
 
 
 def wanted(stage: str, engine: str, options: dict[str, Any]) -> list[Model]:
-    """The models that an engine with these options takes, in the catalogue's order."""
+    """The models that an engine with these options takes, in the catalogue's order.
+
+    An engine whose option `engines` names others, with options of their own, takes what they take.
+    """
+    parts = options.get("engines")
+    if isinstance(parts, dict):
+        several = [wanted(stage, name, (part or {}).get("options") or {}) for name, part in parts.items()]
+        return [one for one in models().values() if any(one in some for some in several)]
     named = references(options)
 
     def takes(one: Model) -> bool:

@@ -166,6 +166,13 @@ def test_a_lock_says_nothing_of_another_revision(hub, tmp_path):
     assert command.judged(weight) is None
 
 
+def test_a_file_of_another_commit_than_the_rest_is_fetched_there(hub, tmp_path):
+    file = File(name="big.bin", path="sub/big.bin", revision=COMMIT)
+    model = model_of(Hub(kind="hub", repository="maker/thing", revision="d" * 40), file)
+    assert pull(hub, tmp_path, model) == ["big.bin"]
+    assert command.judged(weights_of([model], tmp_path)[0]) is None
+
+
 def test_a_small_file_that_differs_from_gits_checksum_is_removed(hub, tmp_path):
     hub.small = set(hub.files)
     good = hub.promised(next(iter(hub.files)))
@@ -303,6 +310,16 @@ def test_a_profile_takes_what_its_options_name_instead_of_the_default():
     assert {"moonshine-base", "qwen2.5-1.5b", "pocket-tts", "silero-vad", "smart-turn"} == {*large}
 
 
+def test_a_profile_takes_what_the_parts_of_a_mixed_engine_take():
+    parts = {
+        "piper": {"required": True},
+        "kokoro": {"options": {"voices": "models:kokoro-voices"}},
+        "null": None,
+    }
+    found = catalogue.wanted("tts", "mixed", {"engines": parts})
+    assert {model.id for model in found} == {"piper-joe", "kokoro", "kokoro-voices"}
+
+
 def test_packages_of_the_catalogue_are_those_that_are_installed():
     listed = {
         f"{package}=={model.source.version}"
@@ -393,7 +410,7 @@ def test_the_command_fetches_lists_and_checks(folder, monkeypatch):
     assert f"{len(model.files)} files fetched, 0 were there" in said
     assert "a-secret" not in said
     listed = antiphon("list", "kyutai-voices")
-    assert "present" in listed and "not pinned by us: vctk/" in listed
+    assert "present" in listed and "not pinned by us: 8 of 8 files" in listed
     assert f"{len(model.files)} of {len(model.files)} files are right" in antiphon("check", "kyutai-voices")
     spoilt = folder / "kyutai-voices" / model.files[0].name
     spoilt.write_bytes(b"other")
