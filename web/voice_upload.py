@@ -4,6 +4,7 @@ import io
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 #: A form's own lines, beyond the recording.
 FORM_BYTES = 1 << 14
+
+#: What werkzeug may hold of it that is no file; its parser takes 64 KiB at a time, and counts them.
+FORM_MEMORY_BYTES = 1 << 18
 
 #: Fields and files of a form.
 FORM_PARTS = 8
@@ -72,10 +76,17 @@ def known(data: bytes) -> str:
 class Uploads:
     """All that one web process receives."""
 
-    def __init__(self, settings: Settings, state: streams.Client, media: streams.Client) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: streams.Client,
+        media: streams.Client,
+        ask: Callable[[str], None] = submit.clone,
+    ) -> None:
         self._rules = settings.voices
         self._beat_ttl_s = settings.ownership.heartbeat_ttl_s
         self._state, self._media = state, media
+        self._ask = ask
         self._room = BoundedSemaphore(self._rules.uploads_at_once)
 
     def clone(self, environ: dict[str, Any]) -> str:
@@ -138,7 +149,7 @@ class Uploads:
         kind, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
         parser = FormDataParser(
             stream_factory=lambda *_, **__: io.BytesIO(),
-            max_form_memory_size=FORM_BYTES,
+            max_form_memory_size=FORM_MEMORY_BYTES,
             max_form_parts=FORM_PARTS,
         )
         slow = UploadSlow(f"the recording did not arrive within {self._rules.receive_s:g} s")
@@ -162,7 +173,7 @@ class Uploads:
         upload = str(uuid.uuid4())
         streams.offer_recording(self._media, upload, data)
         try:
-            submit.clone(upload)
+            self._ask(upload)
             answer = streams.await_answer(self._media, upload, time.monotonic() + self._rules.answer_s)
         finally:
             streams.withdraw_recording(self._media, upload)
