@@ -50,6 +50,12 @@ class EngineChoice(BaseModel, frozen=True):
         named = [self.context_tokens, self.options.get("context_tokens")]
         return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """tts: the engines that share a worker, where it is more than one."""
+        engines = self.options.get("engines")
+        return tuple(engines) if isinstance(engines, dict) else ()
+
     def knows(self, language: str) -> bool:
         """Whether it serves a language; the null engine serves all."""
         return self.engine == "null" or language in self.languages

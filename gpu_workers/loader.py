@@ -15,7 +15,13 @@ from gpu_workers.engine import Needs
 Found = TypeVar("Found")
 
 #: What to install for a module whose package goes by another name.
-DISTRIBUTIONS = {"piper": "piper-tts", "piper.config": "piper-tts", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "hibari": "hibari-tts",
+    "hibari.g2p": "hibari-tts",
+    "piper": "piper-tts",
+    "piper.config": "piper-tts",
+    "yaml": "pyyaml",
+}
 
 
 def engines(stage: str) -> list[str]:

