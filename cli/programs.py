@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from cli.redis_servers import RedisServer
-from config.redis_keys import STAGES
+from config.redis_keys import STAGES, VOICES
 from config.settings import Settings
 
 #: Where `web`, `tasks` and the rest lie; programs start here, so that they are found before a namesake.
@@ -83,20 +83,23 @@ def web(address: str, certificate: tuple[Path, Path] | None) -> Program:
 
 
 def workers(settings: Settings, counts: Mapping[str, int], run_id: str) -> list[Program]:
-    """One or more Celery workers for each stage."""
+    """One or more Celery workers for each stage, and one that clones voices where they are to be had."""
     found: list[Program] = []
     for stage in STAGES:
         for number in range(1, counts.get(stage, 1) + 1):
             name = stage if number == 1 else f"{stage}.{number}"
             port = settings.metrics_port and settings.metrics_port + len(found)
-            found.append(_worker(settings, name, stage, run_id, port))
+            found.append(_worker(settings, name, stage, settings.stage(stage).slots, run_id, port))
+    if settings.voices.encoder:
+        port = settings.metrics_port and settings.metrics_port + len(found)
+        found.append(_worker(settings, VOICES, VOICES, 1, run_id, port))
     return found
 
 
-def _worker(settings: Settings, name: str, stage: str, run_id: str, metrics_port: int) -> Program:
+def _worker(settings: Settings, name: str, stage: str, slots: int, run_id: str, metrics_port: int) -> Program:
     command = (
         sys.executable, "-m", "celery", "-A", "tasks", "worker", "-Q", stage,
-        "--slots", str(settings.stage(stage).slots), "-n", f"{name}-{run_id}@%h",
+        "--slots", str(slots), "-n", f"{name}-{run_id}@%h",
         "--without-mingle", "--without-gossip", "-l", settings.log_level,
     )  # fmt: skip
     # Without its supervisor it has no Redis to hand work back to. When it is stopped, the web has gone before: nobody

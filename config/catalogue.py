@@ -209,21 +209,27 @@ def references(value: Any) -> set[str]:
     return set()
 
 
-def wanted(stage: str, engine: str, options: dict[str, Any]) -> list[Model]:
+def wanted(stage: str, engine: str, options: dict[str, Any], optional: bool = True) -> list[Model]:
     """The models that an engine with these options takes, in the catalogue's order.
 
-    An engine whose option `engines` names others, with options of their own, takes what they take.
+    An engine whose option `engines` names others, with options of their own, takes what they take. Those
+    that are not `required` are optional: it does without what is not there.
     """
     parts = options.get("engines")
     if isinstance(parts, dict):
-        several = [wanted(stage, name, (part or {}).get("options") or {}) for name, part in parts.items()]
+        named = {name: part or {} for name, part in parts.items()}
+        several = [
+            wanted(stage, name, part.get("options") or {})
+            for name, part in named.items()
+            if optional or part.get("required")
+        ]
         return [one for one in models().values() if any(one in some for some in several)]
-    named = references(options)
+    referred = references(options)
 
     def takes(one: Model) -> bool:
         uses = [use for use in one.used_by if use.engine == f"{stage}/{engine}"]
         always = any(use.option is None or (use.default and use.option not in options) for use in uses)
-        return always or one.id in named
+        return always or one.id in referred
 
     return [one for one in models().values() if takes(one)]
 

@@ -52,6 +52,12 @@ class EngineChoice(BaseModel, frozen=True):
         named = [self.context_tokens, self.options.get("context_tokens")]
         return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """tts: the engines that share a worker, where it is more than one."""
+        engines = self.options.get("engines")
+        return tuple(engines) if isinstance(engines, dict) else ()
+
     def knows(self, language: str) -> bool:
         """Whether it serves a language; the null engine serves all."""
         return self.engine == "null" or language in self.languages
@@ -190,6 +196,33 @@ class LimitSettings(BaseModel, frozen=True):
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
 
 
+class VoiceSettings(BaseModel, frozen=True):
+    """Voice cloning: who encodes samples, and how many and for how long what comes of them is kept."""
+
+    encoder: str = ""
+    """Name of a module in `gpu_workers/voices/`: mimi for the TTS engine kyutai, pocket for pocket. Empty: no voices
+    are cloned here."""
+    options: dict[str, Any] = {}
+    """Fields of that module's own `Settings`, such as the path of its weights."""
+    upload_bytes: int = Field(4 << 20, gt=0, le=64 << 20)
+    """Largest recording taken, in bytes: 4 MiB, as Unmute's clients expect."""
+    uploads_at_once: int = Field(4, gt=0)
+    """Recordings that one web process receives or waits for; more are refused with 503."""
+    receive_s: float = Field(20.0, gt=0)
+    """A recording that has not arrived by then is given up."""
+    answer_s: float = Field(30.0, gt=0, le=60)
+    """A recording that has not become a voice by then is given up: an encoder on a CPU takes a few seconds."""
+    keep_s: int = Field(3600, gt=0)
+    """Life of a cloned voice after it was made or last spoke."""
+    keep_most: int = Field(200, gt=0)
+    """Cloned voices kept at once; more are refused. One takes 0.25 MB (mimi) to 6.3 MB (pocket) of the media server."""
+
+    @property
+    def choice(self) -> EngineChoice:
+        """What the loader wants to know."""
+        return EngineChoice(engine=self.encoder, slots=1, options=self.options)  # type: ignore[call-arg]
+
+
 class Settings(BaseSettings, frozen=True):
     """The whole tree; `load()` builds it."""
 
@@ -221,6 +254,7 @@ class Settings(BaseSettings, frozen=True):
     stt: EngineChoice
     llm: EngineChoice
     tts: EngineChoice
+    voices: VoiceSettings = VoiceSettings()  # type: ignore[call-arg]
     turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
@@ -228,13 +262,20 @@ class Settings(BaseSettings, frozen=True):
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":
-        for choice in (self.stt, self.llm, self.tts):
+        for choice in (self.stt, self.llm, self.tts, self.voices):
             catalogue.resolved(choice.options, self.models_dir)
         return self
 
     def stage(self, name: str) -> EngineChoice:
         """The engine of `stt`, `llm` or `tts`, with the paths that its `models:ID` stand for."""
-        choice: EngineChoice = getattr(self, name)
+        return self._placed(getattr(self, name))
+
+    @property
+    def voice_encoder(self) -> EngineChoice:
+        """The module that clones voices, in the same way."""
+        return self._placed(self.voices.choice)
+
+    def _placed(self, choice: EngineChoice) -> EngineChoice:
         options = catalogue.resolved(choice.options, self.models_dir.expanduser())
         return choice if options == choice.options else choice.model_copy(update={"options": options})
 

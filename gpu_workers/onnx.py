@@ -20,3 +20,21 @@ def session(model: Path | bytes, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def with_output(model: bytes, tensor: bytes) -> bytes:
+    """The model with one more output: a tensor that it computes anyway.
+
+    Two protobuf messages one after the other are one with the lists of both: so a second ModelProto that holds nothing
+    but {graph (7): {output (12): {name (1): tensor}}} is simply appended.
+    """
+    message = tensor
+    for number in (1, 12, 7):
+        message = bytes([number << 3 | 2]) + _varint(len(message)) + message
+    return model + message
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    *more, last = [value >> shift & 127 for shift in range(0, max(1, value.bit_length()), 7)]
+    return bytes([*(byte | 128 for byte in more), last])

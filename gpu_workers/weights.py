@@ -3,8 +3,9 @@
 Nothing is ever fetched here: a worker starts with what is there, or says what is missing.
 """
 
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from config import catalogue
 from config.errors import EngineMissing
@@ -48,3 +49,13 @@ def need(path: Path) -> Path:
             f"see 'antiphon models check {model.id}'"
         )
     return path
+
+
+def module(package: str, file: str, install: str) -> ModuleType:
+    """A module of the package by its path, for importing the package would want a framework."""
+    path = find(package, file, install)
+    spec = spec_from_file_location(f"{package}_{path.stem.lstrip('_')}", path)
+    assert spec is not None and spec.loader is not None
+    found = module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found

@@ -14,13 +14,14 @@ from prometheus_client import start_http_server
 
 from config.errors import AntiphonError
 from config.messages import decode_command
-from config.redis_keys import STAGES, control
+from config.redis_keys import STAGES, VOICES, control
 from config.settings import load
 from tasks import submit as submissions
 from tasks.celery import app
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import RedisError, connect, read
+from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,16 @@ running: dict[str, Stage] = {}
 
 def queues_of(worker: Any) -> list[str]:
     """The stages this worker serves, from `-Q`."""
-    named = [queue for queue in worker.app.amqp.queues.consume_from if queue in STAGES]
-    if not named:
-        raise SystemExit(f"-Q must name stages: {', '.join(STAGES)}")
+    queues = worker.app.amqp.queues.consume_from
+    named = [queue for queue in queues if queue in STAGES]
+    if not named and VOICES not in queues:
+        raise SystemExit(f"-Q must name stages: {', '.join(STAGES)}, or {VOICES}")
     return named
+
+
+def clones(worker: Any) -> bool:
+    """Whether this worker clones voices."""
+    return VOICES in worker.app.amqp.queues.consume_from
 
 
 @signals.worker_init.connect
@@ -47,9 +54,8 @@ def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
     settings = load()
     slots = sender.options.get("slots")
-    sender.concurrency = (
-        sum(slots or settings.stage(name).slots for name in queues_of(sender)) + SPARE_THREADS
-    )
+    parking = sum(slots or settings.stage(name).slots for name in queues_of(sender))
+    sender.concurrency = parking + SPARE_THREADS + SLOTS * clones(sender)
 
 
 class ControlListener(threading.Thread):
@@ -117,8 +123,11 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if settings.metrics_port:
             start_http_server(settings.metrics_port, addr=settings.metrics_host)
         ControlListener(name, ties).start()
-        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        self._keeper = Keeper(list(running.values()), ties, {"gpu": gpu, "pid": str(os.getpid())})
+        says = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""), "pid": str(os.getpid())}
+        if clones(worker):
+            desks.append(Desk(settings, name, state, media, says))
+            desks[0].open()
+        self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
 
     def stop(self, worker: Any) -> None:
@@ -126,6 +135,8 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         deadline = time.monotonic() + DRAIN_S
         for stage in running.values():
             stage.stop(deadline)
+        for desk in desks:
+            desk.close()
         if self._keeper is not None:
             self._keeper.stop()
 

@@ -19,7 +19,15 @@ class Case:
     """Whether what it says means anything; random weights do not."""
 
 
-CASES: dict[tuple[str, str], Case] = {}
+def _kyutai_stt() -> dict[str, Any]:
+    from tests import tiny_kyutai  # needs torch, which only its run has
+
+    return {"model": str(tiny_kyutai.stt()), "device": "cpu", "threads": 1}
+
+
+CASES: dict[tuple[str, str], Case] = {
+    ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
+}
 
 
 def case(stage: str, engine: str) -> Case:

@@ -10,8 +10,8 @@ import pytest
 from bench.turns import bursts, cutting, hums, noises, pool, render, scripts
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import OVERLAID, Phrase, Sound, Stretch
-from bench.turns.spelt import ipa_in_kokoro
 from bench.turns.voices import VOICES
+from gpu_workers.spelt import ipa_in_kokoro
 
 SEEDS = ("A", "B")
 DIALOGUES = {seed: list(scripts.Author(seed).all()) for seed in SEEDS}

@@ -143,7 +143,7 @@ def parts(library: Library, vad: KnownVad, desk: Desk, settings: Settings) -> Pa
     return Parts(
         vad=vad,
         smart_turn=KnownSmartTurn(library, desk),
-        moonshine=KnownMoonshine(library, desk),
+        recogniser=KnownMoonshine(library, desk),
         decoders=desk.pool(settings.decode_workers),
         judges=desk.pool(1),
         results=desk.results,

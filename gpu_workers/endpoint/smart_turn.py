@@ -1,9 +1,5 @@
 """The probability that a speaker has finished, by Smart Turn v3: it listens to the melody, not to the words."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from gpu_workers import onnx, weights
@@ -16,20 +12,11 @@ _PACKAGE = "pipecat-ai"
 _FOLDER = "audio/turn/smart_turn"
 
 
-def _load(path: Path) -> Any:
-    """A module by its path: importing its package would want a framework."""
-    spec = spec_from_file_location("smart_turn_features", path)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class SmartTurn:
     """Callable from any thread."""
 
     def __init__(self, threads: int) -> None:
-        self._features = _load(weights.find("pipecat", f"{_FOLDER}/_whisper_features.py", _PACKAGE))
+        self._features = weights.module("pipecat", f"{_FOLDER}/_whisper_features.py", _PACKAGE)
         model = weights.find("pipecat", f"{_FOLDER}/data/smart-turn-v3.2-cpu.onnx", _PACKAGE)
         self._session = onnx.session(model, threads)
 

