@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import soxr
+import yaml
 from click.testing import CliRunner
 
 from cli import models as command
@@ -310,6 +311,36 @@ def test_a_profile_takes_what_its_options_name_instead_of_the_default():
     large = [model.id for model in command.of_profile(load("desktop"))]
     assert {"moonshine-tiny", "smollm2-135m", "silero-vad", "smart-turn"} <= {*small}
     assert {"moonshine-base", "qwen2.5-1.5b", "pocket-tts", "silero-vad", "smart-turn"} == {*large}
+    gpu = [model.id for model in command.of_profile(load("gpu"))]
+    assert {"kyutai-stt", "silero-vad", "qwen3-4b", "kyutai-tts", "kyutai-voices"} == {*gpu}
+
+
+def test_a_profile_takes_what_its_voice_encoder_takes(monkeypatch):
+    options = {"folder": "models:pocket-tts", "weights": "models:pocket-tts-cloning"}
+    monkeypatch.setenv("ANTIPHON_VOICES__ENCODER", "pocket")
+    monkeypatch.setenv("ANTIPHON_VOICES__OPTIONS", json.dumps(options))
+    load.cache_clear()
+    settings = load("desktop")
+    load.cache_clear()
+    assert "pocket-tts-cloning" in [model.id for model in command.of_profile(settings)]
+    assert settings.voice_encoder.options["weights"].endswith("pocket-tts-cloning/model.safetensors")
+    assert settings.voice_encoder.options["folder"].endswith("models/pocket-tts")
+
+
+def test_every_voice_that_characters_ask_of_an_engine_is_in_its_catalogue():
+    characters = yaml.safe_load((ROOT / "voices.yaml").read_text())
+    asked = {
+        engine: {one["engine_voices"].get(engine) for one in characters} - {None}
+        for engine in ("kokoro", "kyutai", "pocket")
+    }
+    there = {
+        name: {file.name for file in catalogue.model(name).files}
+        for name in ("kokoro-voices", "kyutai-voices", "pocket-tts")
+    }
+    assert {f"{voice}.bin" for voice in asked["kokoro"]} <= there["kokoro-voices"]
+    assert {f"{voice}.1e68beda@240.safetensors" for voice in asked["kyutai"]} == there["kyutai-voices"]
+    assert {f"embeddings/{voice}.safetensors" for voice in asked["pocket"]} <= there["pocket-tts"]
+    assert asked["pocket"]
 
 
 def test_a_profile_takes_what_the_parts_of_a_mixed_engine_take():
