@@ -34,7 +34,10 @@ def pack(source: Npm, folder: Path) -> Path | None:
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=PACK_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
-        raise DownloadFailed(f"'{' '.join(command[1:])}' failed: {error}") from error
+        told = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()
+        raise DownloadFailed(
+            f"'npm {' '.join(command[1:])}' failed: {told[-1] if told else error}"
+        ) from error
     return next(folder.glob("*.tgz"))
 
 
