@@ -25,8 +25,15 @@ def _kyutai_stt() -> dict[str, Any]:
     return {"model": str(tiny_kyutai.stt()), "device": "cpu", "threads": 1}
 
 
+def _pocket() -> dict[str, Any]:
+    from tests import tiny_pocket  # needs torch and pocket-tts
+
+    return tiny_pocket.options()
+
+
 CASES: dict[tuple[str, str], Case] = {
     ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
+    ("tts", "pocket"): Case(_pocket, marker="torch", understands=False),
 }
 
 

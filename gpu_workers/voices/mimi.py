@@ -103,7 +103,7 @@ def _load(path: Path, settings: Settings) -> Any:
         )
     try:
         config = None if settings.config is None else _dimensions(settings.config)
-        return loaders.get_mimi(path, config, device=settings.device).eval()
+        return loaders.get_mimi(path, config, device=settings.device, num_codebooks=1).eval()
     except (RuntimeError, KeyError, safetensors.SafetensorError) as error:
         raise ConfigError(
             f"{path}: these are not the weights of a Mimi: {str(error).splitlines()[0]}"
@@ -124,14 +124,19 @@ def _refuse_public(path: Path) -> None:
 
 
 def _refuse_equal(ours: dict[str, torch.Tensor], ordinary: Path) -> None:
-    """Under whatever name and in whatever format the public weights came: their first layer tells."""
+    """Under whatever name, and converted, the public weights came: all of their encoder is compared."""
     with safetensors.safe_open(ordinary, framework="pt") as theirs:
         names = [name for name in theirs.keys() if name.startswith("encoder.") and name in ours]  # noqa: SIM118
-        same = [name for name in names if torch.equal(theirs.get_tensor(name).to(ours[name]), ours[name])]
+        same = [name for name in names if _alike(theirs.get_tensor(name), ours[name])]
     if names and same == names:
         raise EngineMissing(
             f"voice cloning is not installed: the encoder is the same as that of {ordinary}, an ordinary Mimi; {HOW}"
         )
+
+
+def _alike(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
+    """Equal but for a conversion through bfloat16, whose mantissa has 8 bits."""
+    return theirs.shape == ours.shape and bool(torch.allclose(theirs.to(ours), ours, rtol=0.01, atol=1e-4))
 
 
 def needs(settings: Settings, slots: int) -> Needs:
