@@ -18,7 +18,8 @@ import yaml
 from pocket_tts.modules.stateful_module import init_states
 from pydantic import BaseModel, Field
 
-from config.errors import ConfigError, EngineMissing
+from config.errors import ConfigError
+from gpu_workers.weights import need
 
 #: Sizes and habits of the published models, by their names; they are part of the package.
 CONFIGS = Path(pocket_tts.__file__).parent / "config"
@@ -59,8 +60,7 @@ def load(files: Files, weights: Path | None = None) -> Any:
         raise ConfigError(f"there is no Pocket TTS model {files.model!r}; there are: {known}")
     weights = weights or files.folder / WEIGHTS
     for path in (weights, files.folder / TOKENIZER):
-        if not path.is_file():
-            raise EngineMissing(f"Pocket TTS: {path} is not there")
+        need(path)
     try:
         model = _from_files(yaml.safe_load(config.read_text()), weights, files.folder / TOKENIZER)
     except (RuntimeError, AssertionError, ValueError, safetensors.SafetensorError) as error:
