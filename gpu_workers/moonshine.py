@@ -109,7 +109,7 @@ class Moonshine:
 
 
 def _only(names: set[str], feeds: Feeds) -> Feeds:
-    """Those that a model takes; some of Moonshine's know no masks."""
+    """Those that a model takes; older exports of Moonshine know no masks."""
     return {name: value for name, value in feeds.items() if name in names}
 
 

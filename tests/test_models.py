@@ -220,7 +220,7 @@ def test_the_command_fetches_lists_and_checks(folder, monkeypatch):
 def test_a_token_is_not_shown_to_another_mirror(folder, monkeypatch):
     with fake_hub.serving(fake_hub.Hub()) as hub:
         monkeypatch.setenv("HF_TOKEN", "a-secret")
-        assert "404" in antiphon("pull", "moonshine-base", "--from", hub.address, expect=2)
+        assert "404" in antiphon("pull", "qwen2.5-1.5b", "--from", hub.address, expect=2)
         assert {shown for *_, shown in hub.asked} == {None}
 
 
