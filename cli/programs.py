@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: with a hundred threads would hold hundreds of MB. Engines set the threads they need; numpy's would only fight them.
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing.
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
 
 class Rank(IntEnum):
     """The order of stopping, highest first: clients are sent on, workers drain, Redis outlives all."""
@@ -50,11 +53,13 @@ def environment(settings: Settings, redis_url: str, media_url: str) -> dict[str,
     """What all programs share. Passwords travel here, where only the same user can read them."""
     return {
         **FRUGAL,
+        **OFFLINE,
         **os.environ,
         "ANTIPHON_PROFILE": settings.profile,
         "ANTIPHON_REDIS_URL": redis_url,
         "ANTIPHON_MEDIA_URL": media_url,
         "ANTIPHON_VOICES_FILE": str(settings.voices_file.resolve()),
+        "ANTIPHON_MODELS_DIR": str(settings.models_dir.expanduser().resolve()),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from cli import models as command
+from cli import programs
 from cli.main import main
 from cli.weight_store import weights_of
 from config import catalogue
@@ -169,6 +170,16 @@ def test_a_worker_that_lacks_a_file_names_it_and_the_command(tmp_path, stage, fi
     (tmp_path / file).write_bytes(b"half of it")
     with pytest.raises(EngineMissing, match=r"has 10 bytes and should have \d+: see 'antiphon models check"):
         loader.load(stage, settings.stage(stage), 1)
+
+
+def test_programs_look_in_one_folder_wherever_they_start_and_fetch_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = load("null").model_copy(update={"models_dir": Path("weights")})
+    environment = programs.environment(settings, "redis://state", "redis://media")
+    assert environment["ANTIPHON_MODELS_DIR"] == str(tmp_path / "weights")
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    image = (ROOT / "Dockerfile").read_text()
+    assert "ANTIPHON_MODELS_DIR=/models HF_HUB_OFFLINE=1" in image
 
 
 def test_a_path_of_ones_own_needs_no_catalogue(tmp_path):
