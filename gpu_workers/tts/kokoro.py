@@ -136,7 +136,7 @@ def _minus(times: tuple[int, int] | None, begin: int) -> tuple[int, int]:
 def model_files(path: Path | None) -> Sequence[Path]:
     """One, or the parts that packages carry. EngineMissing names the one that is not there."""
     if path is None:
-        return [weights.find(part, "part.bin", part.replace("_", "-")) for part in PARTS]
+        return [weights.find(part, "part.bin", part.replace("_", "-"), "kokoro") for part in PARTS]
     return [weights.need(path)]
 
 
@@ -192,7 +192,9 @@ def style(path: Path) -> npt.NDArray[np.float32]:
 @cache
 def vocabulary() -> dict[str, int]:
     """Id of each phoneme."""
-    found: dict[str, int] = json.loads(weights.find("hibari", "assets/vocab.json", "hibari-tts").read_text())
+    found: dict[str, int] = json.loads(
+        weights.find("hibari", "assets/vocab.json", "hibari-tts", "kokoro").read_text()
+    )
     return found
 
 

@@ -89,7 +89,7 @@ class MixedTts:
         """Starts a slot with the first engine that can; ConfigError where none can."""
         self.close(slot)
         refused: list[str] = []
-        for desk, voice in self._wishes(options.voice):
+        for desk, voice in self._wishes(options):
             try:
                 desk.engine.open(slot, replace(options, voice=voice))
             except ConfigError as error:
@@ -101,9 +101,14 @@ class MixedTts:
         known = f"there is none of the voices {options.voice!r}; there are engines {', '.join(self._desks)}"
         raise ConfigError("; ".join(refused) or known)
 
-    def _wishes(self, voices: str) -> list[tuple[_Desk, str]]:
-        """Engine and voice of each wish, those that are busy behind the others: better late than not at all."""
-        named = [wish.strip().partition("/") for wish in voices.split(",")]
+    def _wishes(self, options: VoiceOptions) -> list[tuple[_Desk, str]]:
+        """Engine and voice of each wish, those that are busy behind the others: better late than not at all.
+
+        A cloned voice is shown to each engine; they know whose it is.
+        """
+        if options.custom is not None:
+            return [(desk, options.voice) for desk in self._desks.values()]
+        named = [wish.strip().partition("/") for wish in options.voice.split(",")]
         able = [(self._desks[engine], voice) for engine, _, voice in named if engine in self._desks]
         return sorted(able, key=lambda wish: wish[0].full)
 
