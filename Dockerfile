@@ -22,10 +22,13 @@ FROM ${PYTHON_IMAGE} AS cpu
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 libopus0 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin antiphon
+ && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin antiphon \
+ && install -d -o antiphon /models
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # As `antiphon up` has it: many threads must not mean much memory, and engines set the threads they need.
 ENV MALLOC_ARENA_MAX=2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Weights that no package carries: a volume, filled by `antiphon models pull`. Workers fetch nothing, and nor do libraries.
+ENV ANTIPHON_MODELS_DIR=/models HF_HUB_OFFLINE=1
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app

@@ -122,7 +122,7 @@ def _ask(
     """What the engines ask for, by the interpreters that will run them, all at once. Raises ConfigError."""
     asking = {
         stage: subprocess.Popen(
-            [interpreter(settings, stage), "-m", "tasks.needs", stage],
+            [interpreter(stage, settings.stage(stage)), "-m", "tasks.needs", stage],
             cwd=ROOT,
             env={**environment, **more},
             stdin=subprocess.DEVNULL,

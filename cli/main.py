@@ -15,6 +15,7 @@ COMMANDS = {
     "up": ("cli.up", "Start everything on this machine."),
     "status": ("cli.status", "Show what `up` runs here."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
+    "models": ("cli.models", "List, fetch and check the weights of models."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 

@@ -2,15 +2,15 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
 from cli.redis_servers import RedisServer
 from config.errors import ConfigError
-from config.redis_keys import STAGES
-from config.settings import Settings
+from config.redis_keys import STAGES, VOICES
+from config.settings import EngineChoice, Settings
 
 #: Where `web`, `tasks` and the rest lie; programs start here, so that they are found before a namesake.
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: For all programs, where the operator says nothing else. glibc gives each thread an arena that only grows: a worker
 #: with a hundred threads would hold hundreds of MB. Engines set the threads they need; numpy's would only fight them.
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing.
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 class Rank(IntEnum):
@@ -51,11 +54,13 @@ def environment(settings: Settings, redis_url: str, media_url: str) -> dict[str,
     """What all programs share. Passwords travel here, where only the same user can read them."""
     return {
         **FRUGAL,
+        **OFFLINE,
         **os.environ,
         "ANTIPHON_PROFILE": settings.profile,
         "ANTIPHON_REDIS_URL": redis_url,
         "ANTIPHON_MEDIA_URL": media_url,
         "ANTIPHON_VOICES_FILE": str(settings.voices_file.resolve()),
+        "ANTIPHON_MODELS_DIR": str(settings.models_dir.expanduser().resolve()),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -93,9 +98,8 @@ class Place:
     """Settings that hold there alone."""
 
 
-def interpreter(settings: Settings, stage: str) -> str:
+def interpreter(stage: str, choice: EngineChoice) -> str:
     """Python for a stage's workers. Raises ConfigError when it is not there."""
-    choice = settings.stage(stage)
     if choice.python is None:
         return sys.executable
     path = ROOT / choice.python
@@ -114,24 +118,34 @@ def worker_names(stage: str, counts: Mapping[str, int]) -> list[str]:
 def workers(
     settings: Settings, counts: Mapping[str, int], run_id: str, places: Mapping[str, Place] | None = None
 ) -> list[Program]:
-    """One or more Celery workers for each stage. Raises ConfigError when an interpreter is missing."""
-    found: list[Program] = []
-    for stage in STAGES:
-        for name in worker_names(stage, counts):
-            port = settings.metrics_port and settings.metrics_port + len(found)
-            found.append(_worker(settings, name, stage, run_id, port, (places or {}).get(name)))
-    return found
+    """One or more Celery workers for each stage, and one that clones voices where they are to be had.
+
+    Raises ConfigError when an interpreter is missing.
+    """
+    queues = [
+        (name, stage, settings.stage(stage)) for stage in STAGES for name in worker_names(stage, counts)
+    ]
+    if settings.voices.encoder:
+        queues.append((VOICES, VOICES, settings.voice_encoder))
+    programs = []
+    for number, (name, queue, choice) in enumerate(queues):
+        port = settings.metrics_port and settings.metrics_port + number
+        environment = {"ANTIPHON_METRICS_PORT": str(port)}
+        arguments = ["-n", f"{name}-{run_id}@%h", "-l", settings.log_level]
+        if place := (places or {}).get(name):
+            environment |= place.environment
+            arguments += ["--gpu", place.gpu]
+        programs.append(_worker(name, queue, choice, arguments, environment))
+    return programs
 
 
 def _worker(
-    settings: Settings, name: str, stage: str, run_id: str, metrics_port: int, place: Place | None
+    name: str, queue: str, choice: EngineChoice, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> Program:
     command = (
-        interpreter(settings, stage), "-m", "celery", "-A", "tasks", "worker", "-Q", stage,
-        "--slots", str(settings.stage(stage).slots), *(("--gpu", place.gpu) if place else ()),
-        "-n", f"{name}-{run_id}@%h", "--without-mingle", "--without-gossip", "-l", settings.log_level,
+        interpreter(queue, choice), "-m", "celery", "-A", "tasks", "worker", "-Q", queue,
+        "--slots", str(choice.slots), "--without-mingle", "--without-gossip", *arguments,
     )  # fmt: skip
-    environment = {"ANTIPHON_METRICS_PORT": str(metrics_port), **(place.environment if place else {})}
     # Without its supervisor it has no Redis to hand work back to. When it is stopped, the web has gone before: nobody
     # hears what it would finish.
     return Program(name, Rank.WORKERS, command, "SIGKILL", 5, environment)

@@ -26,6 +26,13 @@ class EngineMissing(ConfigError):
     code = "engine_missing"
 
 
+class DownloadFailed(AntiphonError):
+    """Weights did not arrive, or are not those that were meant."""
+
+    code = "download_failed"
+    retryable = True
+
+
 class DeviceLost(AntiphonError):
     """The device under an engine is gone or out of memory for good: its worker gives everything back and ends."""
 
@@ -46,6 +53,12 @@ class ClientError(AntiphonError):
         self.param = param
         self.event_id: str | None = None
         """The client's own id of the event that did not fit, where it gave one."""
+
+
+class BadVoiceSample(ClientError):
+    """A voice cannot be cloned from this recording; the message says what to do better."""
+
+    code = "voice_sample_unusable"
 
 
 class PromptTooLong(ClientError):
@@ -88,6 +101,55 @@ class StageWaiting(AntiphonError):
     """A stage is being restarted or is full; the turn is kept."""
 
     code = "stage_waiting"
+    retryable = True
+
+
+class UploadTooBig(ClientError):
+    """A recording over the limit."""
+
+    code = "upload_too_big"
+    http_status = 413
+
+
+class UploadUnreadable(ClientError):
+    """A file of a kind that nobody here decodes."""
+
+    code = "unsupported_audio"
+    http_status = 415
+
+
+class UploadLengthMissing(ClientError):
+    """An upload that does not say how long it is."""
+
+    code = "length_required"
+    http_status = 411
+
+
+class UploadSlow(ClientError):
+    """An upload that did not arrive in time."""
+
+    code = "upload_timeout"
+    http_status = 408
+
+
+class VoiceExpired(ConfigError):
+    """The cloned voice that a reply was to have is gone."""
+
+    code = "voice_expired"
+
+
+class CloningMissing(AntiphonError):
+    """Voice cloning is not installed here."""
+
+    code = "voice_cloning_not_installed"
+    http_status = 501
+
+
+class CloningAway(AntiphonError):
+    """Nobody can clone a voice just now."""
+
+    code = "voice_cloning_unavailable"
+    http_status = 503
     retryable = True
 
 

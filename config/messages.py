@@ -268,6 +268,23 @@ class CustomVoice(_Message, tag="custom_voice"):
     """safetensors; what is in it is between encoder and engine."""
 
 
+class VoiceMade(_Message, tag="voice_made"):
+    """A recording became the cloned voice `voice`."""
+
+    voice: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class VoiceRefused(_Message, tag="voice_refused"):
+    """It did not; `reason` is for the person who sent it. theirs: they can mend it, else it is the server's matter."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=2000)]
+    theirs: bool
+
+
+#: Names of cloned voices begin like this, in `Order.voice` and on the wire.
+CUSTOM_PREFIX = "custom:"
+
+
 class Order(_Message, tag="order"):
     """What a reply needs: the prompt for the LLM, the voice and format for the TTS."""
 
@@ -290,6 +307,7 @@ decode_in = msgspec.msgpack.Decoder(InEntry).decode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_listen = msgspec.msgpack.Decoder(Listen).decode
 decode_custom_voice = msgspec.msgpack.Decoder(CustomVoice).decode
+decode_voice_answer = msgspec.msgpack.Decoder(VoiceMade | VoiceRefused).decode
 decode_order = msgspec.msgpack.Decoder(Order).decode
 
 

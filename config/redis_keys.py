@@ -14,12 +14,19 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `session_ttl_s` after the last change |
 | lease:{stage}:{sid}     | state  | string  | `owner|epoch|reply|last_seq` of who works on it | `lease_ms` after its owner stops |
 | worker:{stage}:{name}   | state  | hash    | worker -> admission, health, watchdog   | `heartbeat_ttl_s` after its last beat |
+| voice:upload:{id}       | media  | string  | web -> voices: a recording, taken once   | when it is taken; 60 s |
+| voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
+| voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
+| voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
 | workers:{stage}         | state  | zset    | names by last beat (unix s)             | pruned by readers |
 
 Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
 """
 
 STAGES = ("stt", "llm", "tts")
+
+#: The queue of voice cloning. No stage: a conversation is possible without it.
+VOICES = "voices"
 
 # Fields of `sess:{sid}` that scripts read; the rest is written by the web's `save`.
 CLOSED = "closed"
@@ -79,3 +86,23 @@ def worker(stage: str, name: str) -> str:
 def workers(stage: str) -> str:
     """Names of the stage's workers by their last beat."""
     return f"workers:{stage}"
+
+
+def voice_upload(upload: str) -> str:
+    """A recording that waits for its encoder."""
+    return f"voice:upload:{upload}"
+
+
+def voice_answer(upload: str) -> str:
+    """What became of it."""
+    return f"voice:answer:{upload}"
+
+
+def custom_voice(voice: str) -> str:
+    """A cloned voice."""
+    return f"voice:custom:{voice}"
+
+
+def custom_voices() -> str:
+    """Ids of the cloned voices there are."""
+    return "voice:customs"

@@ -14,9 +14,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config import catalogue
 from config.errors import ConfigError
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -42,7 +43,8 @@ class EngineChoice(BaseModel, frozen=True):
     """llm: longest prompt and answer together; the oldest of a longer conversation is left out, instead of the model
     refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
-    """Fields of the engine module's own `Settings`."""
+    """Fields of the engine module's own `Settings`. Where one wants a path, `models:ID` stands for a model of the
+    catalogue (`config/weights/`): its file, or its folder if it has several."""
     options_alone: dict[str, bool | int | float | str] = {}
     """Those of them that differ where `antiphon up --gpu` gives the engine a GPU of its own: larger shares."""
     python: Path | None = None
@@ -199,6 +201,35 @@ class LimitSettings(BaseModel, frozen=True):
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
 
 
+class VoiceSettings(BaseModel, frozen=True):
+    """Voice cloning: who encodes samples, and how many and for how long what comes of them is kept."""
+
+    encoder: str = ""
+    """Name of a module in `gpu_workers/voices/`: mimi for the TTS engine kyutai, pocket for pocket. Empty: no voices
+    are cloned here."""
+    options: dict[str, Any] = {}
+    """Fields of that module's own `Settings`, such as the path of its weights."""
+    python: Path | None = None
+    """The interpreter of its worker, as `EngineChoice.python`: an encoder needs torch."""
+    upload_bytes: int = Field(4 << 20, gt=0, le=64 << 20)
+    """Largest recording taken, in bytes: 4 MiB, as Unmute's clients expect."""
+    uploads_at_once: int = Field(4, gt=0)
+    """Recordings that one web process receives or waits for; more are refused with 503."""
+    receive_s: float = Field(20.0, gt=0)
+    """A recording that has not arrived by then is given up."""
+    answer_s: float = Field(30.0, gt=0, le=60)
+    """A recording that has not become a voice by then is given up: an encoder on a CPU takes a few seconds."""
+    keep_s: int = Field(3600, gt=0)
+    """Life of a cloned voice after it was made or last spoke."""
+    keep_most: int = Field(200, gt=0)
+    """Cloned voices kept at once; more are refused. One takes 0.25 MB (mimi) to 6.3 MB (pocket) of the media server."""
+
+    @property
+    def choice(self) -> EngineChoice:
+        """What the loader wants to know."""
+        return EngineChoice(engine=self.encoder, slots=1, options=self.options, python=self.python)  # type: ignore[call-arg]
+
+
 class Settings(BaseSettings, frozen=True):
     """The whole tree; `load()` builds it."""
 
@@ -213,6 +244,15 @@ class Settings(BaseSettings, frozen=True):
     record_dir: Path | None = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
     None: nothing is recorded. Nobody clears it up."""
+    models_dir: Path = Path("~/.cache/antiphon/models")
+    """Where `antiphon models pull` puts weights and workers look for them; /models in containers. A cache: what is
+    in it can be fetched again, and several installations may share it."""
+    hub_url: str = Field(
+        "https://huggingface.co", validation_alias=AliasChoices("ANTIPHON_HUB_URL", "HF_ENDPOINT")
+    )
+    """Hugging Face's hub or a mirror that answers as it does; only pulling asks it."""
+    hub_token: SecretStr | None = Field(None, validation_alias=AliasChoices("ANTIPHON_HUB_TOKEN", "HF_TOKEN"))
+    """For models whose terms must be accepted. Shown to the hub alone, and never logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     metrics_port: int = Field(0, ge=0, le=65535)
     """Port of a worker's own /metrics; 0: none."""
@@ -221,14 +261,30 @@ class Settings(BaseSettings, frozen=True):
     stt: EngineChoice
     llm: EngineChoice
     tts: EngineChoice
+    voices: VoiceSettings = VoiceSettings()  # type: ignore[call-arg]
     turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
 
+    @model_validator(mode="after")
+    def _models_are_known(self) -> "Settings":
+        for choice in (self.stt, self.llm, self.tts, self.voices):
+            catalogue.resolved(choice.options, self.models_dir)
+        return self
+
     def stage(self, name: str) -> EngineChoice:
-        """The engine of `stt`, `llm` or `tts`."""
-        return getattr(self, name)  # type: ignore[no-any-return]
+        """The engine of `stt`, `llm` or `tts`, with the paths that its `models:ID` stand for."""
+        return self._placed(getattr(self, name))
+
+    @property
+    def voice_encoder(self) -> EngineChoice:
+        """The module that clones voices, in the same way."""
+        return self._placed(self.voices.choice)
+
+    def _placed(self, choice: EngineChoice) -> EngineChoice:
+        options = catalogue.resolved(choice.options, self.models_dir.expanduser())
+        return choice if options == choice.options else choice.model_copy(update={"options": options})
 
     @property
     def preempts(self) -> bool:

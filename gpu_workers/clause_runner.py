@@ -8,15 +8,16 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from config.errors import ConfigError
+from config.messages import CustomVoice
 from config.settings import SAMPLE_RATE
 from gpu_workers import speech_text
 from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
@@ -71,6 +72,15 @@ class ClauseEngine(Protocol):
 
     def synthesise(self, words: Sequence[str], voice: str, speed: float) -> Spoken:
         """The words, which are speakable or empty; silence around them is cut off."""
+        ...
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A ClauseEngine that can speak with cloned voices."""
+
+    def adopt(self, custom: CustomVoice) -> str:
+        """Its name for the voice, for `synthesise`. ConfigError where it is not one of its own kind."""
         ...
 
 
@@ -165,8 +175,12 @@ class ClauseRunner:
         return self._engine.voices()
 
     def open(self, slot: Slot, options: VoiceOptions) -> None:
-        """Starts a reply. ConfigError names the voices there are."""
-        if options.voice not in self._engine.voices():
+        """Starts a reply. ConfigError names the voices there are, or says that it cannot use a cloned one."""
+        if options.custom is not None:
+            if not isinstance(self._engine, Adopts):
+                raise ConfigError("this TTS engine cannot speak with cloned voices")
+            options = replace(options, voice=self._engine.adopt(options.custom))
+        elif options.voice not in self._engine.voices():
             known = ", ".join(self._engine.voices())
             raise ConfigError(f"there is no voice {options.voice!r}; there are: {known}")
         self._mouths[slot] = _Mouth(options)

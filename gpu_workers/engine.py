@@ -242,3 +242,18 @@ class TokenEngine(Protocol):
     async def close(self) -> None:
         """Stops servers and connections."""
         ...
+
+
+class VoiceEncoder(Protocol):
+    """Makes of a recording what a TTS engine speaks with. Called from one thread at a time."""
+
+    name: str
+    """As in `CustomVoice.encoder`: the engines that know it can use what it makes."""
+
+    def warm_up(self) -> None:
+        """Loads and runs everything once. EngineMissing when its weights are not there or not those that can do it."""
+        ...
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """A prepared sample of 3 to 10 s at 24 kHz as safetensors, at most what `CustomVoice.data` may hold."""
+        ...

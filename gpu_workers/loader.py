@@ -67,3 +67,13 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{stage} engine {name!r}: option {where!r}: {first['msg']}") from error
+
+
+def booth() -> Any:
+    """What prepares recordings for a voice encoder. Raises EngineMissing when its packages or weights are not there."""
+    try:
+        return importlib.import_module("gpu_workers.voice_booth").build()
+    except ImportError as error:
+        raise EngineMissing(
+            f"voice cloning needs the package {error.name!r}, which is not installed ({error})"
+        ) from error

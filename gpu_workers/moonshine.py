@@ -4,13 +4,14 @@ The package's own library is not used: it takes every core there is, cannot be s
 detector of its own. Its weights are the published ones; greedy search over them gives the same words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from config.errors import ConfigError
 from gpu_workers import onnx, weights
 from gpu_workers.engine import Pcm
 
@@ -27,8 +28,8 @@ TOKENS_PER_S = 6.5
 
 _BEGIN, _END = 1, 2
 
-#: Heads and their width in the decoder of the tiny model.
-_HEADS, _WIDTH = 8, 36
+#: Dimensions of a decoder's cache: one utterance, heads, tokens so far, width of a head.
+_CACHE_DIMENSIONS = 4
 
 _PACKAGE = "moonshine-voice"
 
@@ -45,16 +46,21 @@ def never() -> bool:
 class Moonshine:
     """English speech to text. Callable from several threads at once."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, folder: Path | None = None) -> None:
+        """`folder` holds the files of a model of any size; None: the tiny one that the package carries."""
+
         def file(name: str) -> Path:
+            if folder is not None:
+                return weights.need(folder / name)
             return weights.find("moonshine_voice", f"assets/tiny-en/{name}", _PACKAGE)
 
         self._encoder = onnx.session(file("encoder_model.ort"), threads)
         self._decoder = onnx.session(file("decoder_model_merged.ort"), threads)
         self._pieces = read_vocabulary(file("tokenizer.bin").read_bytes())
-        names = [given.name for given in self._decoder.get_inputs()]
-        self._past = [name for name in names if name.startswith("past_key_values")]
+        self._past = empty_cache((given.name, given.shape) for given in self._decoder.get_inputs())
         self._present = [output.name for output in self._decoder.get_outputs()[1:]]
+        self._heard = {given.name for given in self._encoder.get_inputs()}
+        self._taken = {given.name for given in self._decoder.get_inputs()}
 
     def transcribe(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> str:
         """The words in `pcm` (16 kHz). Raises Abandoned soon after `abandoned` says so."""
@@ -69,9 +75,10 @@ class Moonshine:
         if len(pcm) < SHORTEST:
             pcm = np.concatenate([pcm, np.zeros(SHORTEST - len(pcm), np.float32)])
         mask = np.ones((1, len(pcm)), np.int64)
-        (hidden,) = self._encoder.run(None, {"input_values": pcm[None], "attention_mask": mask})
-        feeds: Feeds = {name: np.zeros((1, _HEADS, 0, _WIDTH), np.float32) for name in self._past}
-        feeds |= {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
+        heard: Feeds = {"input_values": pcm[None], "attention_mask": mask}
+        (hidden,) = self._encoder.run(None, _only(self._heard, heard))
+        feeds: Feeds = {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
+        feeds = self._past | _only(self._taken, feeds)
         tokens, confidence = self._search(feeds, int(len(pcm) / RATE * TOKENS_PER_S) + 1, abandoned)
         return self._text(tokens), confidence
 
@@ -99,6 +106,32 @@ class Moonshine:
     def _text(self, tokens: list[int]) -> str:
         joined = b"".join(self._pieces[token] for token in tokens)
         return joined.decode("utf-8", "replace").replace("▁", " ").strip()
+
+
+def _only(names: set[str], feeds: Feeds) -> Feeds:
+    """Those that a model takes; older exports of Moonshine know no masks."""
+    return {name: value for name, value in feeds.items() if name in names}
+
+
+def empty_cache(inputs: Iterable[tuple[str, Sequence[object]]]) -> Feeds:
+    """What a decoder remembers at the beginning, as wide as its model is: 8 heads of 36 in the tiny one, of 52 in base.
+
+    From names and shapes of its inputs. ConfigError where they are no decoder's that we know.
+    """
+    cache: Feeds = {}
+    for name, shape in inputs:
+        if name.startswith("past_key_values"):
+            heads, width = (shape[1], shape[3]) if len(shape) == _CACHE_DIMENSIONS else (None, None)
+            if not isinstance(heads, int) or not isinstance(width, int):
+                raise ConfigError(
+                    f"decoder_model_merged.ort: no width in the shape {list(shape)} of {name!r}"
+                )
+            cache[name] = np.zeros((1, heads, 0, width), np.float32)
+    if not cache:
+        raise ConfigError(
+            "decoder_model_merged.ort: it is no merged decoder of Moonshine's, for it has no cache"
+        )
+    return cache
 
 
 def read_vocabulary(data: bytes) -> list[bytes]:

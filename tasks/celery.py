@@ -10,7 +10,7 @@ import click
 from celery import Celery
 
 from config.gpu_names import GPU_NAME
-from config.redis_keys import STAGES
+from config.redis_keys import STAGES, VOICES
 from config.settings import load
 
 settings = load()
@@ -18,7 +18,7 @@ settings = load()
 app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
 app.conf.update(
     task_default_queue="stt",
-    task_routes={"stt.*": {"queue": "stt"}, "llm.*": {"queue": "llm"}, "tts.*": {"queue": "tts"}},
+    task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,

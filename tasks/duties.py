@@ -1,6 +1,7 @@
 """The Celery tasks. Each claims a seat and parks in it; ids and numbers are their only arguments."""
 
 from tasks.celery import app
+from tasks.voices import desks
 from tasks.worker import running
 
 
@@ -26,3 +27,9 @@ def prefill(sid: str) -> None:
 def speak(sid: str, number: int) -> None:
     """Speaks reply `number` of the session."""
     running["tts"].serve(sid, number)
+
+
+@app.task(name="voices.clone")
+def clone(upload: str) -> None:
+    """Makes a voice of a recording."""
+    desks[0].clone(upload)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config import redis_keys as keys
+from config.errors import VoiceExpired
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
 from gpu_workers import loader
@@ -19,6 +20,7 @@ from tasks.llm_loop import LlmLoop, Pen
 from tasks.loop import Loop, Seat
 from tasks.stt_loop import Ear, SttLoop
 from tasks.tts_loop import Mouth, TtsLoop
+from tasks.voices import custom_voice
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,10 @@ class Stage:
         if order.reply != lease.reply:
             return None
         mouth = Mouth(lease, slot, order=order)
+        try:
+            mouth.custom = custom_voice(self._ties.media, order.voice, self._ties.settings.voices.keep_s)
+        except VoiceExpired as error:
+            mouth.voiceless = error
         for result in streams.results_after(self._ties.media, "tts", lease.sid, lease.reply, 0, 0):
             if result.reply == lease.reply and isinstance(result.body, Speech):
                 mouth.first_word, mouth.base = result.body.spoken, result.body.spoken_to

@@ -23,6 +23,11 @@ def prefill(sid: str) -> None:
     submit("llm.prefill", sid)
 
 
+def clone(upload: str) -> None:
+    """Someone shall make a voice of a recording."""
+    submit("voices.clone", upload)
+
+
 def again(stage: str, sid: str, number: int) -> None:
     """The stage's own task, once more."""
     if stage == "stt":

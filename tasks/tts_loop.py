@@ -7,9 +7,11 @@ from functools import partial
 
 from config import metrics
 from config import redis_keys as keys
+from config.errors import VoiceExpired
 from config.messages import (
     Cancel,
     Command,
+    CustomVoice,
     Failed,
     Order,
     Played,
@@ -50,6 +52,10 @@ class Mouth(Seat):
     """A seat that speaks. Positions are reply samples."""
 
     order: Order | None = None
+    custom: CustomVoice | None = None
+    """The cloned voice that the order names."""
+    voiceless: VoiceExpired | None = None
+    """Why it is not there."""
     first_word: int = 0
     base: int = 0
     """Reply sample at which this worker's audio begins; a predecessor's lies before."""
@@ -100,7 +106,10 @@ class TtsLoop(Loop):
         seat.playback = Playback(seat.base, time.monotonic() + FIRST_AUDIO_S, SAMPLE_RATE)
         self._batcher.fed(seat.slot)
         self._mouths[seat.slot] = seat
-        self._engine.open(seat.slot, VoiceOptions(order.voice, order.speed, order.language, seat.first_word))
+        if seat.voiceless is not None:
+            raise seat.voiceless
+        options = VoiceOptions(order.voice, order.speed, order.language, seat.first_word, seat.custom)
+        self._engine.open(seat.slot, options)
 
     def end(self, seat: Seat) -> None:
         """Closes the slot."""

@@ -18,7 +18,7 @@ from config import metrics
 from config.errors import AntiphonError, ConfigError, DeviceLost
 from config.gpu_names import GPU_NAME
 from config.messages import decode_command
-from config.redis_keys import STAGES, control
+from config.redis_keys import STAGES, VOICES, control
 from config.settings import Settings, load
 from tasks import gpus, loading, placement
 from tasks import submit as submissions
@@ -27,6 +27,7 @@ from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import RedisError, connect, read
+from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,16 @@ def end(why: object, status: int) -> NoReturn:
 
 def queues_of(worker: Any) -> list[str]:
     """The stages this worker serves, from `-Q`."""
-    named = [queue for queue in worker.app.amqp.queues.consume_from if queue in STAGES]
-    if not named:
-        end(f"-Q must name stages: {', '.join(STAGES)}", MUST_MEND)
+    queues = worker.app.amqp.queues.consume_from
+    named = [queue for queue in queues if queue in STAGES]
+    if not named and VOICES not in queues:
+        end(f"-Q must name stages: {', '.join(STAGES)}, or {VOICES}", MUST_MEND)
     return named
+
+
+def clones(worker: Any) -> bool:
+    """Whether this worker clones voices."""
+    return VOICES in worker.app.amqp.queues.consume_from
 
 
 def visible_gpu() -> str | None:
@@ -105,9 +112,8 @@ def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
     settings = load()
     slots = sender.options.get("slots")
-    sender.concurrency = (
-        sum(slots or settings.stage(name).slots for name in queues_of(sender)) + SPARE_THREADS
-    )
+    parking = sum(slots or settings.stage(name).slots for name in queues_of(sender))
+    sender.concurrency = parking + SPARE_THREADS + SLOTS * clones(sender)
 
 
 class ControlListener(threading.Thread):
@@ -172,6 +178,9 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             start_http_server(settings.metrics_port, addr=settings.metrics_host)
         ControlListener(name, ties).start()
         says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
+        if clones(worker):
+            desks.append(Desk(settings, name, state, media, says))
+            desks[0].open()
         self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
 
@@ -218,6 +227,8 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         deadline = time.monotonic() + DRAIN_S
         for stage in running.values():
             stage.stop(deadline)
+        for desk in desks:
+            desk.close()
         if self._keeper is not None:
             self._keeper.stop()
 

@@ -47,6 +47,12 @@ def _kyutai_stt() -> dict[str, Any]:
     return {"model": str(tiny_kyutai.stt()), "device": "cpu", "threads": 1}
 
 
+def _pocket() -> dict[str, Any]:
+    from tests import tiny_pocket  # needs torch and pocket-tts
+
+    return tiny_pocket.options()
+
+
 @cache
 def _kokoro() -> dict[str, Any]:
     return tiny_kokoro.write(Path(tempfile.mkdtemp(prefix="antiphon-kokoro-")))
@@ -63,6 +69,7 @@ def _null_tts() -> dict[str, Any]:
 CASES: dict[tuple[str, str], Case] = {
     ("stt", "kyutai"): Case(_kyutai_stt, marker="torch", understands=False),
     ("tts", "kyutai"): Case(_kyutai_tts, marker="torch", understands=False, audible=False, reply_words=60),
+    ("tts", "pocket"): Case(_pocket, marker="torch", understands=False),
     ("tts", "kokoro"): Case(_kokoro),
     ("tts", "mixed"): Case(_mixed),
     ("tts", "null"): Case(_null_tts),

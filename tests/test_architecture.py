@@ -166,6 +166,7 @@ MAY_IMPORT_LATE = (
     "gpu_workers.llm",
     "gpu_workers.tts",
     "gpu_workers.endpoint",
+    "gpu_workers.voices",
 )
 
 
@@ -185,7 +186,7 @@ def test_imports_stand_at_the_top(module):
 
 @every_module
 def test_only_the_loader_imports_engines(module):
-    engines = ("gpu_workers.stt", "gpu_workers.llm", "gpu_workers.tts")
+    engines = ("gpu_workers.stt", "gpu_workers.llm", "gpu_workers.tts", "gpu_workers.voices")
     if module.name == "gpu_workers.loader" or under(module.name, *engines):
         return
     wrong = [name for name, _ in ours(module) if under(name, *engines)]

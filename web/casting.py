@@ -31,10 +31,16 @@ class Casting(Protocol):
 
 
 def play(
-    cast: Sequence[roles.Role], instructions: object, voice: str, *, now: datetime, dice: Random
+    cast: Sequence[roles.Role],
+    instructions: object,
+    voice: str,
+    *,
+    now: datetime,
+    dice: Random,
+    cloned: roles.Cloned = lambda _: False,
 ) -> Part:
     """The part for a client of Unmute's kind. What the instructions leave open, the character of the voice decides."""
-    role = roles.find(cast, voice)
+    role = roles.find(cast, voice, cloned=cloned)
     wanted = role.character.spoken if instructions is None else characters.instructions(instructions)
     if wanted.language is None:
         wanted = wanted.model_copy(update={"language": role.character.language})

@@ -44,7 +44,7 @@ from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
-from web.stages import STAGE_NAMES, Stages
+from web.stages import STAGE_NAMES, Stages, failure
 from web.user_input import UserInput
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class Conversation:
             log.debug("a result of %s came too late", result.stage)
         elif isinstance(body, Failed) or self._replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
-            self._given_up(result.stage)
+            self._given_up(result.stage, failure(body))
         else:
             completed = self._replier.take(body, time.monotonic())
             if completed is not None:

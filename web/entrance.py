@@ -35,7 +35,12 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
             sid,
             settings.pacing.unmute_lead_ms,
             lambda instructions, voice: play(
-                cast, instructions, voice, now=datetime.now().astimezone(), dice=Random(sid)
+                cast,
+                instructions,
+                voice,
+                now=datetime.now().astimezone(),
+                dice=Random(sid),
+                cloned=runtime.uploads.made,
             ),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,
@@ -43,7 +48,7 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
     return GaDialect(
         sid,
         settings.pacing.lead_ms,
-        lambda voice: speaker(cast, voice, param="session.audio.output.voice"),
+        lambda voice: speaker(cast, voice, param="session.audio.output.voice", cloned=runtime.uploads.made),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,

@@ -4,19 +4,27 @@ By the wire a voice is a character's name, its `path_on_server` or one of its al
 that the TTS engine knows.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 from config.errors import ClientError
+from config.messages import CUSTOM_PREFIX
 from config.redis_keys import STAGES
 from config.settings import EngineChoice, Settings
 from config.voices import LANGUAGES, SHOWN_CHARACTERS, Character
 from web.characters import system_prompt
 from web.config import Wishes
 from web.prompt import too_long
+
+#: Whether a cloned voice is there, by its id.
+Cloned = Callable[[str], bool]
+
+#: The name of one: ours are random UUIDs, and nothing else is looked up.
+_CUSTOM = re.compile(re.escape(CUSTOM_PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 #: What the null engine, which has no voices, is given for one.
 NULL_VOICE = "null"
@@ -72,11 +80,18 @@ def _voice(character: Character, tts: EngineChoice) -> str:
     return character.engine_voices.get(tts.engine, "")
 
 
-def find(roles: Sequence[Role], wanted: str, *, param: str = "session.voice") -> Role:
-    """Who is meant by `wanted`; the first that can be talked to, if nobody in particular.
+def find(
+    roles: Sequence[Role], wanted: str, *, param: str = "session.voice", cloned: Cloned = lambda _: False
+) -> Role:
+    """Who is meant by `wanted`; if nobody in particular, the first that can be talked to; so too for a cloned voice.
 
     Raises ClientError `voice_not_found` or `voice_unavailable`; `param` is the field that named the voice.
     """
+    if wanted.startswith(CUSTOM_PREFIX):
+        if not _CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
+            said = "this cloned voice has expired or is unknown; send the recording again"
+            raise ClientError(said, code="voice_not_found", param=param)
+        return replace(find(roles, "", param=param), voice=wanted)
     available = [role for role in roles if role.character.good and not role.unavailable]
     names = ", ".join(role.character.name for role in available) or "none"
     if not wanted and available:
@@ -91,9 +106,11 @@ def find(roles: Sequence[Role], wanted: str, *, param: str = "session.voice") ->
     raise ClientError(said, code="voice_not_found", param=param)
 
 
-def speaker(roles: Sequence[Role], wanted: str, *, param: str = "session.voice") -> str:
-    """The TTS engine's name for the voice `wanted`. Raises as `find` does."""
-    return find(roles, wanted, param=param).voice
+def speaker(
+    roles: Sequence[Role], wanted: str, *, param: str = "session.voice", cloned: Cloned = lambda _: False
+) -> str:
+    """The TTS engine's name for the voice `wanted`, or the cloned voice's own. Raises as `find` does."""
+    return find(roles, wanted, param=param, cloned=cloned).voice
 
 
 def listing(roles: Sequence[Role]) -> list[dict[str, Any]]:

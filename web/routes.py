@@ -1,8 +1,10 @@
 """HTTP: health, voices, metrics. Each answer is JSON but the last."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from config.errors import AntiphonError, ClientError
+from config.metrics import errors
 from web.roles import listing
 from web.runtime import runtime
 
@@ -15,13 +17,31 @@ def health() -> tuple[Response, int]:
     stages = runtime().watchdog.health()
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
-    return jsonify({**up, "voice_cloning_up": False, "ok": ok, "stages": stages}), 200 if ok else 503
+    cloning = runtime().uploads.up()
+    return jsonify({**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}), 200 if ok else 503
 
 
 @http.get("/v1/voices")
 def voices() -> Response:
     """The characters in Unmute's shape, those that can be talked to first."""
     return jsonify(listing(runtime().roles))
+
+
+@http.post("/v1/voices")
+def clone_voice() -> tuple[Response, int]:
+    """Makes a voice of the recording in the form's field `file`; answers its name, which sessions may ask for."""
+    try:
+        return jsonify({"name": runtime().uploads.clone(request.environ)}), 200
+    except AntiphonError as error:
+        wire_code = error.wire_code if isinstance(error, ClientError) else error.code
+        errors.labels(wire_code).inc()
+        told = {
+            "type": error.type,
+            "code": wire_code,
+            "message": str(error),
+            "param": getattr(error, "param", None),
+        }
+        return jsonify({"error": told}), error.http_status
 
 
 @http.get("/metrics")

@@ -13,6 +13,7 @@ from tasks.streams import Channels, append_inputs, connect
 from web.fanout import Fanout
 from web.intake import Intake
 from web.roles import cast
+from web.voice_upload import Uploads
 from web.watchdog import Watchdog
 
 #: The most that a client may take to hear that it shall come back elsewhere.
@@ -35,6 +36,7 @@ class Runtime:
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
+        self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
 
     def drain(self) -> None:

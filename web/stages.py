@@ -3,12 +3,21 @@
 import time
 from collections.abc import Callable, Iterable
 
-from config.messages import Cancel, Played
+from config.errors import AntiphonError, VoiceExpired
+from config.messages import Cancel, Failed, Played
 from tasks import submit
 from web.stage_watch import StageWatch
 
 #: What a client is told when a stage is gone.
 STAGE_NAMES = {"stt": "speech recognition", "llm": "the language model", "tts": "the voice"}
+
+
+def failure(body: object) -> AntiphonError | None:
+    """What a client is told of a failure that has a reason of its own."""
+    if isinstance(body, Failed) and body.code == VoiceExpired.code:
+        return VoiceExpired("the cloned voice has expired; record it again, or choose another voice")
+    return None
+
 
 Tell = Callable[[str, Cancel | Played], None]
 

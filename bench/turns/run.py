@@ -68,7 +68,7 @@ def measure(scope: Scope, say: Say) -> Section:
             scope.seed,
             [name for name, _ in rules],
             settings.pacing.lead_ms,
-            _virtual(listened_to, [one for _, one in rules], settings.stt.options, say)
+            _virtual(listened_to, [one for _, one in rules], settings.stage("stt").options, say)
             if listened_to
             else (),
             _overlays(spoken_over, say) if spoken_over else (),

