@@ -17,7 +17,7 @@ from config.messages import CUSTOM_PREFIX, CustomVoice
 from config.settings import EngineChoice
 from gpu_workers import loader, pocket
 from gpu_workers.engine import VoiceOptions
-from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings, shares
+from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings
 from tests import tiny_pocket
 
 pytestmark = pytest.mark.torch
@@ -239,19 +239,28 @@ def test_nothing_that_is_said_is_logged(engine, caplog):
     assert "secret" not in caplog.text
 
 
-# --- times
+# --- pieces
 
 
-def test_words_share_a_clause_by_their_letters():
-    assert shares(["a", "abcdefg"], 1000) == [(0.0, 200.0), (200.0, 1000.0)]
-    assert shares(["—"], 10) == [(0.0, 10.0)]
+def test_a_clause_is_given_out_before_it_is_whole(engine):
+    words = ["Sentence", "by", "sentence", "it", "comes."] * 12 + ["So", "it", "does."]
+    pieces = list(engine.stream(words, "alba", 1.0))
+    assert len([piece for piece in pieces if len(piece.pcm)]) > 1
+    spans = [span for piece in pieces for span in piece.spans]
+    assert len(spans) == len(words) and spans == sorted(spans)
+    whole = engine.synthesise(words, "alba", 1.0)
+    assert sum(len(piece.pcm) for piece in pieces) == len(whole.pcm)
 
 
-def test_spans_cover_the_clause_and_empty_words_are_moments(engine):
-    spoken = engine.synthesise(["Hello", "", "there."], "alba", 1.0)
-    (first, silent, last) = spoken.spans
-    assert first[0] == 0 and silent == (first[1], first[1]) and last == (silent[1], len(spoken.pcm))
+def test_a_clause_that_nobody_wants_any_more_frees_the_model_at_once(engine):
+    pieces = engine.stream(["Sentence", "by", "sentence", "it", "comes."] * 12, "alba", 1.0)
+    next(pieces)
+    assert engine._models.empty()
+    pieces.close()
+    assert engine._models.qsize() == 1
+    assert same(engine.synthesise(WORDS, "alba", 1.0), engine.synthesise(WORDS, "alba", 1.0))
 
 
 def test_a_clause_without_letters_is_silent(engine):
-    assert not len(engine.synthesise(["…", "—"], "alba", 1.0).pcm)
+    spoken = engine.synthesise(["…", "—"], "alba", 1.0)
+    assert not len(spoken.pcm) and spoken.spans == [(0, 0), (0, 0)]
