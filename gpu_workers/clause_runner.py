@@ -7,10 +7,11 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -76,6 +77,18 @@ class ClauseEngine(Protocol):
 
 
 @runtime_checkable
+class Streams(Protocol):
+    """A ClauseEngine that gives a clause before it is whole."""
+
+    def stream(self, words: Sequence[str], voice: str, speed: float) -> Generator[Spoken]:
+        """The same in pieces. spans: of the next words, those that begin in the piece; from the clause's beginning.
+
+        Closing it stops the model; what is left to say is then not said.
+        """
+        ...
+
+
+@runtime_checkable
 class Adopts(Protocol):
     """A ClauseEngine that can speak with cloned voices."""
 
@@ -99,6 +112,20 @@ class _Clause(NamedTuple):
 
     parts: Sequence[_Part]
     pause_ms: int
+    begin: int
+    """Where in the reply it begins."""
+
+
+class _Got(NamedTuple):
+    """A piece of a clause, or all of it."""
+
+    clause: _Clause
+    audio: Spoken
+    done: bool
+
+
+#: Of a clause that cannot be spoken, or is over.
+_NOTHING = Spoken(np.zeros(0, np.float32), ())
 
 
 @dataclass(eq=False)
@@ -113,6 +140,8 @@ class _Mouth:
     begun: float = 0.0
     """Monotonic time of the first audio."""
     clauses: int = 0
+    timed: int = 0
+    """Parts of the clause at hand whose times are known."""
     made: int = 0
     """Samples made so far."""
     given: int = 0
@@ -141,6 +170,12 @@ class _Mouth:
             ]
             self.next_word += 1
 
+    def add(self, pcm: Pcm) -> None:
+        """More audio."""
+        self.waiting = np.concatenate([self.waiting, pcm])
+        self.made += len(pcm)
+        self.begun = self.begun or time.monotonic()
+
     @property
     def said_all(self) -> bool:
         """Nothing is to come beyond `waiting`."""
@@ -163,7 +198,7 @@ class ClauseRunner:
         self._rules = rules
         self._workers = Workers("tts", rules.workers)
         self._mouths: dict[Slot, _Mouth] = {}
-        self._results: queue.SimpleQueue[tuple[_Mouth, _Clause, Spoken]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[_Mouth, _Got]] = queue.SimpleQueue()
 
     def warm_up(self) -> None:
         """Warms the engine and starts the threads."""
@@ -222,7 +257,7 @@ class ClauseRunner:
             return
         mouth.busy, mouth.clauses = True, mouth.clauses + 1
         pause_ms = speech_text.pause_ms(words[count - 1], words[count] if count < len(words) else None)
-        clause = _Clause([mouth.words.popleft() for _ in range(count)], pause_ms)
+        clause = _Clause([mouth.words.popleft() for _ in range(count)], pause_ms, mouth.made)
         self._workers.submit(mouth.runs_out, partial(self._speak, slot, mouth, clause))
 
     def _speak(self, slot: Slot, mouth: _Mouth, clause: _Clause) -> None:
@@ -230,26 +265,32 @@ class ClauseRunner:
         if self._mouths.get(slot) is not mouth:
             return
         options = mouth.options
-        audio = Spoken(np.zeros(0, np.float32), [(0, 0)] * len(clause.parts))
+        rest = _NOTHING
         try:
             said = spoken([part.text for part in clause.parts], options.language)
-            if any(said):
-                audio = self._engine.synthesise(said, options.voice, options.speed)
+            if any(said) and isinstance(self._engine, Streams):
+                with closing(self._engine.stream(said, options.voice, options.speed)) as pieces:
+                    for piece in takewhile(lambda _: self._mouths.get(slot) is mouth, pieces):
+                        self._results.put((mouth, _Got(clause, piece, done=False)))
+            elif any(said):
+                rest = self._engine.synthesise(said, options.voice, options.speed)
         except Exception:
             log.exception("a clause of %d words could not be spoken", len(clause.parts))
         finally:
-            self._results.put((mouth, clause, audio))
+            self._results.put((mouth, _Got(clause, rest, done=True)))
 
-    def _keep(self, mouth: _Mouth, clause: _Clause, audio: Spoken) -> None:
-        """A clause is there: behind what waits, with the pause that belongs after it."""
-        for part, (start, stop) in zip(clause.parts, audio.spans, strict=True):
-            mouth.spans.append((part, mouth.made + start, mouth.made + stop))
-        pause_ms = clause.pause_ms if len(audio.pcm) else 0
-        pause = np.zeros(int(pause_ms * SAMPLE_RATE / 1000 / mouth.options.speed), np.float32)
-        mouth.waiting = np.concatenate([mouth.waiting, audio.pcm, pause])
-        mouth.made += len(audio.pcm) + len(pause)
-        mouth.begun = mouth.begun or time.monotonic()
-        mouth.busy = False
+    def _keep(self, mouth: _Mouth, got: _Got) -> None:
+        """More of a clause is there: behind what waits, and at its end with the pause that belongs after it."""
+        clause, audio, done = got
+        for start, stop in audio.spans:
+            mouth.spans.append((clause.parts[mouth.timed], clause.begin + start, clause.begin + stop))
+            mouth.timed += 1
+        mouth.add(audio.pcm)
+        if done:
+            mouth.spans.extend((part, mouth.made, mouth.made) for part in clause.parts[mouth.timed :])
+            pause_ms = clause.pause_ms if mouth.made > clause.begin else 0
+            mouth.add(np.zeros(int(pause_ms * SAMPLE_RATE / 1000 / mouth.options.speed), np.float32))
+            mouth.busy, mouth.timed = False, 0
 
     # --- frames
 

@@ -71,6 +71,9 @@ class Desk(threading.Thread):
         except ConfigError as error:
             self.missing = str(error)
             log.error("voices cannot be cloned: %s", error)
+        except Exception as error:  # of a library under it; Celery would log a failed bootstep and hang
+            self.missing = type(error).__name__
+            log.exception("voices cannot be cloned")
         self.start()
 
     def clone(self, upload: str) -> None:

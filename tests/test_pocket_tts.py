@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -13,12 +14,18 @@ import safetensors.torch
 import yaml
 
 from config.errors import ConfigError, EngineMissing
-from config.messages import CUSTOM_PREFIX, CustomVoice
-from config.settings import EngineChoice
+from config.messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
+from config.redis_keys import VOICES
+from config.settings import EngineChoice, VoiceSettings
+from config.settings import load as load_settings
 from gpu_workers import loader, pocket
 from gpu_workers.engine import VoiceOptions
-from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings, shares
-from tests import tiny_pocket
+from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings
+from tasks import streams
+from tasks.voices import Desk, custom_voice
+from tests import speech, tiny_pocket
+from tests.conftest import missing
+from tests.voice_files import encoded, talk
 
 pytestmark = pytest.mark.torch
 
@@ -239,19 +246,80 @@ def test_nothing_that_is_said_is_logged(engine, caplog):
     assert "secret" not in caplog.text
 
 
-# --- times
+# --- pieces
 
 
-def test_words_share_a_clause_by_their_letters():
-    assert shares(["a", "abcdefg"], 1000) == [(0.0, 200.0), (200.0, 1000.0)]
-    assert shares(["—"], 10) == [(0.0, 10.0)]
+def test_a_clause_is_given_out_before_it_is_whole(engine):
+    words = ["Sentence", "by", "sentence", "it", "comes."] * 12 + ["So", "it", "does."]
+    pieces = list(engine.stream(words, "alba", 1.0))
+    assert len([piece for piece in pieces if len(piece.pcm)]) > 1
+    spans = [span for piece in pieces for span in piece.spans]
+    assert len(spans) == len(words) and spans == sorted(spans)
+    whole = engine.synthesise(words, "alba", 1.0)
+    assert sum(len(piece.pcm) for piece in pieces) == len(whole.pcm)
 
 
-def test_spans_cover_the_clause_and_empty_words_are_moments(engine):
-    spoken = engine.synthesise(["Hello", "", "there."], "alba", 1.0)
-    (first, silent, last) = spoken.spans
-    assert first[0] == 0 and silent == (first[1], first[1]) and last == (silent[1], len(spoken.pcm))
+def test_a_clause_that_nobody_wants_any_more_frees_the_model_at_once(engine):
+    pieces = engine.stream(["Sentence", "by", "sentence", "it", "comes."] * 12, "alba", 1.0)
+    next(pieces)
+    assert engine._models.empty()
+    pieces.close()
+    assert engine._models.qsize() == 1
+    assert same(engine.synthesise(WORDS, "alba", 1.0), engine.synthesise(WORDS, "alba", 1.0))
 
 
 def test_a_clause_without_letters_is_silent(engine):
-    assert not len(engine.synthesise(["…", "—"], "alba", 1.0).pcm)
+    spoken = engine.synthesise(["…", "—"], "alba", 1.0)
+    assert not len(spoken.pcm) and spoken.spans == [(0, 0), (0, 0)]
+
+
+# --- from a recording to a reply
+
+
+def test_a_recording_becomes_a_voice_that_the_engine_speaks_with(engine, state, media):
+    if not speech.there():
+        missing("moonshine-voice, whose recordings the tests use")
+    options = {**tiny_pocket.options(), "weights": str(tiny_pocket.folder() / pocket.WEIGHTS)}
+    options.pop("temperature")
+    cloning = VoiceSettings(encoder="pocket", options=options)
+    desk = Desk(load_settings("null").model_copy(update={"voices": cloning}), "test", state, media, {})
+    desk.open()
+    try:
+        assert not desk.missing
+        streams.offer_recording(media, "an-upload", encoded(talk(9)))
+        desk.clone("an-upload")
+        answer = streams.await_answer(media, "an-upload", time.monotonic() + 1)
+        assert isinstance(answer, VoiceMade), answer
+        custom = custom_voice(media, answer.voice, 60)
+        assert custom is not None and custom.encoder == "pocket"
+        assert same(
+            engine.synthesise(WORDS, engine.adopt(custom), 1.0),
+            engine.synthesise(WORDS, engine.adopt(custom), 1.0),
+        )
+        assert not same(
+            engine.synthesise(WORDS, engine.adopt(custom), 1.0), engine.synthesise(WORDS, "alba", 1.0)
+        )
+    finally:
+        desk.close()
+
+
+def test_a_desk_without_weights_stays_and_says_so(state, media):
+    options = {"folder": str(tiny_pocket.folder()), "config": str(tiny_pocket.folder() / "config.yaml")}
+    cloning = VoiceSettings(encoder="pocket", options=options)
+    desk = Desk(load_settings("null").model_copy(update={"voices": cloning}), "weightless", state, media, {})
+    desk.open()
+    try:
+        assert "voices.options.weights" in desk.missing
+        deadline = time.monotonic() + 5
+        while (
+            "weightless" not in (said := streams.workers(state, VOICES, 5.0)) and time.monotonic() < deadline
+        ):
+            time.sleep(0.02)
+        assert said["weightless"]["missing"] == "yes" and said["weightless"]["free"] == "0"
+        streams.offer_recording(media, "another", b"RIFF")
+        desk.clone("another")
+        answer = streams.await_answer(media, "another", time.monotonic() + 1)
+        assert answer == VoiceRefused("voice cloning is not installed on this server", theirs=False)
+    finally:
+        desk.close()
+    assert "weightless" not in streams.workers(state, VOICES, 5.0)

@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from config.errors import BadVoiceSample, EngineMissing
-from gpu_workers import loader, voice_sample
+from gpu_workers import loader, voice_sample, weights
 from gpu_workers.denoise import Denoiser
 from gpu_workers.voice_sample import Rules
 from tests import speech
@@ -60,6 +60,24 @@ def test_a_noisy_recording_is_cleaner_afterwards(booth):
     assert len(denoised) == len(pcm)
     assert distance_db(pcm, denoised) > distance_db(pcm, hiss(pcm, 8)) + 4, "and in the same place"
     booth.prepare(encoded(hiss(pcm, 8), rate=speech.RATE))
+
+
+def test_without_a_denoiser_noisy_recordings_are_refused(booth, monkeypatch):
+    monkeypatch.setattr("gpu_workers.denoise.weights.find", no_weights)
+    bare = loader.booth()
+    bare.prepare(encoded(talk(9), rate=speech.RATE))
+    with pytest.raises(BadVoiceSample, match="quieter place"):
+        bare.prepare(encoded(hiss(talk(9), 12), rate=speech.RATE))
+    booth.prepare(encoded(hiss(talk(9), 12), rate=speech.RATE))
+
+
+def no_weights(package, file, install):
+    if package == "pyrnnoise":
+        raise EngineMissing("there is none for this machine")
+    return FIND(package, file, install)
+
+
+FIND = weights.find
 
 
 @pytest.mark.parametrize(

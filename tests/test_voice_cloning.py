@@ -126,6 +126,24 @@ def test_a_voice_that_expires_in_a_session_fails_the_reply_and_says_so(house):
     assert "expired" in errors[0]["message"]
 
 
+def test_a_session_whose_voice_expired_can_be_resumed(house):
+    voice = cloned(house)
+
+    async def conversation():
+        async with talker(house, voice) as user:
+            with media(house) as client:
+                client.delete(custom_voice(voice.removeprefix(CUSTOM_PREFIX)))
+            user._socket.transport.abort()
+            await user.until("session.created", count=2)
+            await user.send("response.create")
+            await user.answered(1)
+            return user.closes, user.errors
+
+    closes, errors = asyncio.run(conversation())
+    assert 1008 not in closes
+    assert "expired" in errors[0]["message"]
+
+
 def test_a_recording_that_is_unfit_is_refused_in_words(house):
     answer = send(house, encoded(talk(2)))
     assert answer.status_code == 400

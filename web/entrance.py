@@ -19,7 +19,7 @@ from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect
 from web.handshake import Handshake, dialect_name
-from web.roles import find, speaker
+from web.roles import Cloned, find, speaker
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
@@ -27,9 +27,15 @@ from web.socket import ClientSocket
 log = logging.getLogger(__name__)
 
 
-def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) -> Dialect:
-    """A dialect's translator for one connection."""
+def make_dialect(
+    name: str, sid: str, runtime: Runtime, handshake: Handshake, *, resumed: bool = False
+) -> Dialect:
+    """A dialect's translator for one connection.
+
+    resumed: its cloned voice was there once. If it is not any more, the next reply says so; the session is kept.
+    """
     settings, cast = runtime.settings, runtime.roles
+    cloned: Cloned = (lambda _: True) if resumed else runtime.uploads.made
     if name == "unmute":
         return UnmuteDialect(
             sid,
@@ -40,7 +46,7 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
                 voice,
                 now=datetime.now().astimezone(),
                 dice=Random(sid),
-                cloned=runtime.uploads.made,
+                cloned=cloned,
             ),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,
@@ -48,7 +54,7 @@ def make_dialect(name: str, sid: str, runtime: Runtime, handshake: Handshake) ->
     return GaDialect(
         sid,
         settings.pacing.lead_ms,
-        lambda voice: speaker(cast, voice, param="session.audio.output.voice", cloned=runtime.uploads.made),
+        lambda voice: speaker(cast, voice, param="session.audio.output.voice", cloned=cloned),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
@@ -90,7 +96,7 @@ def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token:
         before = saved.decode(state)
     except msgspec.DecodeError as error:
         raise SessionUnknown("this session was saved by another version; connect anew") from error
-    dialect = make_dialect(before.dialect, sid, runtime, handshake)
+    dialect = make_dialect(before.dialect, sid, runtime, handshake, resumed=True)
     dialect.restore(before.snapshot)
     return _claimed(runtime, socket, dialect, sid, token, before)
 

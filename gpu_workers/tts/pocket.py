@@ -1,14 +1,10 @@
-"""Text-to-speech by Kyutai's Pocket TTS on a CPU, a clause at a time, with cloned voices.
+"""Text-to-speech by Kyutai's Pocket TTS on a CPU, clause by clause, given out while it is made; with cloned voices."""
 
-The model tells no times: those of a clause's words are guessed by their letters.
-"""
-
-import itertools
 import queue
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,20 +14,16 @@ from pydantic import Field
 
 from config.errors import ConfigError, EngineMissing
 from config.messages import CUSTOM_PREFIX, CustomVoice
-from config.settings import SAMPLE_RATE
 from gpu_workers import clause_runner, pocket
 from gpu_workers.clause_runner import ClauseRunner, Spoken
-from gpu_workers.engine import Needs
-from gpu_workers.word_times import spans, trimmed
+from gpu_workers.engine import Needs, Pcm
+from gpu_workers.paced_clause import USUAL_PACE, PacedClause, next_pace
 
 #: Who makes voices that this engine can speak with.
 ENCODER = "pocket"
 
 #: Cloned voices kept, for each slot: those of replies under way, and some that may come again.
 KEPT_PER_SLOT = 2
-
-#: What a word has beside its letters, in letters: the gap behind it.
-GAP_LETTERS = 1
 
 
 class Settings(pocket.Files, frozen=True):
@@ -58,6 +50,7 @@ class PocketTts:
         self._adopted: OrderedDict[str, pocket.State] = OrderedDict()
         self._most_adopted = KEPT_PER_SLOT * slots
         self._lock = threading.Lock()
+        self._pace = USUAL_PACE
 
     def warm_up(self) -> None:
         """Speaks with every model."""
@@ -84,18 +77,37 @@ class PocketTts:
         return name
 
     def synthesise(self, words: Sequence[str], voice: str, speed: float) -> Spoken:
-        """24 kHz, trimmed; the words share its time by their letters. The model knows no other speed than its own."""
-        text = " ".join(word for word in words if word)
+        """All pieces of `stream` in one."""
+        pieces = list(self.stream(words, voice, speed))
+        pcm = np.concatenate([piece.pcm for piece in pieces])
+        return Spoken(pcm, [span for piece in pieces for span in piece.spans])
+
+    def stream(self, words: Sequence[str], voice: str, speed: float) -> Generator[Spoken]:
+        """24 kHz, from the first sound on, as the model makes it. The model knows no other speed than its own."""
         state = self._known(voice)
         if state is None:
             raise ConfigError(f"the voice {voice!r} is not kept any more")
-        if not any(letter.isalnum() for letter in text):
-            return Spoken(np.zeros(0, np.float32), [(0, 0)] * len(words))
+        clause = PacedClause(words, self._pace)
+        text = " ".join(word for word in words if word)
+        if any(letter.isalnum() for letter in text):
+            with closing(self._sound(state, text)) as sound:
+                for pcm in sound:
+                    if piece := clause.add(pcm):
+                        yield piece
+        yield clause.end()
+        self._pace = next_pace(self._pace, words, clause.given)
+
+    def _sound(self, state: pocket.State, text: str) -> Generator[Pcm]:
+        """What the model makes. When nobody wants more of it, it is stopped, and waited for: it has threads."""
+        stop = threading.Event()
         with self._model() as model:
-            pieces = [piece.float().numpy() for piece in model.generate_audio_stream(state, text)]
-        pcm = np.nan_to_num(np.concatenate(pieces)).clip(-1.0, 1.0).astype(np.float32)
-        _, pcm = trimmed(pcm, SAMPLE_RATE)
-        return Spoken(pcm, spans(words, shares([word for word in words if word], len(pcm)), len(pcm)))
+            made = model.generate_audio_stream(state, text, stop=stop)
+            try:
+                for piece in made:
+                    yield np.nan_to_num(piece.float().numpy()).clip(-1.0, 1.0)
+            finally:
+                stop.set()
+                deque(made, maxlen=0)
 
     def _known(self, voice: str) -> pocket.State | None:
         """A voice; a cloned one is the newest then."""
@@ -112,13 +124,6 @@ class PocketTts:
             yield model
         finally:
             self._models.put(model)
-
-
-def shares(words: Sequence[str], length: int) -> list[tuple[float, float]]:
-    """(start, stop) of each word, by its share of the letters; the gap behind a word is its own."""
-    letters = [sum(map(str.isalnum, word)) + GAP_LETTERS for word in words]
-    edges = [length * edge / sum(letters) for edge in itertools.accumulate(letters, initial=0)]
-    return list(itertools.pairwise(edges))
 
 
 def _loaded(settings: Settings) -> Any:
