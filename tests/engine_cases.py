@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests import smollm
+
 
 @dataclass(frozen=True)
 class Case:
@@ -19,7 +21,9 @@ class Case:
     """Whether what it says means anything; random weights do not."""
 
 
-CASES: dict[tuple[str, str], Case] = {}
+CASES: dict[tuple[str, str], Case] = {
+    ("llm", "vllm"): Case(smollm.options, "vllm"),
+}
 
 
 def case(stage: str, engine: str) -> Case:

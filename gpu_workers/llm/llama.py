@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
@@ -18,9 +18,9 @@ from pydantic import BaseModel, Field
 
 from config.errors import ConfigError, StageFailed
 from config.messages import ChatMessage
-from config.tokens import message_tokens
 from gpu_workers import weights
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.llm_messages import fitting
 from gpu_workers.llm_seats import Seats
 
 log = logging.getLogger(__name__)
@@ -165,23 +165,6 @@ class LlamaLlm:
         """Ends the server; what still runs is stopped by its reader."""
         await asyncio.to_thread(self._threads.shutdown)
         self._server = None
-
-
-def fitting(messages: Sequence[ChatMessage], room: int) -> list[ChatMessage]:
-    """The newest messages that should fit into `room` tokens, after the system's; the last one always stays.
-
-    Half of the room is freed at a time: each drop changes the beginning, and all of the prompt is read again.
-    """
-    surplus = sum(map(message_tokens, messages)) - room
-    half = max(1, room // 2)
-    to_drop = -(-surplus // half) * half if surplus > 0 else 0
-    kept: list[ChatMessage] = []
-    for message in messages[:-1]:
-        if message.role != "system" and to_drop > 0:
-            to_drop -= message_tokens(message)
-        else:
-            kept.append(message)
-    return [*kept, messages[-1]]
 
 
 def _plain(message: ChatMessage) -> dict[str, str]:
