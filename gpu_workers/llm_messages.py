@@ -14,7 +14,7 @@ def chat(messages: Iterable[ChatMessage], marks: re.Pattern[str] | None = None) 
 
 
 def _shown(message: ChatMessage, marks: re.Pattern[str] | None) -> dict[str, Any]:
-    shown: dict[str, Any] = {"role": message.role, "content": _without(marks, message.content)}
+    shown: dict[str, Any] = {"role": message.role, "content": without(marks, message.content)}
     if message.role == "tool":
         shown["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
@@ -30,16 +30,14 @@ def _shown(message: ChatMessage, marks: re.Pattern[str] | None) -> dict[str, Any
 
 
 def marks_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
-    """A pattern of all these, the longest first; None for none."""
-    known = sorted(filter(None, tokens), key=len, reverse=True)
+    """A pattern of all these, the longest first; None for none. Some models have runs of spaces among theirs."""
+    known = sorted(filter(str.strip, tokens), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, known))) if known else None
 
 
-def _without(marks: re.Pattern[str] | None, text: str) -> str:
-    """Text that cannot speak as somebody else; what comes together when a mark is cut out is looked at again."""
-    while marks is not None and marks.search(text):
-        text = marks.sub("", text)
-    return text
+def without(marks: re.Pattern[str] | None, text: str) -> str:
+    """Text that cannot speak as somebody else. A space takes a mark's place, lest its two sides make another."""
+    return marks.sub(" ", text) if marks is not None else text
 
 
 def functions(tools: Iterable[Tool]) -> list[dict[str, Any]]:

@@ -20,10 +20,13 @@ from config.errors import ConfigError, StageFailed
 from config.messages import ChatMessage
 from gpu_workers import weights
 from gpu_workers.engine import Prompt, Usage
-from gpu_workers.llm_messages import fitting
+from gpu_workers.llm_messages import fitting, marks_of, without
 from gpu_workers.llm_seats import Seats
 
 log = logging.getLogger(__name__)
+
+#: Of the chat format, ChatML.
+MARKS = marks_of(["<|im_start|>", "<|im_end|>"])
 
 #: More than any `struct sigaction`.
 _SIGACTION_BYTES = 512
@@ -169,8 +172,7 @@ class LlamaLlm:
 
 def _plain(message: ChatMessage) -> dict[str, str]:
     """A message without marks of the chat format, by which a user could speak as somebody else."""
-    content = message.content.replace("<|im_start|>", "").replace("<|im_end|>", "")
-    return {"role": message.role, "content": content}
+    return {"role": message.role, "content": without(MARKS, message.content)}
 
 
 def _decoded(chunk: str) -> dict[str, Any]:
