@@ -82,6 +82,7 @@ class VllmLlm:
             enable_auto_tools=bool(settings.tool_call_parser),
             exclude_tools_when_tool_choice_none=True,
             tool_parser=settings.tool_call_parser or None,
+            tool_strict_level="parameter",  # a call is held to the tool's schema while it is written
             reasoning_parser=settings.reasoning_parser or None,
             default_chat_template_kwargs=settings.chat_template_kwargs,
         )
