@@ -164,6 +164,10 @@ class LlamaLlm:
             "min_p": settings.min_p,
         }
 
+    async def unfinished(self) -> int:
+        """Requests that still hold a slot of llama.cpp."""
+        return self._seats.busy
+
     async def close(self) -> None:
         """Ends the server; what still runs is stopped by its reader."""
         await asyncio.to_thread(self._threads.shutdown)
