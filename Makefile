@@ -7,11 +7,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --use-pep517 --no-deps --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+# Where pip and uv find torch's CPU build, if not where they are configured to look: make test-vllm WHEELS=--find-links=FOLDER
+WHEELS ?=
+# For one platform, since torch +cpu is there for some only. What PyPI has of the three is built for CUDA's torch.
+LOCK_VLLM = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK)) $(WHEELS) \
+	--no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper run test test-kyutai check fmt bench bench-turns lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 TORCH ?= requirements/torch-cpu.txt
@@ -37,8 +42,17 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 test: setup-dev ## run the tests: make test ARGS="-k ownership"
 	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
 
+setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
+	@:
+
+setup-vllm: .venv-vllm/.installed ## install vLLM for CPUs, in a venv of its own (5 GB)
+	@:
+
 test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and moshi, on tiny weights
 	@.venv-kyutai/bin/python -m pytest -m torch $(ARGS)
+
+test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build: four spoken conversations at once among them
+	@.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .
@@ -63,9 +77,10 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
 	$(LOCK) requirements/kyutai.in --no-deps -o requirements/kyutai.txt
 	$(LOCK) requirements/torch.in -c requirements/base.txt -c requirements/kyutai.txt -o requirements/torch.txt
+	$(LOCK_VLLM) pyproject.toml --extra dev requirements/vllm.in -o requirements/vllm.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv .venv-kyutai build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-kyutai .venv-vllm build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -103,4 +118,11 @@ clean: ## remove what setup, tests and builds made; data stays
 	@$(PIP) --python .venv-kyutai/bin/python install --quiet --no-deps --require-hashes -r requirements/kyutai.txt -r $(TORCH)
 	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
 		> "$$(.venv-kyutai/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
+	@touch $@
+
+.venv-vllm/.installed: requirements/vllm.txt requirements/models.txt | .venv/bin/python
+	@echo "setup: making .venv-vllm (5 GB)"
+	@.venv/bin/python -m venv .venv-vllm
+	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(WHEELS) -r requirements/vllm.txt
+	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
 	@touch $@

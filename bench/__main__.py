@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import machine, plumbing, ready, recovery, report, voice
+from bench import llm, machine, plumbing, ready, recovery, report, voice
 from bench.report import Section
 from bench.steps import run as steps
 from bench.turns import run as turns
@@ -146,6 +146,35 @@ def recovery_command(kills: int) -> Section:
 def steps_command(slots: tuple[int, ...], seconds: float, opus: bool) -> Section:
     """What the loop round the engines costs, and who is late when steps are scarce."""
     return steps.measure(steps.Scope(slots, seconds, opus=opus), _say)
+
+
+def _engines(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    """`vllm,llama`. Raises BadParameter."""
+    names = tuple(part.strip() for part in value.split(","))
+    if wrong := [name for name in names if name not in llm.ENGINES]:
+        raise click.BadParameter(f"{wrong[0]!r}: there are {', '.join(llm.ENGINES)}")
+    return names
+
+
+@main.command(name="llm")
+@click.option(
+    "--engines", default="vllm,llama", show_default=True, callback=_engines, help="One after the other."
+)
+@click.option("--conversations", default=4, show_default=True, type=click.IntRange(1, 64), help="At once.")
+@click.option("--turns", default=llm.Size.turns, show_default=True, type=click.IntRange(2, llm.Size.turns))
+@click.option("--cancels", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--vllm-python",
+    default=llm.VLLM_PYTHON,
+    type=click.Path(path_type=Path),
+    help="Of a venv with vLLM; default: what make test-vllm makes.",
+)
+@_finding
+def llm_command(
+    engines: tuple[str, ...], conversations: int, turns: int, cancels: int, vllm_python: Path
+) -> Section:
+    """Language models side by side: first token, speed, cancelling."""
+    return llm.measure(engines, llm.Size(conversations, turns, cancels), vllm_python, _say)
 
 
 def _categories(

@@ -41,7 +41,8 @@ class EngineChoice(BaseModel, frozen=True):
     """What it understands, writes or speaks, by ISO 639-1: characters of other languages are listed unavailable."""
     context_tokens: int | None = Field(None, ge=256)
     """llm: longest prompt and answer together; the oldest of a longer conversation is left out, instead of the model
-    refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
+    refusing it. Tokens are guessed high. None: as the engine's own option (context_tokens, vLLM's max_model_len), or
+    nobody knows."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`. Where one wants a path, `models:ID` stands for a model of the
     catalogue (`config/weights/`): its file, or its folder if it has several."""
@@ -54,7 +55,8 @@ class EngineChoice(BaseModel, frozen=True):
     @property
     def window_tokens(self) -> int | None:
         """The context that a prompt may count on: the smaller, where two are named."""
-        named = [self.context_tokens, self.options.get("context_tokens")]
+        names = ("context_tokens", "max_model_len")
+        named = [self.context_tokens, *map(self.options.get, names)]
         return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 
     @property
@@ -62,6 +64,15 @@ class EngineChoice(BaseModel, frozen=True):
         """tts: the engines that share a worker, where it is more than one."""
         engines = self.options.get("engines")
         return tuple(engines) if isinstance(engines, dict) else ()
+
+    @property
+    def hosts(self) -> list[str | None]:
+        """Where it asks for what it says; None for a name that is missing, empty for an engine in the process."""
+        urls = self.options.get("urls") or self.options.get("url") or ()
+        if isinstance(urls, str):
+            urls = urls.split(",")
+        named = (entry.get("url") if isinstance(entry, dict) else entry for entry in urls)
+        return [urlsplit(str(url).strip()).hostname for url in named]
 
     def knows(self, language: str) -> bool:
         """Whether it serves a language; the null engine serves all."""
@@ -290,7 +301,7 @@ class Settings(BaseSettings, frozen=True):
     def preempts(self) -> bool:
         """Whether replies are begun before it is certain that the turn is over."""
         if self.turn.preempt == "auto":
-            return _is_near(urlsplit(self.llm.options.get("url", "")).hostname)
+            return all(map(_is_near, self.llm.hosts))
         return self.turn.preempt == "on"
 
     @classmethod
@@ -332,6 +343,8 @@ def _expanded(value: Any) -> Any:
     """A profile's value, where `${NAME}` stands for the environment variable NAME: keys do not belong into files."""
     if isinstance(value, dict):
         return {key: _expanded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner) for inner in value]
     if isinstance(value, str) and (named := _VARIABLE.fullmatch(value)):
         if named[1] not in os.environ:
             raise ConfigError(f"the profile wants the environment variable {named[1]}, which is not set")

@@ -14,6 +14,11 @@ class Seats:
         self._turns = count()
         self._changed = asyncio.Event()
 
+    @property
+    def busy(self) -> int:
+        """Seats that a request has."""
+        return len(self._busy)
+
     def idle(self, session: str) -> bool:
         """The session would not wait."""
         return self._choose(session) is not None

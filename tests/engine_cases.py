@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests import tiny_kokoro
+from tests import smollm, tiny_kokoro
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("tts", "kokoro"): Case(_kokoro),
     ("tts", "mixed"): Case(_mixed),
     ("tts", "null"): Case(_null_tts),
+    ("llm", "vllm"): Case(smollm.options, "vllm"),
 }
 
 

@@ -242,6 +242,8 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 #: CUDA reads its choice of cards from the environment and nowhere else: set by one, reported by the other.
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
+#: vLLM takes these from the environment and nowhere else, and its own processes inherit them.
+MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
 
@@ -251,9 +253,10 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    if module.name in MAY_NAME_CUDA:
-        source = module.path.read_text().splitlines()
-        reads = [line for line in reads if '"CUDA_' not in source[line - 1]]
+    for names, prefix in ((MAY_NAME_CUDA, '"CUDA_'), (MAY_NAME_VLLM, '"VLLM_')):
+        if module.name in names:
+            source = module.path.read_text().splitlines()
+            reads = [line for line in reads if prefix not in source[line - 1]]
     assert not reads, f"{module.name} touches os.environ (lines {reads}); config.settings does that"
 
 
@@ -316,6 +319,7 @@ def broken(tmp_path: Path, name: str, source: str) -> Module:
         ("web.x", "key = f'lease:{1}'", test_only_redis_keys_spells_a_key),
         ("web.x", "import os\nos.environ['A']", test_only_settings_reads_the_environment),
         ("tasks.celery", "import os\nos.getenv('A')", test_only_settings_reads_the_environment),
+        ("gpu_workers.llm.vllm", "import os\nos.environ['A']", test_only_settings_reads_the_environment),
         ("web.x", "from os import environ", test_only_settings_reads_the_environment),
         ("web.x", "x = 1\n" * 401, test_a_module_is_short_enough_to_own_one_noun),
         ("web.x", "x = 1", test_a_module_says_first_what_it_owns),

@@ -20,3 +20,17 @@ def test_replies_are_made_ahead_only_near_by(url: str, ahead: bool) -> None:
     settings = load()
     near = settings.llm.model_copy(update={"options": {"url": url}})
     assert settings.model_copy(update={"llm": near}).preempts is ahead
+
+
+@pytest.mark.parametrize(
+    ("urls", "ahead"),
+    [
+        pytest.param(["http://llm:8000/v1", {"url": "http://10.0.0.2/v1"}], True, id="all of this network"),
+        pytest.param(["http://llm:8000/v1", {"url": "https://api.example.com/v1"}], False, id="one is not"),
+        pytest.param("http://llm:8000/v1,https://api.example.com/v1", False, id="one is not, in a variable"),
+    ],
+)
+def test_of_several_servers_all_must_be_near(urls: object, ahead: bool) -> None:
+    settings = load()
+    several = settings.llm.model_copy(update={"options": {"urls": urls, "url": "http://near/v1"}})
+    assert settings.model_copy(update={"llm": several}).preempts is ahead

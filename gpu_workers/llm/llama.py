@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
@@ -18,12 +18,15 @@ from pydantic import BaseModel, Field
 
 from config.errors import StageFailed
 from config.messages import ChatMessage
-from config.tokens import message_tokens
 from gpu_workers import weights
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.llm_messages import fitting, marks_of, without
 from gpu_workers.llm_seats import Seats
 
 log = logging.getLogger(__name__)
+
+#: Of the chat format, ChatML.
+MARKS = marks_of(["<|im_start|>", "<|im_end|>"])
 
 #: More than any `struct sigaction`.
 _SIGACTION_BYTES = 512
@@ -162,33 +165,19 @@ class LlamaLlm:
             "min_p": settings.min_p,
         }
 
+    async def unfinished(self) -> int:
+        """Requests that still hold a slot of llama.cpp."""
+        return self._seats.busy
+
     async def close(self) -> None:
         """Ends the server; what still runs is stopped by its reader."""
         await asyncio.to_thread(self._threads.shutdown)
         self._server = None
 
 
-def fitting(messages: Sequence[ChatMessage], room: int) -> list[ChatMessage]:
-    """The newest messages that should fit into `room` tokens, after the system's; the last one always stays.
-
-    Half of the room is freed at a time: each drop changes the beginning, and all of the prompt is read again.
-    """
-    surplus = sum(map(message_tokens, messages)) - room
-    half = max(1, room // 2)
-    to_drop = -(-surplus // half) * half if surplus > 0 else 0
-    kept: list[ChatMessage] = []
-    for message in messages[:-1]:
-        if message.role != "system" and to_drop > 0:
-            to_drop -= message_tokens(message)
-        else:
-            kept.append(message)
-    return [*kept, messages[-1]]
-
-
 def _plain(message: ChatMessage) -> dict[str, str]:
     """A message without marks of the chat format, by which a user could speak as somebody else."""
-    content = message.content.replace("<|im_start|>", "").replace("<|im_end|>", "")
-    return {"role": message.role, "content": content}
+    return {"role": message.role, "content": without(MARKS, message.content)}
 
 
 def _decoded(chunk: str) -> dict[str, Any]:

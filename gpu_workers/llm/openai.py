@@ -1,4 +1,4 @@
-"""Any language model behind an OpenAI-compatible URL: vLLM, Ollama, a hosted one."""
+"""Any language model behind OpenAI-compatible URLs: vLLM, Ollama, a hosted one; several, in order of preference."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,22 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from config.errors import StageFailed
+from config.messages import ChatMessage, ToolCall
+from gpu_workers import llm_messages
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.llm_calls import Calls
+from gpu_workers.llm_upstreams import Circuits, Upstream, listed
 
 log = logging.getLogger(__name__)
 
 #: Answers worth another try: too many requests, and servers that start, are swamped or restart.
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+
+#: Refusals that are about the server, not about what it was asked: no key, no money, no such model.
+ITS_OWN = frozenset({401, 402, 403, 404})
 
 #: A response ends this soon after its [DONE], or its connection is given up.
 END_S = 0.1
@@ -31,14 +38,21 @@ class Settings(BaseModel, frozen=True):
     """Name of the model as the server knows it."""
     api_key: SecretStr = SecretStr("")
     """Sent as a Bearer token; `${NAME}` in a profile takes it from the environment. Never logged."""
+    urls: tuple[Upstream, ...] = ()
+    """Several servers instead, the preferred one first: URLs, or {url, model, api_key} where they differ. `api_key`
+    goes to none of them: a key is for one host."""
+    cool_down_s: float = Field(10.0, gt=0)
+    """A server that failed is passed over for so long, and for longer each time, unless all failed."""
     connect_timeout_s: float = Field(2.0, gt=0)
     first_token_timeout_s: float = Field(4.0, gt=0)
-    """Longest wait for the first piece of an answer, for each try."""
+    """Longest wait for the first piece of an answer, for each try. The web waits 5 s in all (first_word_deadline_s):
+    with several servers, less than half of that lets a second one answer when the first hangs."""
     next_token_timeout_s: float = Field(5.0, gt=0)
     """Longest silence in mid-answer."""
     tries: int = Field(2, ge=1)
-    """Tries before the first piece. After it there is none: half an answer was heard."""
+    """Tries before the first piece, of each server. After it there is none: half an answer was heard."""
     retry_after_s: float = Field(0.2, ge=0)
+    """Before all servers are tried again; from one to the next it goes at once."""
     connections: int = Field(64, gt=0)
     """Connections kept; a reply holds one while it streams."""
     continues: bool = False
@@ -48,9 +62,20 @@ class Settings(BaseModel, frozen=True):
     extra: dict[str, Any] = {}
     """More fields of each request, as the server understands them."""
 
+    _listed = field_validator("urls", mode="before")(listed)
 
-class _Retryable(Exception):
-    """A try failed before the first piece, in a way that may pass."""
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """All servers."""
+        return self.urls or (Upstream(url=self.url, api_key=self.api_key),)
+
+
+class _Failed(Exception):
+    """A try failed before the first piece; `again`: in a way that may pass at the same server."""
+
+    def __init__(self, reason: str, *, again: bool) -> None:
+        super().__init__(reason)
+        self.again = again
 
 
 class OpenAiLlm:
@@ -60,9 +85,9 @@ class OpenAiLlm:
         self.slots = slots
         self.continues = settings.continues
         self._settings = settings
-        key = settings.api_key.get_secret_value()
+        self._upstreams = settings.upstreams
+        self._circuits = Circuits(len(self._upstreams), settings.cool_down_s)
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(settings.next_token_timeout_s, connect=settings.connect_timeout_s),
             limits=httpx.Limits(
                 max_connections=settings.connections, max_keepalive_connections=settings.connections
@@ -71,22 +96,29 @@ class OpenAiLlm:
         )
 
     async def warm_up(self) -> None:
-        """Opens a connection; a server that is not there yet is no reason not to start."""
+        """Opens a connection to each; a server that is not there yet is no reason not to start."""
+        await asyncio.gather(*map(self._look_at, self._upstreams))
+
+    async def _look_at(self, upstream: Upstream) -> None:
         try:
-            await self._client.get(f"{self._settings.url.rstrip('/')}/models")
+            await self._client.get(f"{upstream.url.rstrip('/')}/models", headers=upstream.headers)
         except httpx.HTTPError as error:
-            log.warning("the LLM server does not answer yet: %s", type(error).__name__)
+            log.warning("the LLM server %s does not answer yet: %s", _host(upstream), type(error).__name__)
 
     async def prefill(self, prompt: Prompt) -> None:
         """Has the server read the prompt, if the settings want that."""
-        if not self._settings.prefill:
+        preferred = self._circuits.first()
+        if not self._settings.prefill or preferred is None:
             return
-        with contextlib.suppress(httpx.HTTPError, StageFailed):
-            await self._client.post(self._address, json=self._request(prompt, max_tokens=1, stream=False))
+        upstream = self._upstreams[preferred]
+        request = self._request(upstream, prompt, max_tokens=1, stream=False)
+        with contextlib.suppress(httpx.HTTPError):
+            await self._client.post(_address(upstream), json=request, headers=upstream.headers)
 
-    async def generate(self, prompt: Prompt, usage: Usage) -> AsyncGenerator[str, None]:
-        """Pieces of the answer. StageFailed when the server refuses, or fails beyond the tries."""
+    async def generate(self, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
+        """The answer. StageFailed when the server refuses, breaks off, or all of them fail beyond the tries."""
         spaced = prompt.answered[-1:].isspace()
+        calls = Calls()
         async with contextlib.aclosing(self._tries(prompt)) as chunks:
             async for chunk in chunks:
                 piece = _account(chunk, usage)
@@ -94,73 +126,115 @@ class OpenAiLlm:
                     piece, spaced = piece.lstrip(), False
                 if piece:
                     yield piece
+                for call in _called(chunk, calls):
+                    yield call
+        for call in calls.finish():
+            yield call
 
     async def _tries(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
+        """Chunks of the first server that says something."""
+        given_up: set[int] = set()
         for left in reversed(range(self._settings.tries)):
-            try:
-                async with contextlib.aclosing(self._stream(prompt)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-                return
-            except _Retryable as error:
-                if not left:
-                    raise StageFailed(f"the LLM server failed: {error}") from error
-                log.warning("the LLM server failed, trying again: %s", error)
-                await asyncio.sleep(self._settings.retry_after_s)
+            tried = set(given_up)
+            while (number := self._circuits.next(tried)) is not None:
+                tried.add(number)
+                try:
+                    async with contextlib.aclosing(self._tried(number, prompt)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    return
+                except _Failed as error:
+                    failure = error
+                    log.warning("the LLM server %s failed: %s", _host(self._upstreams[number]), error)
+                    if not error.again:
+                        given_up.add(number)
+            if not left or len(given_up) == len(self._upstreams):
+                raise StageFailed(f"the LLM server failed: {failure}") from failure
+            await asyncio.sleep(self._settings.retry_after_s)
 
-    async def _stream(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
-        """Chunks of one try. _Retryable only before the first that says something."""
+    async def _tried(self, number: int, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
+        """Chunks of one try, of which the circuits hear. _Failed only before the first that says something."""
         said = False
-        request = self._request(prompt, prompt.max_tokens, stream=True)
         try:
-            async with contextlib.AsyncExitStack() as opened:
-                async with asyncio.timeout(self._settings.first_token_timeout_s):
-                    streaming = self._client.stream("POST", self._address, json=request)
-                    response = await opened.enter_async_context(streaming)
-                    _check(response.status_code)
-                    chunks = _chunks(response.aiter_lines())
-                    first = await _until_one_says(chunks)
-                said = True
-                for chunk in first:
-                    yield chunk
+            async with contextlib.aclosing(self._stream(self._upstreams[number], prompt)) as chunks:
                 async for chunk in chunks:
+                    if not said:
+                        self._circuits.succeeded(number)
+                    said = True
                     yield chunk
-        except (httpx.TransportError, TimeoutError) as error:
-            reason = type(error).__name__
-            raise (
-                StageFailed(f"the LLM server broke off: {reason}") if said else _Retryable(reason)
-            ) from error
+        except _Refused:
+            raise
+        except (httpx.TransportError, TimeoutError, _Failed, StageFailed) as error:
+            self._circuits.failed(number)
+            reason = str(error) if isinstance(error, _Failed | StageFailed) else type(error).__name__
+            if said:
+                raise StageFailed(f"the LLM server broke off: {reason}") from error
+            again = error.again if isinstance(error, _Failed) else not isinstance(error, StageFailed)
+            raise _Failed(reason, again=again) from error
+        finally:
+            if not said:
+                self._circuits.dropped(number)
 
-    @property
-    def _address(self) -> str:
-        return f"{self._settings.url.rstrip('/')}/chat/completions"
+    async def _stream(self, upstream: Upstream, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
+        request = self._request(upstream, prompt, prompt.max_tokens, stream=True)
+        async with contextlib.AsyncExitStack() as opened:
+            async with asyncio.timeout(self._settings.first_token_timeout_s):
+                streaming = self._client.stream(
+                    "POST", _address(upstream), json=request, headers=upstream.headers
+                )
+                response = await opened.enter_async_context(streaming)
+                _check(response.status_code)
+                chunks = _chunks(response.aiter_lines())
+                first = await _until_one_says(chunks)
+            for chunk in first:
+                yield chunk
+            async for chunk in chunks:
+                yield chunk
 
-    def _request(self, prompt: Prompt, max_tokens: int, *, stream: bool) -> dict[str, Any]:
-        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    def _request(
+        self, upstream: Upstream, prompt: Prompt, max_tokens: int, *, stream: bool
+    ) -> dict[str, Any]:
+        messages = [*prompt.messages]
         request: dict[str, Any] = {
-            "model": self._settings.model,
-            "messages": messages,
+            "model": upstream.model or self._settings.model,
             "temperature": prompt.temperature,
             "max_tokens": max_tokens,
             "stream": stream,
         }
         if stream:
             request["stream_options"] = {"include_usage": True}
+        if prompt.tools:
+            request["tools"] = llm_messages.functions(prompt.tools)
+            request["tool_choice"] = llm_messages.choice(prompt.tool_choice)
         if self.continues and (answered := prompt.answered.rstrip()):
-            messages.append({"role": "assistant", "content": answered})
+            messages.append(ChatMessage("assistant", answered))
             request |= {"continue_final_message": True, "add_generation_prompt": False}
-        return request | self._settings.extra
+        return request | {"messages": llm_messages.chat(messages)} | self._settings.extra
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
 
 
+class _Refused(StageFailed):
+    """The request itself is wrong: no server will take it."""
+
+
+def _address(upstream: Upstream) -> str:
+    return f"{upstream.url.rstrip('/')}/chat/completions"
+
+
+def _host(upstream: Upstream) -> str:
+    """For the log; a URL may hold a password."""
+    url = httpx.URL(upstream.url)
+    return f"{url.host}:{url.port}" if url.port else url.host
+
+
 def _check(status: int) -> None:
-    if status in RETRYABLE:
-        raise _Retryable(f"status {status}")
+    if status in RETRYABLE or status in ITS_OWN:
+        raise _Failed(f"status {status}", again=status in RETRYABLE)
     if status >= 400:
-        raise StageFailed(f"the LLM server refused the request: status {status}")
+        raise _Refused(f"the LLM server refused the request: status {status}")
 
 
 async def _chunks(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:
@@ -191,21 +265,45 @@ def _decoded(data: str) -> dict[str, Any]:
 
 
 async def _until_one_says(chunks: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Chunks up to the first with words in it, or all of an empty answer."""
+    """Chunks up to the first with words or a call in it, or all of an empty answer."""
     found = []
     async for chunk in chunks:
         found.append(chunk)
-        if any(_piece(choice) for choice in _choices(chunk)):
+        if any(_piece(choice) or _pieces_of_calls(choice) for choice in _choices(chunk)):
             break
     return found
 
 
 def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    return chunk.get("choices") or []
+    choices = chunk.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise StageFailed("the LLM server sent choices that are none")
+    return choices
+
+
+def _delta(choice: dict[str, Any], field: str, kind: type) -> Any:
+    delta = choice.get("delta") or {}
+    value = (delta.get(field) if isinstance(delta, dict) else delta) or kind()
+    if not isinstance(value, kind):
+        raise StageFailed(f"the LLM server sent {field} that is no {kind.__name__}")
+    return value
 
 
 def _piece(choice: dict[str, Any]) -> str:
-    return (choice.get("delta") or {}).get("content") or ""
+    return str(_delta(choice, "content", str))
+
+
+def _pieces_of_calls(choice: dict[str, Any]) -> list[Any]:
+    return list(_delta(choice, "tool_calls", list))
+
+
+def _called(chunk: dict[str, Any], calls: Calls) -> list[ToolCall]:
+    """The calls that are whole with this chunk."""
+    whole: list[ToolCall] = []
+    for choice in _choices(chunk):
+        for position, delta in enumerate(_pieces_of_calls(choice)):
+            whole += calls.add_delta(delta, position)
+    return whole
 
 
 def _account(chunk: dict[str, Any], usage: Usage) -> str:
