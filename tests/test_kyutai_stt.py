@@ -234,7 +234,7 @@ def test_a_commit_is_answered_without_new_audio(voice):
         built.step({0: pcm})
     built.commit(0, 25 * SIZE)
     calls = next(number for number in range(1, 20) if finals(built.step({}).get(0, ())))
-    assert calls <= built._model.delay + 2
+    assert calls <= built._model.delay + 3
     assert not built.step({}), "and nothing follows"
 
 
@@ -255,7 +255,7 @@ def test_a_flush_among_others_takes_half_as_many_calls_as_steps(voice):
         built.step({0: pcm, 1: pcm})
     built.commit(0, 25 * SIZE)
     told = [finals(built.step({1: pcm}).get(0, ())) for pcm in voice[25:31]]
-    assert any(told[: built._model.delay // 2 + 1])
+    assert any(told[: built._model.delay // 2 + 2])
 
 
 def test_audio_that_comes_during_a_flush_is_caught_up(voice):
@@ -267,8 +267,10 @@ def test_audio_that_comes_during_a_flush_is_caught_up(voice):
         if number == 30:
             built.commit(0, 31 * SIZE)
     waiting = len(built._ears[0].lane)
-    assert waiting == built._model.delay + 2
-    for _ in range(2):
+    assert waiting == built._model.delay + 3 + 1, (
+        "the flush, and the frame of silence that a stream begins with"
+    )
+    for _ in range(3):
         facts += built.step({}).get(0, ())
     assert len(built._ears[0].lane) == 0
     built.commit(0, 2 * len(voice) * SIZE)
@@ -309,7 +311,7 @@ def test_a_stream_begins_with_the_silence_that_the_checkpoint_wants(tmp_path):
     config["stt_config"]["audio_silence_prefix_seconds"] = 0.8
     built = engine(slots=1, model=str(tiny_kyutai.write(tmp_path, config)))
     built.open(0, ListenOptions(0))
-    assert len(built._ears[0].lane) == built._model.prefix == 10
+    assert len(built._ears[0].lane) == built._model.prefix == 11
     built.step({0: noise(0, 1)[0]})
     for _ in range(3):
         built.step({})
@@ -481,6 +483,23 @@ def test_a_checkpoint_without_pause_heads_is_refused_or_does_without(tmp_path, v
     built.open(0, ListenOptions(0))
     facts = [fact for pcm in voice for fact in built.step({0: pcm}).get(0, ())]
     assert any(isinstance(fact, Pause) for fact in facts)
+
+
+def test_a_model_with_an_empty_fuser_is_like_one_without(tmp_path, voice):
+    fuser = {"sum": [], "prepend": [], "cross": [], "cross_attention_pos_emb": False}
+    folder = tiny_kyutai.write(tmp_path, {**tiny_kyutai.STT, "fuser": fuser, "conditioners": {}})
+    said = []
+    for built in (model(1), model(1, folder)):
+        said.append(list(run(built, 0, voice[:20])))
+    assert said[0] == said[1]
+
+
+def test_a_model_that_wants_to_be_told_more_is_refused(tmp_path):
+    fuser = {"sum": ["mood"], "prepend": [], "cross": [], "cross_attention_pos_emb": False}
+    mood = {"type": "lut", "lut": {"n_bins": 1, "dim": 8, "tokenizer": "noop", "possible_values": ["good"]}}
+    folder = tiny_kyutai.write(tmp_path, {**tiny_kyutai.STT, "fuser": fuser, "conditioners": {"mood": mood}})
+    with pytest.raises(ConfigError, match="wants mood told"):
+        model(1, folder)
 
 
 def test_a_hub_cache_is_read_and_never_filled(tmp_path):
