@@ -17,6 +17,7 @@ from config.settings import EngineChoice, Settings
 from gpu_workers.engine import Needs
 from tasks import gpus
 from tasks.gpus import Gpu
+from tasks.needs import MUST_MEND
 from tasks.placement import Ask, check_room
 
 #: An engine tells its needs without loading weights, but not without importing its packages from a cold disk.
@@ -147,9 +148,11 @@ def _answer(settings: Settings, stage: str, process: subprocess.Popen[str]) -> A
         said, complaint = process.communicate(timeout=NEEDS_DEADLINE_S)
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{ask} does not say within {NEEDS_DEADLINE_S:.0f} s what it needs") from None
+    lines = complaint.strip().splitlines() or ["it ended without a word"]
+    if process.returncode == MUST_MEND:
+        raise ConfigError(lines[-1])
     if process.returncode:
-        lines = complaint.strip().splitlines() or ["it says nothing"]
-        raise ConfigError(f"{ask} does not say what it needs: {lines[-1]}")
+        raise ConfigError(f"{ask} cannot say what it needs: {lines[-1]}")
     # what its packages print by the way stands above
     return replace(ask, needs=msgspec.json.decode(said.strip().splitlines()[-1], type=Needs))
 

@@ -11,6 +11,9 @@ from config.errors import AntiphonError
 from config.settings import load
 from gpu_workers import loader
 
+#: Exit status: one line says what the operator must mend.
+MUST_MEND = 3
+
 
 def main(stage: str) -> int:
     """Prints the `Needs`; the exit status."""
@@ -19,7 +22,7 @@ def main(stage: str) -> int:
         print(msgspec.json.encode(loader.needs(stage, choice, choice.slots)).decode())
     except AntiphonError as error:
         print(error, file=sys.stderr)
-        return 3
+        return MUST_MEND
     return 0
 
 

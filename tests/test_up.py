@@ -411,6 +411,11 @@ def test_an_engine_that_is_alone_on_its_gpu_takes_more_of_it(data, nvml, gpus, s
     assert ("llm engine 'null' needs 4000 MB" in said) == (not share)
 
 
+def test_an_engine_that_cannot_be_asked_says_why(data, nvml):
+    said = refused(data, "--gpu", "0", **machine(nvml, L40S), ANTIPHON_TTS__ENGINE="nothere")
+    assert said.startswith("antiphon: unknown tts engine 'nothere'; there are: ")
+
+
 def test_an_interpreter_that_is_not_there_is_named_with_what_makes_it(data):
     said = refused(data, ANTIPHON_LLM__PYTHON=".venv-nothere/bin/python")
     assert said == (
