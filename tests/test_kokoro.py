@@ -98,10 +98,18 @@ def test_what_is_not_preloaded_is_loaded_by_the_first_reply(tiny):
     assert mouths.frames[0][-1].spoken == 2 and runner._kokoro.loaded
 
 
-def test_a_model_that_cannot_be_loaded_is_a_fault_of_the_reply(tiny):
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(b"no model", id="no model at all"),
+        pytest.param(tiny_kokoro.model().replace(b"tokens", b"tokenz"), id="another export"),
+        pytest.param(tiny_kokoro.model().replace(b"/encoder/Clip", b"/encoder/Clap"), id="without durations"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_a_fault_of_the_reply(tiny, model):
     runner = kokoro.build(kokoro.Settings(**tiny, preload=False), 2)
     runner.warm_up()
-    Path(tiny["model"]).write_bytes(b"no model")
+    Path(tiny["model"]).write_bytes(model)
     runner.open(1, VoiceOptions("af_low"))
     deadline = time.monotonic() + 5
     while not (faults := runner.faults()) and time.monotonic() < deadline:

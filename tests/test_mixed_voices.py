@@ -69,6 +69,7 @@ def test_a_cloned_voice_is_shown_to_each_engine(kokoro):
 
 
 def test_an_engine_that_is_missing_is_left_out_unless_it_is_required(caplog, tmp_path):
+    caplog.set_level("INFO")
     options = {"voices": str(tmp_path / "none")}
     engine = mixed(null={}, kokoro={"options": options})
     assert engine.voices() == ("null/null",)

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel
 
-from config import voices
+from config import settings, voices
 from config.errors import ClientError, ConfigError
 from config.settings import EngineChoice, Settings
 from web.roles import cast, find, listing, speaker
@@ -181,6 +181,30 @@ def test_who_cannot_speak_is_told_why(tmp_path, settings, name, reason):
 def test_those_who_can_speak_come_first(tmp_path):
     roles = cast(voices.load(written(tmp_path, GOOD)), using(tts="kyutai", languages="en fr"))
     assert [role.character.name for role in roles] == ["Bo", "Ada"]
+
+
+def mixing(*engines: str) -> Settings:
+    """The null engines, but for speech several that share a worker."""
+    options = {"engines": {engine: {} for engine in engines}}
+    tts = EngineChoice(engine="mixed", slots=1, languages=("en", "fr"), options=options)
+    return using("null", "null").model_copy(update={"tts": tts})
+
+
+def test_where_engines_are_mixed_a_voice_is_all_wishes_in_the_character_s_order(tmp_path):
+    roles = cast(voices.load(written(tmp_path, GOOD)), mixing("kyutai", "piper"))
+    assert [role.voice for role in roles] == ["piper/joe", "piper/siwis,kyutai/bo.wav"]
+    roles = cast(voices.load(written(tmp_path, GOOD)), mixing("kyutai", "kokoro"))
+    assert {role.character.name: role.unavailable for role in roles} == {
+        "Bo": "",
+        "Ada": "it has no voice for the tts engine kyutai or kokoro",
+    }
+
+
+def test_by_default_one_character_wishes_for_kokoro_and_all_can_do_without():
+    roles = cast(voices.load(FILE), settings.load("embedded"))
+    wishes = [role.voice.split(",") for role in roles if not role.unavailable]
+    assert sum(first.startswith("kokoro/") for first, *_ in wishes) == 1
+    assert all(any(wish.startswith("piper/") for wish in all_of) for all_of in wishes)
 
 
 # --- whom a client means

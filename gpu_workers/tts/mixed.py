@@ -153,7 +153,7 @@ def _unless_missing(
     except EngineMissing as error:
         if part.required:
             raise
-        log.warning("without the voices of %s: %s", name, error)
+        log.info("without the voices of %s: %s", name, error)
         return None
 
 
