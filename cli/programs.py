@@ -8,6 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from cli.redis_servers import RedisServer
+from config.errors import ConfigError
 from config.redis_keys import STAGES, VOICES
 from config.settings import Settings
 
@@ -82,26 +83,61 @@ def web(address: str, certificate: tuple[Path, Path] | None) -> Program:
     return Program("web", Rank.WEB, (*command, "web.app:app"), "SIGTERM", 8)
 
 
-def workers(settings: Settings, counts: Mapping[str, int], run_id: str) -> list[Program]:
-    """One or more Celery workers for each stage, and one that clones voices where they are to be had."""
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs."""
+
+    gpu: str
+    """As the worker's `--gpu` takes it."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Settings that hold there alone."""
+
+
+def interpreter(settings: Settings, stage: str) -> str:
+    """Python for a stage's workers. Raises ConfigError when it is not there."""
+    choice = settings.stage(stage)
+    if choice.python is None:
+        return sys.executable
+    path = ROOT / choice.python
+    if os.access(path, os.X_OK):
+        return str(path)
+    folder = choice.python.parts[0]
+    mend = f"; `make setup-{folder[6:]}` makes it" if folder.startswith(".venv-") else ""
+    raise ConfigError(f"{stage} engine {choice.engine!r} is run by {choice.python}, which is not there{mend}")
+
+
+def worker_names(stage: str, counts: Mapping[str, int]) -> list[str]:
+    """`tts`, `tts.2`, …: one for each of its processes."""
+    return [stage if at == 1 else f"{stage}.{at}" for at in range(1, counts.get(stage, 1) + 1)]
+
+
+def workers(
+    settings: Settings, counts: Mapping[str, int], run_id: str, places: Mapping[str, Place] | None = None
+) -> list[Program]:
+    """One or more Celery workers for each stage, and one that clones voices where an encoder is named.
+
+    Raises ConfigError when an interpreter is missing.
+    """
     found: list[Program] = []
     for stage in STAGES:
-        for number in range(1, counts.get(stage, 1) + 1):
-            name = stage if number == 1 else f"{stage}.{number}"
+        for name in worker_names(stage, counts):
             port = settings.metrics_port and settings.metrics_port + len(found)
-            found.append(_worker(settings, name, stage, settings.stage(stage).slots, run_id, port))
+            found.append(_worker(settings, name, stage, run_id, port, (places or {}).get(name)))
     if settings.voices.encoder:
         port = settings.metrics_port and settings.metrics_port + len(found)
-        found.append(_worker(settings, VOICES, VOICES, 1, run_id, port))
+        found.append(_worker(settings, VOICES, VOICES, run_id, port, (places or {}).get(VOICES)))
     return found
 
 
-def _worker(settings: Settings, name: str, stage: str, slots: int, run_id: str, metrics_port: int) -> Program:
+def _worker(
+    settings: Settings, name: str, stage: str, run_id: str, metrics_port: int, place: Place | None
+) -> Program:
     command = (
-        sys.executable, "-m", "celery", "-A", "tasks", "worker", "-Q", stage,
-        "--slots", str(slots), "-n", f"{name}-{run_id}@%h",
-        "--without-mingle", "--without-gossip", "-l", settings.log_level,
+        interpreter(settings, stage), "-m", "celery", "-A", "tasks", "worker", "-Q", stage,
+        "--slots", str(settings.stage(stage).slots), *(("--gpu", place.gpu) if place else ()),
+        "-n", f"{name}-{run_id}@%h", "--without-mingle", "--without-gossip", "-l", settings.log_level,
     )  # fmt: skip
+    environment = {"ANTIPHON_METRICS_PORT": str(metrics_port), **(place.environment if place else {})}
     # Without its supervisor it has no Redis to hand work back to. When it is stopped, the web has gone before: nobody
     # hears what it would finish.
-    return Program(name, Rank.WORKERS, command, "SIGKILL", 5, {"ANTIPHON_METRICS_PORT": str(metrics_port)})
+    return Program(name, Rank.WORKERS, command, "SIGKILL", 5, environment)

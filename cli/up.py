@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from cli import certificate, programs, redis_servers, run_processes
+from cli import certificate, gpu_plan, programs, redis_servers, run_processes
 from cli.data_dir import DataDir, held
+from cli.gpu_plan import Plan
 from cli.overseer import Overseer
 from cli.probe import Address, Probe
-from cli.programs import Program
+from cli.programs import Place, Program
 from config import voices
 from config.errors import ConfigError
 from config.redis_keys import STAGES
@@ -72,7 +73,7 @@ def _redis_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 
 
 @click.command()
-@click.option("--profile", help="The engines: embedded, null, or another file of config/profiles.")
+@click.option("--profile", help="The engines: embedded, gpu, null, or another file of config/profiles.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
 @click.option(
@@ -88,6 +89,13 @@ def _redis_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     callback=_counts,
     metavar="tts=2,…",
     help="Processes of a stage; one each if not given.",
+)
+@click.option(
+    "--gpu",
+    "wanted",
+    callback=gpu_plan.gpus_option,
+    metavar="0 | 0,1,2 | stt=0,…",
+    help="The GPU of all stages, of each, or of some; checked for room before anything starts.",
 )
 @click.option(
     "--redis-url",
@@ -110,6 +118,7 @@ def up(
     port: int,
     data_dir: Path,
     workers: dict[str, int],
+    wanted: gpu_plan.Wanted | None,
     redis_url: str | None,
     media_url: str | None,
     tls_self_signed: bool,
@@ -125,7 +134,8 @@ def up(
         _end_run_before(data)
         _check_free(address)
         _raise_open_files()
-        run, urls = _programs(settings, data, address, workers, (redis_url, media_url))
+        plan = _plan(settings, wanted, workers)
+        run, urls = _programs(settings, data, address, (workers, plan.places), (redis_url, media_url))
         probe = Probe(run, urls, address, settings.ownership.heartbeat_ttl_s)
         _check_given(probe, {"state": redis_url, "media": media_url})
         engines = ", ".join(f"{stage} ({settings.stage(stage).engine})" for stage in STAGES)
@@ -134,6 +144,16 @@ def up(
             data, list(run.values()), programs.environment(settings, *urls), probe, asked_to_stop, _say
         )
         sys.exit(_oversee(overseer, address))
+
+
+def _plan(settings: Settings, wanted: gpu_plan.Wanted | None, counts: Mapping[str, int]) -> Plan:
+    """Where workers run, told to the operator. Raises ConfigError before anything is started."""
+    if wanted is None:
+        return Plan()
+    plan = gpu_plan.plan(settings, wanted, counts, gpu_plan.environment_of(settings))
+    for line in plan.table:
+        _say(line)
+    return plan
 
 
 def _oversee(overseer: Overseer, address: Address) -> int:
@@ -245,10 +265,10 @@ def _programs(
     settings: Settings,
     data: DataDir,
     address: Address,
-    workers: Mapping[str, int],
+    workers: tuple[Mapping[str, int], Mapping[str, Place]],
     given: tuple[str | None, str | None],
 ) -> tuple[dict[str, Program], tuple[str, str]]:
-    """All programs by name, and the URLs of the state and media servers."""
+    """All programs by name, and the URLs of the state and media servers. workers: how many of each stage, and where."""
     found, urls = [], []
     for name, url in zip(("state", "media"), given, strict=True):
         if url is not None:
@@ -259,7 +279,7 @@ def _programs(
         urls.append(server.url)
     tls = certificate.self_signed(data.tls, address.host) if address.tls else None
     found.append(programs.web(address.bind, tls))
-    found += programs.workers(settings, workers, data.run_id)
+    found += programs.workers(settings, workers[0], data.run_id, workers[1])
     return {program.name: program for program in found}, (urls[0], urls[1])
 
 

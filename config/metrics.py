@@ -1,6 +1,11 @@
 """Every metric, by name. Label sets are closed; a session id is never a label."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
 
 #: Fine around the targets of plumbing (10 and 25 ms), coarse beyond.
 FINE_BUCKETS_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.010, 0.0125, 0.015, 0.020, 0.025, 0.035,
@@ -52,3 +57,53 @@ history_dropped = Counter(
 gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
 errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])
 voices_cloned = Counter("antiphon_voices_cloned_total", "Recordings by what became of them.", ["outcome"])
+
+
+@dataclass(frozen=True)
+class GpuLoad:
+    """How a GPU is used now, by everybody on it."""
+
+    used_bytes: int
+    total_bytes: int
+    busy: float | None
+    """Share of the last moments in which it worked; None: not told, as by MIG slices."""
+
+
+class GpuMetrics(Collector):
+    """A worker's GPU: asked when somebody scrapes, never by a loop. A GPU that does not answer is left out."""
+
+    def __init__(self, sample: Callable[[], GpuLoad | None]) -> None:
+        self._sample = sample
+
+    @staticmethod
+    def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        return (
+            GaugeMetricFamily(
+                "antiphon_gpu_memory_bytes",
+                "Memory of this worker's GPU: in use, by whomever, and in all.",
+                labels=["kind"],
+            ),
+            GaugeMetricFamily(
+                "antiphon_gpu_utilisation_ratio",
+                "Part of the last moments in which this worker's GPU worked.",
+            ),
+        )
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The families, without asking the GPU."""
+        return self._families()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The families with what is so now."""
+        memory, utilisation = self._families()
+        if (load := self._sample()) is not None:
+            memory.add_metric(["used"], load.used_bytes)
+            memory.add_metric(["total"], load.total_bytes)
+            if load.busy is not None:
+                utilisation.add_metric([], load.busy)
+        return memory, utilisation
+
+
+def watch_gpu(sample: Callable[[], GpuLoad | None], registry: CollectorRegistry = REGISTRY) -> None:
+    """Shows a GPU among this process's metrics from now on."""
+    registry.register(GpuMetrics(sample))

@@ -43,6 +43,11 @@ class EngineChoice(BaseModel, frozen=True):
     refusing it. Tokens are guessed high. None: as the engine's own option of this name, or nobody knows."""
     options: dict[str, Any] = {}
     """Fields of the engine module's own `Settings`."""
+    options_alone: dict[str, bool | int | float | str] = {}
+    """Those of them that differ where `antiphon up --gpu` gives the engine a GPU of its own: larger shares."""
+    python: Path | None = None
+    """The interpreter by which `antiphon up` runs its workers, from the project's folder: an environment of its own,
+    where what the engine needs does not go together with the rest. None: the one that runs `up`."""
 
     @property
     def window_tokens(self) -> int | None:
@@ -202,6 +207,8 @@ class VoiceSettings(BaseModel, frozen=True):
     are cloned here."""
     options: dict[str, Any] = {}
     """Fields of that module's own `Settings`, such as the path of its weights."""
+    python: Path | None = None
+    """As of a stage: the interpreter of a worker that `antiphon up` starts for it."""
     upload_bytes: int = Field(4 << 20, gt=0, le=64 << 20)
     """Largest recording taken, in bytes: 4 MiB, as Unmute's clients expect."""
     uploads_at_once: int = Field(4, gt=0)
@@ -218,7 +225,7 @@ class VoiceSettings(BaseModel, frozen=True):
     @property
     def choice(self) -> EngineChoice:
         """What the loader wants to know."""
-        return EngineChoice(engine=self.encoder, slots=1, options=self.options)  # type: ignore[call-arg]
+        return EngineChoice(engine=self.encoder, slots=1, options=self.options, python=self.python)  # type: ignore[call-arg]
 
 
 class Settings(BaseSettings, frozen=True):
@@ -250,8 +257,9 @@ class Settings(BaseSettings, frozen=True):
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
 
     def stage(self, name: str) -> EngineChoice:
-        """The engine of `stt`, `llm` or `tts`."""
-        return getattr(self, name)  # type: ignore[no-any-return]
+        """The engine of `stt`, `llm` or `tts`, or the encoder of `voices`."""
+        found: EngineChoice | VoiceSettings = getattr(self, name)
+        return found.choice if isinstance(found, VoiceSettings) else found
 
     @property
     def preempts(self) -> bool:

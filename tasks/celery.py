@@ -9,6 +9,7 @@ from typing import Any
 import click
 from celery import Celery
 
+from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
 from config.settings import load
 
@@ -38,24 +39,37 @@ app.conf.update(
 )
 
 
-def pin_gpu(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
-    """Hides all GPUs but one while arguments are parsed: the earliest hook, before any engine is imported."""
-    if value is not None:
-        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(value)
+def pin_gpu(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Hides all GPUs but one while arguments are parsed: the earliest hook, before any engine is imported.
+
+    Raises BadParameter for what names no GPU; whether it exists is seen before an engine is loaded.
+    """
+    if value is None:
+        return None
+    if not GPU_NAME.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is neither a number such as 0 nor a UUID such as GPU-… or MIG-…")
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = value
     return value
 
 
 app.user_options["worker"].add(
     click.Option(
-        ["--gpu"], type=click.IntRange(min=0), callback=pin_gpu, help="GPU of this worker, by PCI order."
+        ["--gpu"],
+        metavar="NUMBER|UUID",
+        callback=pin_gpu,
+        help="The one GPU this worker may use: its number as nvidia-smi lists it, or the UUID of it or of a MIG "
+        "slice. Without it, the machine's only GPU, for engines that need one. The worker does not start where the "
+        "GPU is not there or has too little free memory.",
     )
 )
 app.user_options["worker"].add(
     click.Option(
         ["--slots"],
         type=click.IntRange(min=1),
-        help=f"Sessions served at once by each of this worker's stages ({', '.join(STAGES)}).",
+        metavar="N",
+        help=f"Sessions or replies that each of this worker's stages ({', '.join(STAGES)}) serves at once; without "
+        "it, as the profile says. GPU memory grows with it.",
     )
 )
 

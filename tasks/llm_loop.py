@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from config import metrics
+from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
@@ -49,6 +50,7 @@ class LlmLoop(Loop):
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._prefills: set[asyncio.Task[None]] = set()
+        self._device_lost: DeviceLost | None = None
 
     def enter(self, seat: Seat) -> None:
         """Hands a seat over and wakes the loop."""
@@ -76,13 +78,28 @@ class LlmLoop(Loop):
         def start() -> None:
             task = self._loop.create_task(self._engine.prefill(prompt))
             self._prefills.add(task)
-            task.add_done_callback(self._prefills.discard)
+            task.add_done_callback(self._prefilled)
 
         self._loop.call_soon_threadsafe(start)
+
+    def _prefilled(self, task: asyncio.Task[None]) -> None:
+        """What went wrong with a prompt goes wrong again with its reply, and is told there; but for the device."""
+        self._prefills.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, DeviceLost):
+            self._lose_device(error)
+        elif error is not None:
+            log.warning("a prompt could not be read ahead: %s", type(error).__name__)
+
+    def _lose_device(self, error: DeviceLost) -> None:
+        self._device_lost = error
+        self._wake.set()
 
     def turn(self) -> None:
         """Lets replies run until something is to be sent."""
         self._loop.run_until_complete(self._doze())
+        if self._device_lost is not None:
+            raise self._device_lost
         self.outbox.flush()
 
     async def _doze(self) -> None:
@@ -126,6 +143,8 @@ class LlmLoop(Loop):
             self._finish(pen, usage)
         except asyncio.CancelledError:
             raise
+        except DeviceLost as error:
+            self._lose_device(error)
         except Exception as error:
             log.error("llm engine failed: %s", type(error).__name__)
             self.outbox.add(pen, Failed("llm_failed", type(error).__name__))

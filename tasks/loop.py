@@ -8,11 +8,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from config import metrics
-from config.errors import ConfigError
+from config.errors import ConfigError, DeviceLost
 from config.messages import VERSION, Body, Claimed, Command, Failed, Result
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: A pause after an error, so that a lasting one does not spin.
 ERROR_PAUSE_S = 0.2
+
+#: An engine that fails so often within so many seconds does not mend by itself: its process ends.
+MOST_FAILURES, FAILURES_WITHIN_S = 5, 10.0
 
 #: Results of one seat kept after they were sent: all words of a reply, half a minute of its audio.
 SAID_ITEMS = 400
@@ -110,11 +114,15 @@ class Loop(threading.Thread):
         self.seats: dict[tuple[str, int], Seat] = {}
         self.last_beat = time.monotonic()
         self.draining = False
+        self.when_broken: Callable[[str], None] = log.critical
+        """Told why the engine cannot go on; it need not return."""
+        self._failures_s: deque[float] = deque(maxlen=MOST_FAILURES)
         self._table = SlotTable(slots)
         self._table_lock = threading.Lock()
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stopping = False
+        self._count_seats()
 
     # --- called from other threads
 
@@ -138,6 +146,13 @@ class Loop(threading.Thread):
         with self._table_lock:
             self._table.give_back(slot)
 
+    def everyone(self) -> list[Seat]:
+        """All seats, those included that the loop has not seen yet."""
+        waiting = []
+        while not self._arrivals.empty():
+            waiting.append(self._arrivals.get())
+        return [*self.seats.values(), *waiting]
+
     def enter(self, seat: Seat) -> None:
         """Hands a seat to the loop; its `over` is set when the loop is done with it."""
         self._arrivals.put(seat)
@@ -157,7 +172,7 @@ class Loop(threading.Thread):
     # --- the loop thread
 
     def run(self) -> None:
-        """Turns until stopped. An error costs the seats of the turn at most, never the loop."""
+        """Turns until stopped. An error costs the seats of the turn at most; only a lost device ends the loop."""
         while not self._stopping:
             self.last_beat = time.monotonic()
             try:
@@ -167,11 +182,27 @@ class Loop(threading.Thread):
             except RedisError as error:
                 log.warning("%s loop waits for Redis: %s", self.stage, type(error).__name__)
                 time.sleep(ERROR_PAUSE_S)
-            except Exception:
+            except DeviceLost as error:
+                self._break(str(error))
+            except Exception as error:
                 log.exception("%s engine failed; %d seats are handed back", self.stage, len(self.seats))
                 self._dismiss_all()
+                self._note_failure(error)
                 time.sleep(ERROR_PAUSE_S)
         self._dismiss_all()
+
+    def _break(self, why: str) -> None:
+        self.draining = self._stopping = True
+        self.when_broken(f"{self.stage} gives {len(self.seats)} seats back and ends: {why}")
+
+    def _note_failure(self, error: Exception) -> None:
+        """Errors that come again and again are the device's, or as good as that."""
+        self._failures_s.append(time.monotonic())
+        lasted_s = self._failures_s[-1] - self._failures_s[0]
+        if len(self._failures_s) == MOST_FAILURES and lasted_s < FAILURES_WITHIN_S:
+            self._break(
+                f"the engine failed {MOST_FAILURES} times in {lasted_s:.0f} s ({type(error).__name__})"
+            )
 
     def turn(self) -> None:
         """One round: read, step, emit. Must return within the step deadline."""
@@ -192,12 +223,17 @@ class Loop(threading.Thread):
         while not self._arrivals.empty():
             seat = self._arrivals.get()
             self.seats[seat.sid, seat.lease.reply] = seat
+            self._count_seats()
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
             try:
                 self.begin(seat)
             except ConfigError as error:  # a voice or a language that the engine does not have
                 self.outbox.add(seat, Failed(error.code, str(error)))
                 self.leave(seat, done=True)
+            except (DeviceLost, RedisError):
+                raise
+            except Exception as error:  # whatever is wrong with this one, it is not the others'
+                self.shed({seat.slot: f"it could not be opened ({type(error).__name__}: {error})"})
         while not self._commands.empty():
             self.obey(self._commands.get())
 
@@ -205,9 +241,14 @@ class Loop(threading.Thread):
         """The loop is finished with a seat."""
         if self.seats.pop((seat.sid, seat.lease.reply), None) is None:
             return
+        self._count_seats()
         seat.done = done
         try:
             self.end(seat)
+        except DeviceLost:
+            raise
+        except Exception as error:  # opening the slot again forgets whatever is left in it
+            log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__)
         finally:
             seat.over.set()
 
@@ -225,6 +266,10 @@ class Loop(threading.Thread):
 
     def _dismiss_all(self) -> None:
         for seat in list(self.seats.values()):
-            self.leave(seat, done=False)
+            with suppress(DeviceLost):  # the next turn will notice, if there is one
+                self.leave(seat, done=False)
         while not self._arrivals.empty():
             self._arrivals.get().over.set()
+
+    def _count_seats(self) -> None:
+        metrics.seats_taken.labels(self.stage).set(len(self.seats))

@@ -169,6 +169,11 @@ class Stage:
         self.loop.stop()
         self.loop.join(timeout=2.0)
 
+    def give_back(self) -> None:
+        """Lets every seat's lease go, so that the work is sent to others at once; for an engine that is no more."""
+        for seat in self.loop.everyone():
+            self._ties.leases.let_go(seat.lease, done=False)
+
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
         return {"slots": self.slots, "free": self.loop.free, "model": self.model}
@@ -201,6 +206,11 @@ class Keeper(threading.Thread):
         """Ends after the current round; the workers' entries go with it."""
         self._stopping.set()
         self.join(timeout=2.0)
+        self.retire()
+
+    def retire(self) -> None:
+        """The workers' entries go, at once; nothing is renewed any more."""
+        self._stopping.set()
         for stage in self._stages:
             streams.retire(self._ties.state, stage.name, self._ties.worker)
 

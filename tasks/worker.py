@@ -7,17 +7,23 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
-from config.errors import AntiphonError
+from config import metrics
+from config.errors import AntiphonError, ConfigError, DeviceLost
+from config.gpu_names import GPU_NAME
 from config.messages import decode_command
 from config.redis_keys import STAGES, VOICES, control
-from config.settings import load
+from config.settings import Settings, load
+from tasks import gpus, loading, placement
 from tasks import submit as submissions
 from tasks.celery import app
+from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import RedisError, connect, read
@@ -31,22 +37,74 @@ SPARE_THREADS = 4
 #: How long replies may finish after SIGTERM.
 DRAIN_S = 20.0
 
+#: Exit status: the operator must mend something, which one line says.
+MUST_MEND = 3
+
+#: Exit status: a stage could not start, and the log says why.
+NOT_STARTED = 4
+
+#: Exit status: the device under an engine is gone; started again, the worker may find it well. (EX_OSERR)
+DEVICE_LOST = 71
+
+#: How long the seats of a lost device may take to be let go; their leases end by themselves soon after.
+GIVE_BACK_S = 1.0
+
 #: Stages of this process, by name.
 running: dict[str, Stage] = {}
 
 
+def end(why: object, status: int) -> NoReturn:
+    """One line for the operator, and no way back: Celery would log an exception and hang in its own shutdown."""
+    print(f"antiphon worker: {why}", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
 def queues_of(worker: Any) -> list[str]:
-    """The stages this worker serves, from `-Q`."""
+    """The stages this worker serves, from `-Q`; none if it clones voices alone."""
     queues = worker.app.amqp.queues.consume_from
     named = [queue for queue in queues if queue in STAGES]
     if not named and VOICES not in queues:
-        raise SystemExit(f"-Q must name stages: {', '.join(STAGES)}, or {VOICES}")
+        end(f"-Q must name stages: {', '.join(STAGES)}, or {VOICES}", MUST_MEND)
     return named
 
 
 def clones(worker: Any) -> bool:
     """Whether this worker clones voices."""
     return VOICES in worker.app.amqp.queues.consume_from
+
+
+def visible_gpu() -> str | None:
+    """The GPU that this process was pinned to, by `--gpu` or by who started it."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if named is None else named.partition(",")[0].strip()
+
+
+def gpu_for(asked: list[placement.Ask]) -> Gpu | None:
+    """The GPU for these engines; None when they do without. Raises ConfigError when it is not there."""
+    wants = placement.first_that_wants(asked)
+    if wants is None:
+        return None
+    named = visible_gpu()
+    if named is not None and not GPU_NAME.fullmatch(named):
+        raise ConfigError(
+            f"{wants} needs a GPU; CUDA_VISIBLE_DEVICES is {named!r}, which hides all: say --gpu 0"
+        )
+    try:
+        return placement.the_only(wants, gpus.found()) if named is None else gpus.look(named)
+    except gpus.NoDriver as error:
+        raise ConfigError(f"{wants} needs a GPU, and {error}") from None
+
+
+@contextmanager
+def place_on(gpu: Gpu | None, asked: list[placement.Ask]) -> Iterator[None]:
+    """The GPU is ours alone to load on. Raises ConfigError when there is too little room."""
+    if gpu is None:
+        yield
+        return
+    with loading.turn_on(gpu.uuid):
+        placement.check_room(asked, gpus.look(gpu.name))
+        yield
+    metrics.watch_gpu(lambda: gpus.load(gpu.name))
 
 
 @signals.worker_init.connect
@@ -91,13 +149,14 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, worker: Any, slots: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, worker: Any, slots: int | None = None, gpu: str | None = None, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         self._slots = slots
+        self._gpu = gpu
         self._keeper: Keeper | None = None
 
     def start(self, worker: Any) -> None:
-        """Everything is warm when this returns; what is missing ends the worker with one line."""
+        """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
         settings = load()
         name = f"{socket.gethostname()}-{os.getpid()}"
         media = connect(settings.media_url, connections=512)
@@ -109,26 +168,61 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             submissions.again,
         )  # fmt: skip
         try:
-            for stage in queues_of(worker):
-                log.info("%s: loading engine %s", stage, settings.stage(stage).engine)
-                running[stage] = Stage(stage, ties, self._slots)
-                running[stage].start()
+            self._load(settings, queues_of(worker), ties, also=[VOICES] if clones(worker) else [])
         except AntiphonError as error:
-            print(f"antiphon worker: {error}", file=sys.stderr, flush=True)
-            os._exit(3)
+            end(error, DEVICE_LOST if isinstance(error, DeviceLost) else MUST_MEND)
         except Exception:
-            # Celery would log a failed bootstep and hang in its own shutdown
             log.exception("a stage could not start")
-            os._exit(4)
+            os._exit(NOT_STARTED)
         if settings.metrics_port:
             start_http_server(settings.metrics_port, addr=settings.metrics_host)
         ControlListener(name, ties).start()
-        says = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""), "pid": str(os.getpid())}
+        says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
         if clones(worker):
             desks.append(Desk(settings, name, state, media, says))
             desks[0].open()
         self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
+
+    def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:
+        """also: what shares the process besides, and is loaded later."""
+        asked = placement.asks(settings, stages, self._slots)
+        slots = None if self._slots is None else str(self._slots)
+        others = placement.asks(settings, also, None) if stages else []
+        placement.check_together([*asked, *others], {"--gpu": self._gpu, "--slots": slots})
+        if self._gpu is not None:
+            self._find(self._gpu)
+        with place_on(gpu_for(asked), asked):
+            for ask in asked:
+                log.info("%s: loading engine %s", ask.stage, ask.engine)
+                stage = running[ask.stage] = Stage(ask.stage, ties, self._slots)
+                stage.loop.when_broken = self._give_up
+                stage.start()
+
+    @staticmethod
+    def _find(gpu: str) -> None:
+        """An engine that needs none runs beside one that is there, but not beside one that is not."""
+        try:
+            gpus.look(gpu)
+        except gpus.NoDriver as error:
+            raise ConfigError(f"--gpu {gpu}: {error}") from None
+
+    def _give_up(self, why: str) -> None:
+        """The device is gone: everybody's seats are let go at once, and the process ends."""
+        handing = threading.Thread(target=self._give_back, name="give-back", daemon=True)
+        handing.start()
+        handing.join(GIVE_BACK_S)
+        end(why, DEVICE_LOST)
+
+    def _give_back(self) -> None:
+        """Tasks that come meanwhile are sent on; after the last lease nothing is waited for, or one might be lost."""
+        for stage in running.values():
+            stage.loop.drain()
+        with suppress(RedisError):  # then the leases end by themselves
+            if self._keeper is not None:
+                self._keeper.retire()
+            for stage in running.values():
+                stage.give_back()
 
     def stop(self, worker: Any) -> None:
         """Heartbeats outlive the work, Redis is closed last."""

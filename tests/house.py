@@ -114,14 +114,15 @@ class House:
 
     # --- starting
 
-    def start_worker(self, stage: str) -> Child:
-        """One more worker; `ready` waits for it."""
+    def start_worker(self, stage: str, **env: str) -> Child:
+        """One more worker, with settings of its own; `ready` waits for it."""
         self._count += 1
         name = f"{stage}{self._count}"
         child = self._spawn(
             name,
             ["-m", "celery", "-A", "tasks", "worker", "-Q", stage, "-n", name, "--without-mingle",
              "--without-gossip", *self.worker_options],
+            env,
         )  # fmt: skip
         self.workers[stage].append(child)
         return child
@@ -136,13 +137,13 @@ class House:
         )
         return self.web
 
-    def _spawn(self, name: str, arguments: list[str]) -> Child:
+    def _spawn(self, name: str, arguments: list[str], env: dict[str, str] | None = None) -> Child:
         log = self.folder / f"{name}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env=self._environment(),
+                env={**self._environment(), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -20,7 +20,10 @@ from cli.roster import Died, Roster, Serves
 from cli.supervisord import Standing
 from tests import redis_server
 from tests.conftest import missing
-from tests.up_run import ROOT, UpRun, antiphon, eventually, free_port, one_line
+from tests.fake_nvml import L4, L40S, machine, nvml
+from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually, free_port, one_line
+
+__all__ = ["nvml"]
 
 #: A reply of 1 s, so that talking takes no longer than it must.
 BRIEF = {"ANTIPHON_LLM__OPTIONS": '{"words": 3}'}
@@ -284,25 +287,146 @@ def test_a_leash_put_on_after_the_parent_died_starts_nothing(tmp_path):
 # --- the cards
 
 
-def test_the_gpu_is_chosen_before_any_engine_is_imported():
+@pytest.mark.parametrize("gpu", ["1", "MIG-8a1b", "GPU-0c9e-11"])
+def test_the_gpu_is_chosen_before_anything_is_imported_that_could_look_at_one(gpu):
     code = """
 import os, sys
 class Spy:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("gpu_workers", "torch", "onnxruntime"):
+        if name.partition(".")[0] in ("gpu_workers", "torch", "onnxruntime", "pynvml", "vllm", "moshi"):
             print(name, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("CUDA_DEVICE_ORDER"), flush=True)
             os._exit(0)
 sys.meta_path.insert(0, Spy())
-sys.argv = "celery -A tasks worker -Q tts --gpu 1".split()
+sys.argv = ["celery", "-A", "tasks", "worker", "-Q", "tts", "--gpu", sys.argv[1]]
 from celery.__main__ import main
 main()
 """
     environment = {**os.environ, "ANTIPHON_PROFILE": "null", "CUDA_VISIBLE_DEVICES": "0,1"}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, gpu]
     ran = subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
-    assert ran.stdout.split() == ["gpu_workers", "1", "PCI_BUS_ID"], ran.stderr
+    first, *seen = ran.stdout.split()
+    assert seen == [gpu, "PCI_BUS_ID"], f"{first}: {ran.stderr}"
+
+
+def test_a_worker_whose_device_is_gone_is_started_again_and_said(start, hum):
+    run = start(ANTIPHON_STT__OPTIONS='{"fails": {"device_at_step": 10}}')
+    run.wait_for("^ready")
+    url = f"ws://127.0.0.1:{run.port}/v1/realtime"
+    talking = subprocess.Popen(
+        [*ANTIPHON, "talk", "--in", str(hum), "--url", url], cwd=ROOT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        run.wait_for(
+            "^stt ended: stt gives 1 seats back and ends: .* asked to lose its device; it is started"
+        )
+        run.wait_for(r"^stt is back after \d")
+    finally:
+        talking.kill()
+        talking.wait()
+
+
+def asking(**gpu_mb: int) -> dict[str, str]:
+    """Null engines that say they need so much of a GPU."""
+    return {
+        f"ANTIPHON_{stage.upper()}__OPTIONS": json.dumps({"asks": {"gpu_mb": mb}})
+        for stage, mb in gpu_mb.items()
+    }
+
+
+def refused(data: Path, *arguments: str, **environment: str) -> str:
+    """The one line by which `up` says what to mend, before it starts anything."""
+    ran = antiphon(
+        "up",
+        "--profile",
+        "null",
+        "--port",
+        str(free_port()),
+        "--data-dir",
+        str(data),
+        *arguments,
+        **environment,
+    )
+    assert ran.returncode == 2
+    assert not (data / "log").exists() or not list((data / "log").glob("*.log"))
+    return one_line(ran.stderr.splitlines())
+
+
+def test_three_stages_share_one_gpu(start, nvml):
+    run = start("--gpu", "0", **machine(nvml, L40S), **asking(stt=2600, llm=18_400, tts=5300))
+    run.wait_for("^ready")
+    assert run.said(r"^GPU 0 \(L40S\): 45600 of 46068 MB free$")
+    assert run.said(r"^  stt +null +256 slots +2600 MB$") and run.said(r"^  llm +null +256 slots +18400 MB$")
+    assert run.said(r"^  left +19300 MB$")
+    for name in ("stt", "llm", "tts"):
+        assert " --gpu 0 " in " ".join(run.process_of(name).cmdline())
+
+
+def test_three_that_do_not_fit_on_one_gpu_are_refused_together(data, nvml):
+    said = refused(data, "--gpu", "0", **machine(nvml, L4), **asking(stt=2600, llm=18_400, tts=5300))
+    assert said.startswith(
+        "antiphon: stt engine 'null' needs 2600 MB with 256 slots and llm engine 'null' needs 18400"
+    )
+    assert "GPU 0 (L4) has 22000 of 23034 MB free" in said
+
+
+def test_a_second_worker_of_a_stage_counts(data, nvml):
+    env = {**machine(nvml, L4), **asking(tts=12_000)}
+    said = refused(data, "--gpu", "tts=0", "--workers", "tts=2", **env)
+    assert said.count("tts engine 'null' needs 12000 MB") == 2
+
+
+def test_a_gpu_that_is_not_there(data, nvml):
+    said = refused(data, "--gpu", "0,1,2", **machine(nvml, L40S, L4), **asking(stt=1))
+    assert said == "antiphon: there is no GPU 2; there are: 0 (L40S), 1 (L4)"
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="there is a driver")
+def test_a_gpu_on_a_machine_without_any(data):
+    assert refused(data, "--gpu", "0").startswith("antiphon: no NVIDIA driver answers here")
+
+
+def test_a_gpu_for_engines_that_need_none(data, nvml):
+    assert "none of these needs a GPU: stt engine 'null'" in refused(
+        data, "--gpu", "0", **machine(nvml, L40S)
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share"), [("stt=0,llm=1,tts=0", True), ("0", False)], ids=["alone", "with others"]
+)
+def test_an_engine_that_is_alone_on_its_gpu_takes_more_of_it(data, nvml, gpus, share):
+    env = {
+        **machine(nvml, "L40S:46000:30000:0", "L40S:46000:30000:0"),
+        **asking(stt=20_000, tts=9000),
+    }
+    alone = {
+        "ANTIPHON_LLM__OPTIONS__ASKS__GPU_MB": "4000",
+        "ANTIPHON_LLM__OPTIONS_ALONE": '{"asks__gpu_share": 0.9}',
+    }
+    said = refused(data, "--gpu", gpus, **env, **alone)
+    assert ("llm engine 'null' needs 41400 MB" in said) == share
+    assert ("llm engine 'null' needs 4000 MB" in said) == (not share)
+
+
+def test_an_interpreter_that_is_not_there_is_named_with_what_makes_it(data):
+    said = refused(data, ANTIPHON_LLM__PYTHON=".venv-nothere/bin/python")
+    assert said == (
+        "antiphon: llm engine 'null' is run by .venv-nothere/bin/python, which is not there; "
+        "`make setup-nothere` makes it"
+    )
+
+
+def test_a_worker_runs_by_the_interpreter_of_its_profile(start, tmp_path):
+    own = tmp_path / "python"
+    own.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@" --hostname from-elsewhere\n')
+    own.chmod(0o755)
+    run = start(ANTIPHON_LLM__PYTHON=str(own))
+    run.wait_for("^ready")
+    assert "from-elsewhere" in run.process_of("llm").cmdline()
+    assert "from-elsewhere" not in run.process_of("tts").cmdline()
 
 
 # --- the roster

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from pydantic import BaseModel, Field
 
-from gpu_workers.engine import Prompt, Usage
+from gpu_workers.engine import Needs, Prompt, Usage
+from gpu_workers.null_faults import Faults, Mishaps
 from gpu_workers.null_timing import word
 
 
@@ -15,6 +16,9 @@ class Settings(BaseModel, frozen=True):
     words: int = Field(20, gt=0)
     first_word_s: float = Field(0.03, ge=0)
     word_interval_s: float = Field(0.02, ge=0)
+    fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 class NullLlm:
@@ -25,9 +29,11 @@ class NullLlm:
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
         self._settings = settings
+        self._mishaps = Mishaps(settings.fails)
 
     async def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
+        self._mishaps.warm_up()
 
     async def prefill(self, prompt: Prompt) -> None:
         """Nothing to prepare."""
@@ -40,11 +46,18 @@ class NullLlm:
         for number in range(said, self._settings.words):
             due = began + self._settings.first_word_s + (number - said) * self._settings.word_interval_s
             await asyncio.sleep(max(0.0, due - clock()))
+            if self._mishaps.step([0]) is not None:
+                raise RuntimeError("the null engine was asked to lose a reply")
             usage.output_tokens += 1
             yield word(number) + ("." if number == self._settings.words - 1 else " ")
 
     async def close(self) -> None:
         """Nothing to stop."""
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullLlm:

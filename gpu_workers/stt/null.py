@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import ListenOptions, Pcm, Slot, SttFact, Tuning
+from gpu_workers.engine import ListenOptions, Needs, Pcm, Slot, SttFact, Tuning
+from gpu_workers.null_faults import Faults, Mishaps
 from gpu_workers.null_timing import heard_word
 
 
@@ -27,6 +28,9 @@ class Settings(BaseModel, frozen=True):
     step_fixed_ms: float = Field(0.0, ge=0)
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
+    fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 @dataclass
@@ -49,16 +53,20 @@ class NullStt:
         self.frame_samples = settings.frame_samples
         self._settings = settings
         self._open: dict[Slot, _Listener] = {}
+        self._mishaps = Mishaps(settings.fails)
 
     def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
+        self._mishaps.warm_up()
 
     def open(self, slot: Slot, options: ListenOptions) -> None:
         """Starts listening at the given session sample."""
+        self._mishaps.open()
         self._open[slot] = _Listener(options.start)
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Sleeps as long as the model would, then looks at the energies."""
+        self._mishaps.step(frames)
         if frames:
             time.sleep((self._settings.step_fixed_ms + self._settings.step_per_slot_ms * len(frames)) / 1e3)
         for slot, frame in frames.items():
@@ -125,12 +133,17 @@ class NullStt:
         return listener.at if listener.start is None else listener.start
 
     def faults(self) -> Mapping[Slot, str]:
-        """None: nothing can fail."""
-        return {}
+        """Only those that were asked for."""
+        return self._mishaps.faults()
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
         self._open.pop(slot, None)
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullStt:

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from config.settings import SAMPLE_RATE
-from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
+from gpu_workers.engine import Needs, Pcm, Say, Slot, SpeechFrame, VoiceOptions
+from gpu_workers.null_faults import Faults, Mishaps
 
 #: Fundamental of the hum: the middle of human voices, so that codecs and detectors treat it as speech.
 HUM_HZ = 180.0
@@ -25,6 +26,9 @@ class Settings(BaseModel, frozen=True):
     """Most slots of one step; None: all."""
     step_fixed_ms: float = Field(0.0, ge=0)
     step_per_slot_ms: float = Field(0.0, ge=0)
+    fails: Faults = Faults()  # type: ignore[call-arg]
+    asks: Needs = Needs()
+    """What it says that it needs of the machine."""
 
 
 @dataclass
@@ -54,9 +58,11 @@ class NullTts:
         self._frames_per_word = max(1, round(settings.word_audio_s * SAMPLE_RATE / settings.frame_samples))
         self._hum = _hum(self._frames_per_word * settings.frame_samples).reshape(-1, settings.frame_samples)
         self._open: dict[Slot, _Speaker] = {}
+        self._mishaps = Mishaps(settings.fails)
 
     def warm_up(self) -> None:
-        """Nothing to load."""
+        """Nothing to load; only what was asked for happens."""
+        self._mishaps.warm_up()
 
     def voices(self) -> Sequence[str]:
         """One voice."""
@@ -64,6 +70,7 @@ class NullTts:
 
     def open(self, slot: Slot, options: VoiceOptions) -> None:
         """Starts a reply; any voice sounds the same."""
+        self._mishaps.open()
         self._open[slot] = _Speaker(options.first_word)
 
     def feed(self, slot: Slot, say: Say) -> None:
@@ -81,7 +88,8 @@ class NullTts:
         ready = [slot for slot in wanted if self._ready(self._open[slot], now)]
         if ready:
             time.sleep((self._settings.step_fixed_ms + self._settings.step_per_slot_ms * len(ready)) / 1e3)
-        return {slot: self._frame(self._open[slot]) for slot in ready}
+        lost = self._mishaps.step(ready)
+        return {slot: self._frame(self._open[slot]) for slot in ready if slot != lost}
 
     def _ready(self, speaker: _Speaker, now: float) -> bool:
         if speaker.waiting:
@@ -115,12 +123,17 @@ class NullTts:
             speaker.due = max(speaker.due, speaker.waiting[0] + self._settings.first_audio_after_s)
 
     def faults(self) -> Mapping[Slot, str]:
-        """None: nothing can fail."""
-        return {}
+        """Only those that were asked for."""
+        return self._mishaps.faults()
 
     def close(self, slot: Slot) -> None:
         """Forgets the slot."""
         self._open.pop(slot, None)
+
+
+def needs(settings: Settings, slots: int) -> Needs:
+    """As it was told to say."""
+    return settings.asks
 
 
 def build(settings: Settings, slots: int) -> NullTts:
