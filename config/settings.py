@@ -285,7 +285,9 @@ class Settings(BaseSettings, frozen=True):
         return self
 
     def stage(self, name: str) -> EngineChoice:
-        """The engine of `stt`, `llm` or `tts`, with the paths that its `models:ID` stand for."""
+        """The engine of `stt`, `llm` or `tts`, or the encoder of `voices`, with the paths that its `models:ID` stand for."""
+        if name == "voices":
+            return self.voice_encoder
         return self._placed(getattr(self, name))
 
     @property

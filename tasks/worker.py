@@ -60,7 +60,7 @@ def end(why: object, status: int) -> NoReturn:
 
 
 def queues_of(worker: Any) -> list[str]:
-    """The stages this worker serves, from `-Q`."""
+    """The stages this worker serves, from `-Q`; none if it clones voices alone."""
     queues = worker.app.amqp.queues.consume_from
     named = [queue for queue in queues if queue in STAGES]
     if not named and VOICES not in queues:
@@ -168,7 +168,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             submissions.again,
         )  # fmt: skip
         try:
-            self._load(settings, queues_of(worker), ties)
+            self._load(settings, queues_of(worker), ties, also=[VOICES] if clones(worker) else [])
         except AntiphonError as error:
             end(error, DEVICE_LOST if isinstance(error, DeviceLost) else MUST_MEND)
         except Exception:
@@ -184,10 +184,12 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
 
-    def _load(self, settings: Settings, stages: list[str], ties: Ties) -> None:
+    def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:
+        """also: what shares the process besides, and is loaded later."""
         asked = placement.asks(settings, stages, self._slots)
         slots = None if self._slots is None else str(self._slots)
-        placement.check_together(asked, {"--gpu": self._gpu, "--slots": slots})
+        others = placement.asks(settings, also, None) if stages else []
+        placement.check_together([*asked, *others], {"--gpu": self._gpu, "--slots": slots})
         if self._gpu is not None:
             self._find(self._gpu)
         with place_on(gpu_for(asked), asked):
