@@ -232,6 +232,13 @@ def test_words_without_voice_are_nobodys():
     assert speaker.facts == [Transcript("", speaker.at, speaker.at, settled=True, final=True)]
 
 
+def test_words_from_long_before_the_voice_are_not_its():
+    speaker = Speaker().silence(1_920).voice(960)
+    speaker.forget()
+    speaker.word("radio", 9_600, 12_000).word("me", 48_000, 50_000)
+    assert [fact.text for fact in speaker.of(Transcript)] == ["me"]
+
+
 def test_voice_that_was_listened_to_in_vain_is_told_once():
     speaker = Speaker().voice(1_280)
     speaker.forget()

@@ -155,6 +155,22 @@ def run(built, slot, frames):
         yield heard(built.read(), slot)
 
 
+def test_a_slot_that_was_opened_and_hears_nothing_yet_stays_as_it_is():
+    built, frames = model(2), noise(5, 12)
+    fresh = list(run(built, 1, frames))
+    built.reset(0), built.reset(1)
+    for number in range(4):
+        built.launch({0: frames[number]})
+        built.read()
+        if number == 1:
+            built.reset(1)
+    said = []
+    for pcm in frames:
+        built.launch({1: pcm})
+        said.append(heard(built.read(), 1))
+    assert said == fresh
+
+
 def test_with_another_number_of_slots_only_the_last_digits_differ():
     frames, alone, together = noise(1, 40), model(1), model(5)
     for pcm in frames:
