@@ -221,7 +221,7 @@ class VoiceSettings(BaseModel, frozen=True):
     options: dict[str, Any] = {}
     """Fields of that module's own `Settings`, such as the path of its weights."""
     python: Path | None = None
-    """The interpreter of its worker, as `EngineChoice.python`; None: the TTS engine's, which needs the same packages."""
+    """The interpreter of its worker, as `EngineChoice.python`; None: the TTS engine's, which needs the same."""
     upload_bytes: int = Field(4 << 20, gt=0, le=64 << 20)
     """Largest recording taken, in bytes: 4 MiB, as Unmute's clients expect."""
     uploads_at_once: int = Field(4, gt=0)
@@ -285,7 +285,7 @@ class Settings(BaseSettings, frozen=True):
         return self
 
     def stage(self, name: str) -> EngineChoice:
-        """The engine of `stt`, `llm` or `tts`, or the encoder of `voices`, with the paths that its `models:ID` stand for."""
+        """The engine of `stt`, `llm` or `tts`, or the encoder of `voices`, with the paths its `models:ID` stand for."""
         if name == "voices":
             return self.voice_encoder
         return self._placed(getattr(self, name))

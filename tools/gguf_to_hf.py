@@ -4,7 +4,7 @@
 
 The bundled SmolLM2 exists as GGUF, which vLLM does not read on a CPU. What was quantized stays so: the folder holds the
 rounded weights in bfloat16, two bytes for what took five bits. Nobody should serve it who can have the original. Needs
-torch, transformers, safetensors and gguf (requirements/vllm-cpu.in). Exit status 1 when the result is no language model.
+torch, transformers, safetensors and gguf (requirements/vllm-cpu.in). Exits with 1 when the result is no language model.
 """
 
 import json

@@ -75,7 +75,10 @@ class Whisper:
     def _prompt_of(self, *, multilingual: bool) -> list[int]:
         language = ["<|en|>", "<|transcribe|>"] if multilingual else []
         names = ["<|startoftranscript|>", *language, "<|notimestamps|>"]
-        return [self._tokenizer.token_to_id(name) for name in names]
+        ids = [self._tokenizer.token_to_id(name) for name in names]
+        if None in ids:
+            raise ConfigError("the tokenizer beside the model is not Whisper's")
+        return [token for token in ids if token is not None]
 
     def recognise(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> tuple[str, float]:
         """The words in `pcm` (16 kHz), and how sure they are: the mean probability of their tokens, or that somebody
