@@ -657,12 +657,15 @@ class Desk:
     def said(self, sid):
         return [decode_result(fields[b"d"]) for _, fields in self.media.xrange(keys.replay("stt", sid, 0))]
 
-    def turn_until(self, sids):
-        for _ in range(2_000):
+    def turn_until(self, what):
+        for _ in range(500):
             self.loop.turn()
-            if not self.loop.seats:
+            if what():
                 return
-        pytest.fail(f"{sids} are never over")
+        pytest.fail("it never comes to that")
+
+    def turn_until_over(self):
+        self.turn_until(lambda: not self.loop.seats)
 
 
 def packets(frames):
@@ -677,10 +680,9 @@ def test_the_loop_serves_it_from_streams_to_results(voice, media, new_sid):
     desk = Desk(engine(slots=2), media, (first, second))
     for sid, frames in ((first, voice), (second, voice[:40])):
         desk.write(sid, *packets(frames), Commit(len(frames) * SIZE))
-    for _ in range(200):
-        desk.loop.turn()
-        if all(finals([result.body for result in desk.said(sid)]) for sid in (first, second)):
-            break
+    desk.turn_until(
+        lambda: all(finals([result.body for result in desk.said(sid)]) for sid in (first, second))
+    )
     for sid, frames in ((first, voice), (second, voice[:40])):
         results = desk.said(sid)
         facts = [result.body for result in results]
@@ -689,7 +691,7 @@ def test_the_loop_serves_it_from_streams_to_results(voice, media, new_sid):
         assert all(result.mark <= len(frames) * SIZE for result in results)
     desk.write(first, End())
     desk.write(second, End())
-    desk.turn_until((first, second))
+    desk.turn_until_over()
 
 
 def test_the_loop_hands_back_the_seat_of_a_broken_slot_alone(voice, media, new_sid):
@@ -699,14 +701,12 @@ def test_the_loop_hands_back_the_seat_of_a_broken_slot_alone(voice, media, new_s
     seats = dict(desk.loop.seats)
     for sid in (good, bad):
         desk.write(sid, *packets(voice[:10]))
-    while len(built._ears[1].lane._begins) < 7:
-        desk.loop.turn()
+    desk.turn_until(lambda: built._ears[1].lane.about is not None)
     poison(built._model, 1)
     for sid in (good, bad):
         desk.write(sid, *packets(voice[:20])[10:])
-    while not seats[bad, 0].over.is_set():
-        desk.loop.turn()
+    desk.turn_until(seats[bad, 0].over.is_set)
     assert not seats[bad, 0].done and not seats[good, 0].over.is_set()
     desk.write(good, Commit(20 * SIZE), End())
-    desk.turn_until((good,))
+    desk.turn_until_over()
     assert seats[good, 0].done
