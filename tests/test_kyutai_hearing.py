@@ -99,8 +99,8 @@ def test_a_flush_comes_after_what_waits_and_what_came_meanwhile_after_it():
     lane.flush()
     lane.add(frame(2))
     taken = [lane.take() for _ in range(len(lane))]
-    assert [None if item.pcm is None else item.pcm[0] for item in taken] == [1, None, None, None, None, 2]
-    assert [item.ends_flush for item in taken] == [False] * 4 + [True, False]
+    assert [None if item.pcm is None else item.pcm[0] for item in taken] == [1, *[None] * 5, 2]
+    assert [item.ends_flush for item in taken] == [False] * 5 + [True, False]
 
 
 def test_a_flush_reaches_the_end_of_the_audio():
@@ -118,17 +118,17 @@ def test_a_full_lane_drops_the_oldest_audio_and_keeps_positions_and_flushes():
     lane.flush()
     for number in range(MAX_WAITING + 10):
         lane.add(frame(number))
-    assert len(lane) == MAX_WAITING and lane.dropped == 14
+    assert len(lane) == MAX_WAITING and lane.dropped == 15
     taken = [lane.take() for _ in range(len(lane))]
     assert sum(item.ends_flush for item in taken) == 1
-    assert [item.begin // SIZE for item in taken if item.pcm is not None] == list(range(14, MAX_WAITING + 10))
+    assert [item.begin // SIZE for item in taken if item.pcm is not None] == list(range(15, MAX_WAITING + 10))
 
 
 def test_flushes_of_a_full_lane_bring_no_more_silence():
     lane = Lane(0, SIZE, delay=6, prefix=0)
     for _ in range(100):
         lane.flush()
-    assert len(lane) < MAX_WAITING + 8 + 100
+    assert len(lane) < MAX_WAITING + 9 + 100
     assert sum(lane.take().ends_flush for _ in range(len(lane))) == 100
 
 
@@ -177,7 +177,7 @@ class Speaker:
     def __init__(self, language="en", **rules):
         # Voice ends where it ends, so that the figures below can be read.
         voice = VoiceRules(lag_ms=0)
-        self.ear = Hearer(Rules(voice=voice, **rules), 0, language)
+        self.ear = Hearer(Rules(**{"voice": voice, "slack_ms": 0} | rules), 0, language)
         self.at = 0
 
     def voice(self, ms, probability=0.9, level=-20.0):
@@ -252,6 +252,15 @@ def test_an_utterance_is_settled_when_the_words_have_reached_the_end_of_its_voic
     assert speaker.of(Transcript)[-1] == Transcript(
         "all there", 0, end, settled=True, confidence=pytest.approx(0.9)
     )
+
+
+def test_a_word_that_is_a_frame_late_is_waited_for():
+    speaker = Speaker(slack_ms=80).voice(960).silence(640)
+    end = 30 * 768
+    speaker.word("on", 4_800, end + SIZE - 1)
+    assert not any(fact.settled for fact in speaker.of(Transcript))
+    speaker.word("time", 9_600, end + SIZE)
+    assert [(fact.text, fact.settled) for fact in speaker.of(Transcript)] == [("on time", True)]
 
 
 def test_a_pause_is_judged_by_words_where_no_head_knows():

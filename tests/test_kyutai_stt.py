@@ -96,9 +96,9 @@ class Stream:
 
 
 def script(number):
-    """Thirty to fifty steps with up to three flushes."""
+    """Twenty to sixty steps with up to three flushes."""
     rng = random.Random(number)
-    frames = list(noise(number, rng.randint(30, 50)))
+    frames = list(noise(number, rng.randint(20, 40)))
     for at in sorted(rng.sample(range(len(frames)), rng.randint(0, 3)), reverse=True):
         frames[at:at] = [None] * 8
     return Stream(frames)
@@ -127,9 +127,9 @@ def test_500_random_schedules_equal_their_solo_runs_bit_for_bit():
     """Sessions join, skip frames, flush, leave and are followed by others, among random neighbours. Tokens,
     probabilities and heads are equal; with another number of slots sums are made in another order (next test)."""
     together, rng = model(SLOTS), random.Random(7)
-    streams = [script(number) for number in range(24)]
+    streams = [script(number) for number in range(SLOTS)]
     for number, stream in enumerate(streams):
-        stream.answers = list(run(together, number % SLOTS, stream.frames))
+        stream.answers = list(run(together, number, stream.frames))
     assert len({answer[0] for stream in streams for answer in stream.answers}) > 50, "tokens differ at all"
     live, done = {}, 0
     while done < SCHEDULES:
@@ -214,7 +214,7 @@ def together(built, rng, voice, users):
 
 def test_facts_of_a_slot_are_those_of_its_solo_run(voice):
     """The whole engine: users with real voice come and go, commit, clear, skip frames and are flushed."""
-    built = engine(flush_burst=1)
+    built = engine(flush_burst=1, flush_beside=1)
     users = together(built, random.Random(11), voice, 16)
     assert sum(bool(finals(facts)) for user in users for facts in user.facts) > 10
     for user in users:
@@ -234,7 +234,7 @@ def test_a_commit_is_answered_without_new_audio(voice):
         built.step({0: pcm})
     built.commit(0, 25 * SIZE)
     calls = next(number for number in range(1, 20) if finals(built.step({}).get(0, ())))
-    assert calls <= built._model.delay + 2
+    assert calls <= built._model.delay + 3
     assert not built.step({}), "and nothing follows"
 
 
@@ -247,8 +247,19 @@ def test_a_call_without_audio_makes_several_steps(voice):
     assert any(finals(built.step({}).get(0, ())) for _ in range(2))
 
 
+def test_a_flush_among_others_takes_half_as_many_calls_as_steps(voice):
+    built = engine(slots=2)
+    for slot in range(2):
+        built.open(slot, ListenOptions(0))
+    for pcm in voice[:25]:
+        built.step({0: pcm, 1: pcm})
+    built.commit(0, 25 * SIZE)
+    told = [finals(built.step({1: pcm}).get(0, ())) for pcm in voice[25:31]]
+    assert any(told[: built._model.delay // 2 + 2])
+
+
 def test_audio_that_comes_during_a_flush_is_caught_up(voice):
-    built = engine(slots=2, flush_burst=4)
+    built = engine(slots=2, flush_burst=4, flush_beside=1)
     facts = []
     built.open(0, ListenOptions(0))
     for number, pcm in enumerate(np.concatenate([voice, voice])):
@@ -256,8 +267,10 @@ def test_audio_that_comes_during_a_flush_is_caught_up(voice):
         if number == 30:
             built.commit(0, 31 * SIZE)
     waiting = len(built._ears[0].lane)
-    assert waiting == built._model.delay + 2
-    for _ in range(2):
+    assert waiting == built._model.delay + 3 + 1, (
+        "the flush, and the frame of silence that a stream begins with"
+    )
+    for _ in range(3):
         facts += built.step({}).get(0, ())
     assert len(built._ears[0].lane) == 0
     built.commit(0, 2 * len(voice) * SIZE)
@@ -298,7 +311,7 @@ def test_a_stream_begins_with_the_silence_that_the_checkpoint_wants(tmp_path):
     config["stt_config"]["audio_silence_prefix_seconds"] = 0.8
     built = engine(slots=1, model=str(tiny_kyutai.write(tmp_path, config)))
     built.open(0, ListenOptions(0))
-    assert len(built._ears[0].lane) == built._model.prefix == 10
+    assert len(built._ears[0].lane) == built._model.prefix == 11
     built.step({0: noise(0, 1)[0]})
     for _ in range(3):
         built.step({})
@@ -472,6 +485,23 @@ def test_a_checkpoint_without_pause_heads_is_refused_or_does_without(tmp_path, v
     assert any(isinstance(fact, Pause) for fact in facts)
 
 
+def test_a_model_with_an_empty_fuser_is_like_one_without(tmp_path, voice):
+    fuser = {"sum": [], "prepend": [], "cross": [], "cross_attention_pos_emb": False}
+    folder = tiny_kyutai.write(tmp_path, {**tiny_kyutai.STT, "fuser": fuser, "conditioners": {}})
+    said = []
+    for built in (model(1), model(1, folder)):
+        said.append(list(run(built, 0, voice[:20])))
+    assert said[0] == said[1]
+
+
+def test_a_model_that_wants_to_be_told_more_is_refused(tmp_path):
+    fuser = {"sum": ["mood"], "prepend": [], "cross": [], "cross_attention_pos_emb": False}
+    mood = {"type": "lut", "lut": {"n_bins": 1, "dim": 8, "tokenizer": "noop", "possible_values": ["good"]}}
+    folder = tiny_kyutai.write(tmp_path, {**tiny_kyutai.STT, "fuser": fuser, "conditioners": {"mood": mood}})
+    with pytest.raises(ConfigError, match="wants mood told"):
+        model(1, folder)
+
+
 def test_a_hub_cache_is_read_and_never_filled(tmp_path):
     snapshot = tmp_path / "models--kyutai--tiny" / "snapshots" / "abc"
     tiny_kyutai.write(snapshot, tiny_kyutai.STT)
@@ -483,8 +513,8 @@ def test_a_hub_cache_is_read_and_never_filled(tmp_path):
         ConfigError, match=r"config\.json of 'kyutai/other' is not there; 'antiphon models pull'"
     ):
         checkpoint.find(checkpoint.Source(model="kyutai/other", models_dir=tmp_path), "stt")
-    with pytest.raises(ConfigError, match="neither a folder nor a hub repository"):
-        checkpoint.find(checkpoint.Source(model="nowhere", models_dir=tmp_path), "stt")
+    with pytest.raises(ConfigError, match=r"^/no/where: config\.json .* is not there"):
+        checkpoint.find(checkpoint.Source(model="/no/where", models_dir=tmp_path), "stt")
 
 
 # --- the device
@@ -540,6 +570,39 @@ def test_a_device_that_is_gone_is_lost(errors, told, calls):
 def test_an_error_of_our_own_is_not_the_devices():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         Device.choose("cpu").run("speech", Failing(RuntimeError("shapes cannot be multiplied")))
+
+
+def codec_fails(built, *errors):
+    """The codec raises these, one a call, and then does its work."""
+    encode, failing = built._model._mimi.encode, Failing(*errors)
+
+    def fail_first(audio):
+        failing()
+        return encode(audio)
+
+    built._model._mimi.encode = fail_first
+
+
+def test_sessions_outlive_a_step_that_ran_out_of_memory(voice):
+    built, facts = engine(slots=1), []
+    built.open(0, ListenOptions(0))
+    for number, pcm in enumerate(voice[:25]):
+        if number == 12:
+            codec_fails(built, FULL)
+        facts += built.step({0: pcm}).get(0, ())
+    undisturbed = engine(slots=1)
+    undisturbed.open(0, ListenOptions(0))
+    assert facts == [fact for pcm in voice[:25] for fact in undisturbed.step({0: pcm}).get(0, ())]
+    assert built.faults() == {}
+
+
+def test_a_step_on_a_device_that_is_gone_says_so(voice):
+    built = engine(slots=1)
+    built.open(0, ListenOptions(0))
+    built.step({0: voice[0]})
+    codec_fails(built, GONE)
+    with pytest.raises(DeviceLost, match="speech-to-text: cpu is lost"):
+        built.step({0: voice[1]})
 
 
 @pytest.mark.parametrize(("name", "told"), [("cuda:99", "sees"), ("toaster", "is none")])

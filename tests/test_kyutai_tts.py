@@ -213,19 +213,21 @@ def test_clients_with_their_own_voices_join_times_and_pacing_say_what_they_say_a
     assert len({code for codes in jobs[0].codes for code in codes}) > 8, "they say something"
 
 
-def test_a_slot_says_in_a_full_and_changing_batch_what_it_says_alone(booth):
+def test_a_slot_says_in_a_full_and_changing_batch_what_it_says_alone():
     """500 random schedules: when a reply joins, in which slot, its voice, its words and their pace, when it is far
     ahead and left out, whether it is cancelled, and in whose place and beside whom it speaks."""
-    rng = random.Random(7)
-    texts = [(rng.choice((P1, P2, OWN)), some_words(rng, rng.randint(1, 4))) for _ in range(24)]
-    solos = {job.key: booth.alone(job, rng.randrange(SLOTS)) for job in (Job(*text) for text in texts)}
+    rng, slots, ticking = random.Random(7), 12, itertools.count()
+    booth, one = Booth(made(slots, clock=lambda: next(ticking) * PACE_S / 2)), Booth(made(1))
+    texts = [(rng.choice((P1, P2, OWN)), some_words(rng, rng.randint(1, 4))) for _ in range(20)]
+    solos = {job.key: one.alone(job) for job in (Job(*text) for text in texts)}
     finished = []
     while len(finished) < 500:
-        for slot in set(range(SLOTS)) - set(booth.speaking):
+        for slot in set(range(slots)) - set(booth.speaking):
             if rng.random() < 0.5:
                 booth.open(slot, at_random(rng, texts))
         booth.step([slot for slot in booth.speaking if rng.random() < 0.9])
         finished += [booth.close(slot) for slot in list(booth.speaking) if leaves(rng, booth.speaking[slot])]
+    assert len({str(solo.codes) for solo in solos.values()}) == len(solos), "each text has its own sound"
     assert sum(job.over for job in finished) > 300 and sum(not job.over for job in finished) > 50
     for job in finished:
         same(job, solos[job.key])

@@ -34,6 +34,7 @@ DEFAULT_NAMES = {
 #: A config names a file of another repository by this.
 HUB = "hf://"
 
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _MISFIT = re.compile(
     r"size mismatch for (?P<tensor>[\w.]+): copying a param with shape torch\.Size\((?P<has>[^)]*)\).*?"
     r"the shape in current model is torch\.Size\((?P<wants>[^)]*)\)"
@@ -110,7 +111,8 @@ class Checkpoint:
 
 def find(source: Source, kind: str) -> Checkpoint:
     """The checkpoint of a model of this kind (`stt`, `tts`). ConfigError names the files that are not there."""
-    look = _Folder(Path(source.model)) if Path(source.model).is_dir() else _Cache(source)
+    pulled = _REPOSITORY.fullmatch(source.model) and not Path(source.model).is_dir()
+    look = _Cache(source) if pulled else _Folder(Path(source.model))
     path = look.find("config.json")
     if path is None:
         raise ConfigError(f"{look.where}: config.json of {source.model!r} is not there; {look.remedy}")
@@ -130,7 +132,7 @@ def find(source: Source, kind: str) -> Checkpoint:
 class _Folder:
     """A folder that holds one checkpoint."""
 
-    remedy = "copy it there, or name another folder or hub repository in option 'model'"
+    remedy = "'antiphon models pull' brings it, or name another folder or hub repository in option 'model'"
 
     def __init__(self, where: Path) -> None:
         self.where = where
@@ -149,10 +151,6 @@ class _Cache:
     def __init__(self, source: Source) -> None:
         self.where = source.models_dir
         self._source = source
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source.model):
-            raise ConfigError(
-                f"option 'model': {source.model!r} is neither a folder nor a hub repository (owner/name)"
-            )
 
     def find(self, name: str) -> Path | None:
         """The file of this name, in the revision asked for."""

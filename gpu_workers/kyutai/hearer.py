@@ -37,6 +37,9 @@ class Rules(BaseModel, frozen=True):
     late_voice_ms: int = Field(300, ge=0)
     """Voice that began this shortly before a commit, after a pause, is the next utterance's: whoever committed cannot
     have known of it."""
+    slack_ms: int = Field(80, ge=0)
+    """Words are waited for so much longer than the checkpoint's delay says: one that comes a frame late would be lost,
+    and the wait costs a step."""
     listened_ms: int = Field(300, gt=0)
     """Voice without a word is reported as such when so much of it was listened to."""
 
@@ -154,7 +157,7 @@ class Hearer:
         return not self._ear.voice and self._knows(self._ear.voice_to)
 
     def _knows(self, to: int) -> bool:
-        return self._known >= to and not self._more
+        return self._known >= to + samples(self._rules.slack_ms) and not self._more
 
     def _take(self, word: Word) -> bool:
         """Puts a word where it belongs; whether it belongs to the open utterance."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from gpu_workers.engine import Pcm
 
+#: A flush is so much longer than the delay, in frames: Unmute's are 8 for a delay that is 5 by our count.
+MORE = 3
+
 #: Steps that wait at the most: 5 s. A flush takes half a second's worth of them; more means that nobody steps.
 MAX_WAITING = 64
 
@@ -57,8 +60,8 @@ class Lane:
             self.dropped += 1
 
     def flush(self) -> None:
-        """Silence after what waits, so that all its words come: none where too much waits already."""
-        silent = self._delay + 1 if len(self._waiting) <= MAX_WAITING else 0
+        """Silence after what waits, so that all its words come; none where too much waits already."""
+        silent = self._delay + MORE - 1 if len(self._waiting) <= MAX_WAITING else 0
         self._waiting.extend([SILENCE] * silent)
         self._waiting.append(Frame(ends_flush=True))
 

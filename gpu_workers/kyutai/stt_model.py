@@ -52,20 +52,26 @@ class SttModel:
         rate = self._mimi.frame_rate
         if "audio_delay_seconds" not in config:
             raise ConfigError(f"{checkpoint.name}: config.json says no stt_config.audio_delay_seconds")
-        self.delay = int(config["audio_delay_seconds"] * rate)
+        # moshi puts a token of its own in the place of a stream's first frame: its own programs give that frame twice.
+        # Here a frame of silence comes first instead; audio is then numbered as in training, one behind the text.
+        self.delay = max(0, int(config["audio_delay_seconds"] * rate) - 1)
         """Frames by which words come after their audio."""
-        self.prefix = round(config.get("audio_silence_prefix_seconds", 0.0) * rate)
+        self.prefix = 1 + round(config.get("audio_silence_prefix_seconds", 0.0) * rate)
         """Frames of silence that a stream begins with."""
         self.frame_samples = int(self._mimi.frame_size)
 
     def _build(self, checkpoint: Checkpoint) -> None:
         self._mimi = checkpoint.load_mimi(self._device)
         model = checkpoint.load_model(self._device)
+        if conditions := list(getattr(model.condition_provider, "conditioners", ())):
+            raise ConfigError(
+                f"{checkpoint.name}: this model wants {', '.join(conditions)} told, which no recogniser does"
+            )
         self.heads = len(model.extra_heads)
         # Out of sync, because slots start when they like: else one slot's reset would leave all without an answer.
         self._stream = LMGen(
             model, temp=0.0, temp_text=0.0, use_sampling=False, support_out_of_sync=True,
-            on_text_logits_hook=self._see_logits,
+            condition_tensors={}, on_text_logits_hook=self._see_logits,
         )  # fmt: skip
         self._parts = (self._mimi, self._stream, model)
         self._mimi.streaming_forever(self.slots)

@@ -50,10 +50,15 @@ class Settings(checkpoint.Source, frozen=True):
     voice: Literal["silero", "heads"] = "silero"
     """Who tells voice from silence. Silero knows after 64 ms, and its threshold is what sessions tune; the heads know
     in steps of 80 ms, were trained to find pauses, and mean nothing in the first second of a stream."""
+    gpu_mb: int | None = Field(None, gt=0)
+    """Memory that a worker asks for with all its slots; None: what the 1B model takes."""
     vad_threads: int = Field(1, gt=0)
     """Threads of Silero."""
     flush_burst: int = Field(4, gt=0)
-    """Steps in one call that brings no audio: nobody else waits then. About 40 ms on a GPU."""
+    """Steps in one call that brings no audio while some slot is behind: nobody else waits then."""
+    flush_beside: int = Field(2, gt=0)
+    """The same in a call that brings audio, of others or of its own: a flush takes half as long for it, and everybody's
+    next frame waits for one step more. With 1 it takes a frame's time a step on a worker that is full."""
 
 
 @dataclass(eq=False)
@@ -127,7 +132,7 @@ class KyutaiStt:
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (1920,), 80 ms. Each slot that has something to hear hears it, a flush's silence included."""
         came = self._take(frames)
-        for turn in range(1 if frames else self._settings.flush_burst):
+        for turn in range(self._settings.flush_beside if frames else self._settings.flush_burst):
             due = [slot for slot, ear in self._ears.items() if len(ear.lane) and slot not in self._faults]
             if not due:
                 break
@@ -153,7 +158,10 @@ class KyutaiStt:
             clean = np.nan_to_num(clean, posinf=0.0, neginf=0.0)
         came = dict(zip(good, np.clip(clean, -1.0, 1.0), strict=True))
         for slot, pcm in came.items():
-            self._ears[slot].lane.add(pcm)
+            lane = self._ears[slot].lane
+            lane.add(pcm)
+            if lane.dropped == 1:
+                log.warning("slot %d of the speech-to-text is far behind: audio is dropped", slot)
         return came
 
     def _give_up(self, slot: Slot, why: str) -> None:
@@ -240,8 +248,9 @@ class KyutaiStt:
 
 def needs(settings: Settings, slots: int) -> Needs:
     """Nothing of a GPU on a CPU; the process is the model's own either way, for moshi keeps state in its modules."""
-    on_gpu = settings.device != "cpu"
-    return Needs(gpu_mb=MODEL_MB + STREAM_MB * slots if on_gpu else 0, shares_process=False)
+    if settings.device == "cpu":
+        return Needs(shares_process=False)
+    return Needs(settings.gpu_mb or MODEL_MB + STREAM_MB * slots, shares_process=False)
 
 
 def build(settings: Settings, slots: int) -> KyutaiStt:
