@@ -135,9 +135,9 @@ def _listen_to_text(state: dict[str, torch.Tensor]) -> None:
     state["text_linear.weight"][[0, 3]] = asked
     for name, value in state.items():
         if name.startswith(("text_emb", "emb.", "depformer_text_emb", "depformer_emb")):
-            value *= 8
+            value.mul_(8)
         elif "cross_attention.out" in name:
-            value *= 0.5
+            value.mul_(0.5)
 
 
 def _mimi() -> dict[str, torch.Tensor]:
