@@ -254,6 +254,8 @@ def test_a_cancelled_slot_leaves_the_others_and_its_next_user_alone(booth):
         booth.step()
     booth.close(1)
     booth.open(1, comes)
+    booth.step()
+    assert not comes.frames, "what was under way for another is not for it"
     booth.until_over()
     same(stays, booth.alone(stays, 5))
     same(comes, booth.alone(comes, 5))
@@ -580,6 +582,28 @@ def test_memory_that_is_short_once_costs_nobody_anything(booth, monkeypatch):
     booth.open(0, job)
     booth.until_over()
     same(job, booth.alone(job))
+
+
+def test_a_step_that_is_done_again_for_want_of_memory_reads_no_word_twice(booth, monkeypatch):
+    lm, left = booth.engine._model._lm, [1]
+    forward = lm.forward_depformer
+
+    def starved(*args):
+        if left[0] and booth.engine._model.steps[0] == 17:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(*args)
+
+    monkeypatch.setattr(lm, "forward_depformer", starved)
+    job = Job(P1, some_words(random.Random(16), 5), every=0)
+    booth.open(0, job)
+    speaker, steps = booth.engine._replies[0].speaker, []
+    read = speaker.read
+    monkeypatch.setattr(speaker, "read", lambda sampled, step: steps.append(step) or read(sampled, step))
+    booth.until_over()
+    assert not left[0]
+    assert steps == list(range(len(steps)))
+    assert [number for number, _, _ in job.timed] == list(range(5))
 
 
 def test_memory_that_is_gone_for_good_loses_the_device(booth, monkeypatch):
