@@ -470,6 +470,21 @@ def test_a_slot_whose_numbers_have_gone_is_named_and_the_others_go_on(booth, poi
     same(after, booth.alone(after, 5))
 
 
+def test_a_broken_frame_of_a_cancelled_reply_is_not_laid_to_the_next(booth):
+    leaves, comes = Job(P1, some_words(random.Random(17), 5)), Job(P2, some_words(random.Random(18), 5))
+    booth.open(1, leaves)
+    while len(leaves.frames) < 3:
+        booth.step()
+    with booth.engine._device.inference():
+        poison_codec(booth.engine._model, 1)
+    booth.step()  # the broken frame is under way
+    booth.close(1)
+    booth.open(1, comes)
+    booth.until_over()
+    assert not booth.engine.faults()
+    same(comes, booth.alone(comes))
+
+
 def unreadable(speaker):
     speaker._state.remaining_padding = None
 
