@@ -213,19 +213,21 @@ def test_clients_with_their_own_voices_join_times_and_pacing_say_what_they_say_a
     assert len({code for codes in jobs[0].codes for code in codes}) > 8, "they say something"
 
 
-def test_a_slot_says_in_a_full_and_changing_batch_what_it_says_alone(booth):
+def test_a_slot_says_in_a_full_and_changing_batch_what_it_says_alone():
     """500 random schedules: when a reply joins, in which slot, its voice, its words and their pace, when it is far
     ahead and left out, whether it is cancelled, and in whose place and beside whom it speaks."""
-    rng = random.Random(7)
-    texts = [(rng.choice((P1, P2, OWN)), some_words(rng, rng.randint(1, 4))) for _ in range(24)]
-    solos = {job.key: booth.alone(job, rng.randrange(SLOTS)) for job in (Job(*text) for text in texts)}
+    rng, slots, ticking = random.Random(7), 12, itertools.count()
+    booth, one = Booth(made(slots, clock=lambda: next(ticking) * PACE_S / 2)), Booth(made(1))
+    texts = [(rng.choice((P1, P2, OWN)), some_words(rng, rng.randint(1, 4))) for _ in range(20)]
+    solos = {job.key: one.alone(job) for job in (Job(*text) for text in texts)}
     finished = []
     while len(finished) < 500:
-        for slot in set(range(SLOTS)) - set(booth.speaking):
+        for slot in set(range(slots)) - set(booth.speaking):
             if rng.random() < 0.5:
                 booth.open(slot, at_random(rng, texts))
         booth.step([slot for slot in booth.speaking if rng.random() < 0.9])
         finished += [booth.close(slot) for slot in list(booth.speaking) if leaves(rng, booth.speaking[slot])]
+    assert len({str(solo.codes) for solo in solos.values()}) >= 14, "texts have their own sound"
     assert sum(job.over for job in finished) > 300 and sum(not job.over for job in finished) > 50
     for job in finished:
         same(job, solos[job.key])
@@ -252,6 +254,8 @@ def test_a_cancelled_slot_leaves_the_others_and_its_next_user_alone(booth):
         booth.step()
     booth.close(1)
     booth.open(1, comes)
+    booth.step()
+    assert not comes.frames, "what was under way for another is not for it"
     booth.until_over()
     same(stays, booth.alone(stays, 5))
     same(comes, booth.alone(comes, 5))
@@ -276,7 +280,7 @@ def test_it_says_what_moshi_says_when_it_knows_the_whole_text(booth):
     assert [stop for _, _, stop in mine.timed] == [*starts[1:], (result.end_steps[0] - 2) * 1920]
 
 
-def test_voices_and_guidance_change_what_is_said(booth):
+def test_voices_change_what_is_said(booth):
     words = some_words(random.Random(3), 5)
     custom = CustomVoice("mimi", save({"speaker_wavs": embedding(P1)}))
     first, second, copy = (
@@ -284,28 +288,31 @@ def test_voices_and_guidance_change_what_is_said(booth):
     )
     assert first.codes != second.codes
     assert copy.codes == first.codes, "the same embedding, cloned"
-    other_guidance = Booth(made(2, cfg=1.0)).alone(Job(P1, words))
-    assert other_guidance.codes != first.codes
 
 
 def test_a_voice_written_into_a_row_is_what_moshi_writes_for_the_whole_batch(booth):
+    """Its guidance, too. A short voice is padded as moshi pads it."""
     model = booth.engine._model
     conditions, lm = model.conditions, model._lm
+    short = embedding(P1)[..., :40].contiguous()
+    wanted = [(embedding(P1), 2.0), (embedding(OWN), 1.5), (short, 1.0), (embedding(P2), None)] * 2
+    wanted = wanted[:SLOTS]
     with booth.engine._device.inference():
-        everyone = [conditions.attributes(embedding(voice), 2.0) for voice in (P1, OWN, P2) * 2]
-        cross = lm.fuser.get_cross(lm.condition_provider.prepare_and_provide(everyone)).to(lm.dtype)
-        states = {
-            name: state for name, state in lm.get_streaming_state().items() if hasattr(state, "k_cross")
-        }
-        states = {name: state for name, state in states.items() if state.k_cross is not None}
+        everyone = lm.condition_provider.prepare_and_provide([conditions.attributes(*one) for one in wanted])
+        cross, added = lm.fuser.get_cross(everyone), lm.fuser.get_sum(everyone)
+        held = lm.get_streaming_state().items()
+        states = {name: state for name, state in held if getattr(state, "k_cross", None) is not None}
         assert states, "moshi keeps its keys elsewhere"
-        for row, voice in enumerate((P1, OWN, P2) * 2):
-            conditions.write(model._generator, row, conditions.make(embedding(voice), 2.0))
+        for row, one in enumerate(wanted):
+            conditions.write(model._generator, row, conditions.make(*one))
+        own = model._generator.get_streaming_state()[""]
+        torch.testing.assert_close((own.condition_cross, own.condition_sum), (cross, added))
+        assert not torch.equal(own.condition_sum[0], own.condition_sum[1])
         mine = {name: (state.k_cross.clone(), state.v_cross.clone()) for name, state in states.items()}
         for name, state in states.items():
             state.k_cross.zero_()
             lm.get_submodule(name).update_streaming_cross_attention_src(cross)
-            torch.testing.assert_close((state.k_cross, state.v_cross), mine[name], rtol=0, atol=1e-6)
+            torch.testing.assert_close((state.k_cross, state.v_cross), mine[name])
         assert cross.shape[1] == SPEAKERS * tiny_kyutai.VOICE_FRAMES
 
 
@@ -322,12 +329,6 @@ def test_a_model_of_another_kind_is_refused(tmp_path, change, message):
     (folder / "config.json").write_text(json.dumps(tiny_kyutai.TTS | change))
     with pytest.raises(ConfigError, match=message):
         made(1, model=str(folder))
-
-
-def test_a_voice_that_is_shorter_than_others_is_padded(booth):
-    short = CustomVoice("mimi", save({"speaker_wavs": embedding(P1)[..., :40].contiguous()}))
-    words = some_words(random.Random(4), 4)
-    assert booth.alone(Job(P1, words, short)).codes != booth.alone(Job(P1, words)).codes
 
 
 def test_fewer_codebooks_are_spoken_with():
@@ -393,7 +394,7 @@ def test_a_long_reply_leaves_no_trail_of_its_words(booth):
         state = reply.speaker._state
         kept.append(len(state.transcript) + len(state.consumption_times) + len(state.entries))
     assert max(kept) <= 30
-    assert len(job.timed) == 40 and len(job.pcm) > 200
+    assert len(job.timed) == 40 and len(job.pcm) > 150
 
 
 # --- in a worker
@@ -467,6 +468,21 @@ def test_a_slot_whose_numbers_have_gone_is_named_and_the_others_go_on(booth, poi
     booth.until_over()
     same(sound, booth.alone(sound, 5))
     same(after, booth.alone(after, 5))
+
+
+def test_a_broken_frame_of_a_cancelled_reply_is_not_laid_to_the_next(booth):
+    leaves, comes = Job(P1, some_words(random.Random(17), 5)), Job(P2, some_words(random.Random(18), 5))
+    booth.open(1, leaves)
+    while len(leaves.frames) < 3:
+        booth.step()
+    with booth.engine._device.inference():
+        poison_codec(booth.engine._model, 1)
+    booth.step()  # the broken frame is under way
+    booth.close(1)
+    booth.open(1, comes)
+    booth.until_over()
+    assert not booth.engine.faults()
+    same(comes, booth.alone(comes))
 
 
 def unreadable(speaker):
@@ -581,6 +597,28 @@ def test_memory_that_is_short_once_costs_nobody_anything(booth, monkeypatch):
     booth.open(0, job)
     booth.until_over()
     same(job, booth.alone(job))
+
+
+def test_a_step_that_is_done_again_for_want_of_memory_reads_no_word_twice(booth, monkeypatch):
+    lm, left = booth.engine._model._lm, [1]
+    forward = lm.forward_depformer
+
+    def starved(*args):
+        if left[0] and booth.engine._model.steps[0] == 17:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(*args)
+
+    monkeypatch.setattr(lm, "forward_depformer", starved)
+    job = Job(P1, some_words(random.Random(16), 5), every=0)
+    booth.open(0, job)
+    speaker, steps = booth.engine._replies[0].speaker, []
+    read = speaker.read
+    monkeypatch.setattr(speaker, "read", lambda sampled, step: steps.append(step) or read(sampled, step))
+    booth.until_over()
+    assert not left[0]
+    assert steps == list(range(len(steps)))
+    assert [number for number, _, _ in job.timed] == list(range(5))
 
 
 def test_memory_that_is_gone_for_good_loses_the_device(booth, monkeypatch):

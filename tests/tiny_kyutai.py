@@ -123,7 +123,21 @@ def _model(config: dict) -> dict[str, torch.Tensor]:
         for name, value in state.items():
             value.mul_(next((factor for part, factor in LIVELY.items() if name.startswith(part)), 1.0))
         state["text_linear.weight"][[0, 3]] *= WORDY
+    else:
+        _listen_to_text(state)
     return state
+
+
+def _listen_to_text(state: dict[str, torch.Tensor]) -> None:
+    """Words are asked for (0) as often as waited for (3), and what is read counts beside the voice that reads it."""
+    asked = state["text_linear.weight"][[0, 3]].clone()
+    state["text_linear.weight"] *= 0.05
+    state["text_linear.weight"][[0, 3]] = asked
+    for name, value in state.items():
+        if name.startswith(("text_emb", "emb.", "depformer_text_emb", "depformer_emb")):
+            value.mul_(8)
+        elif "cross_attention.out" in name:
+            value.mul_(0.5)
 
 
 def _mimi() -> dict[str, torch.Tensor]:
