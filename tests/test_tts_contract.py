@@ -168,7 +168,7 @@ def test_a_very_long_reply_is_spoken_to_its_end(tts, built):
     assert [number for frame in frames for number, _, _ in frame.words] == list(range(len(words)))
 
 
-def test_an_unknown_voice_is_refused_with_those_there_are(tts, request):
+def test_an_unknown_voice_is_refused(tts):
     if tts.voices() == ("null",):
         pytest.skip("to it every voice sounds the same")
     with pytest.raises(ConfigError):

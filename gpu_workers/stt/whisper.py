@@ -75,10 +75,10 @@ class Whisper:
     def _prompt_of(self, *, multilingual: bool) -> list[int]:
         language = ["<|en|>", "<|transcribe|>"] if multilingual else []
         names = ["<|startoftranscript|>", *language, "<|notimestamps|>"]
-        ids = [self._tokenizer.token_to_id(name) for name in names]
-        if None in ids:
-            raise ConfigError("the tokenizer beside the model is not Whisper's")
-        return [token for token in ids if token is not None]
+        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        if lacking := [name for name in names if name not in known]:
+            raise ConfigError(f"the tokenizer is not Whisper's: it has no {', '.join(lacking)}")
+        return [known[name] for name in names]
 
     def recognise(self, pcm: Pcm, abandoned: Callable[[], bool] = never) -> tuple[str, float]:
         """The words in `pcm` (16 kHz), and how sure they are: the mean probability of their tokens, or that somebody
