@@ -93,7 +93,7 @@ class SttLoop(Loop):
     def __init__(self, engine: SttEngine, media: streams.Client, emitter: Emitter, slots: int) -> None:
         super().__init__(emitter, slots)
         self._engine = engine
-        self._media = media
+        self._reader = streams.Reader(media)
         self._batcher = Batcher(engine.batch)
         self._choir = Choir()
         self._ears: dict[str, Ear] = {}
@@ -146,7 +146,7 @@ class SttLoop(Loop):
     def _read(self, block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
         """What came since; an entry that does not fit its struct costs itself alone."""
         self.laps.lap("hand_over")
-        news = streams.read(self._media, self._cursors, block_ms)
+        news = self._reader.read(self._cursors, block_ms)
         self.laps.lap("wait" if block_ms else "read")
         read: list[tuple[Ear, list[InEntry]]] = []
         for key, entries in news:
