@@ -8,6 +8,10 @@ from config import metrics
 PARTS = ("wait", "read", "codec", "choose", "step", "hand_over", "publish")
 
 
+#: How often the metrics are brought up to date.
+SHOW_S = 1.0
+
+
 class Laps:
     """Laps of one thread. A lap costs about a microsecond."""
 
@@ -21,6 +25,7 @@ class Laps:
         self._told = {part: (0.0, 0.0) for part in PARTS}
         self._wall = time.perf_counter()
         self._cpu = time.thread_time()
+        self._next_show = self._wall
 
     def lap(self, part: str) -> None:
         """The time since the last lap went into `part`. Call it from one thread only."""
@@ -38,7 +43,10 @@ class Laps:
         self.cpu_s[part] += seconds
 
     def show(self) -> None:
-        """Brings the metrics up to date."""
+        """Brings the metrics up to date, if they have not been for a second."""
+        if self._wall < self._next_show:
+            return
+        self._next_show = self._wall + SHOW_S
         for part, (wall, cpu) in self._told.items():
             in_wall, in_cpu = self._shown[part]
             in_wall.inc(self.wall_s[part] - wall)

@@ -36,6 +36,10 @@ SAID_ITEMS = 400
 OUTBOX_ITEMS = 10_000
 
 
+#: The answer to what was posted is not asked for before, unless there is more to post: a step goes by meanwhile.
+TRAVEL_S = 0.005
+
+
 @dataclass(eq=False)
 class Seat:
     """One claimed stage of a session, served in `slot`."""
@@ -86,7 +90,10 @@ class Outbox:
         self.settle()
 
     def post(self) -> None:
-        """Sends what waits, and lets it travel: the next call sees whether it arrived. Raises as `flush` does."""
+        """Sends what waits, and lets it travel: a later call sees whether it arrived. Raises as `flush` does."""
+        posted = self._posted
+        if posted and len(self._waiting) == posted.items and time.monotonic() < posted.at_s + TRAVEL_S:
+            return  # nothing new, and asking now would be waiting
         self.settle()
         if not self._waiting:
             return
@@ -97,7 +104,7 @@ class Outbox:
             if not seat.lost
         ]
         sent = self._emitter.send([(seat.lease, result) for seat, result in batch], begins)
-        self._posted = _Posted([seat for seat, _ in batch], len(self._waiting), sent)
+        self._posted = _Posted([seat for seat, _ in batch], len(self._waiting), sent, time.monotonic())
 
     def settle(self) -> None:
         """Waits for the answer to what was posted; without one it stays, to be sent again. Raises RedisError.
@@ -127,6 +134,7 @@ class _Posted:
     seats: Sequence[Seat]
     items: int
     stored: Callable[[], list[Stored]]
+    at_s: float
 
 
 class Loop(threading.Thread):

@@ -88,7 +88,7 @@ class TtsLoop(Loop):
     ) -> None:
         super().__init__(emitter, slots)
         self._engine = engine
-        self._media = media
+        self._reader = streams.Reader(media)
         self._batcher = Batcher(engine.batch)
         self._choir = Choir()
         self._calm_s = CALM_BEAT_FRAMES * engine.frame_samples / SAMPLE_RATE
@@ -196,7 +196,7 @@ class TtsLoop(Loop):
             return
         hungry = {keys.replay("llm", mouth.sid, mouth.lease.reply): mouth for mouth in mouths}
         self.laps.lap("hand_over")
-        news = streams.read(self._media, {key: mouth.cursor for key, mouth in hungry.items()}, block_ms)
+        news = self._reader.read({key: mouth.cursor for key, mouth in hungry.items()}, block_ms)
         self.laps.lap("wait" if block_ms else "read")
         for key, entries in news:
             mouth = hungry[key]

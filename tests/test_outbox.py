@@ -94,8 +94,21 @@ def test_an_owner_that_was_displaced_learns_it_with_the_next_post(desk):
     desk.add(1)
     desk.outbox.post()
     assert not desk.seat.lost
+    desk.add(2)
     desk.outbox.post()
     assert desk.seat.lost
+
+
+def test_a_post_of_nothing_new_does_not_wait_for_an_answer_that_is_still_under_way(desk, monkeypatch):
+    monkeypatch.setattr("tasks.loop.TRAVEL_S", 3600.0)
+    desk.emitter.emit([_newer(desk)])
+    desk.add(1)
+    desk.outbox.post()
+    desk.outbox.post()
+    assert not desk.seat.lost
+    monkeypatch.setattr("tasks.loop.TRAVEL_S", 0.0)
+    desk.outbox.post()
+    assert desk.seat.lost, "an answer is not left unread"
 
 
 def test_one_result_that_cannot_be_stored_keeps_no_other_seat_from_its_own(desk, sid):
