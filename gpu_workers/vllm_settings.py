@@ -55,8 +55,9 @@ class Settings(BaseModel, frozen=True):
     """vLLM's name for the way the model writes what it thinks, which is not spoken. Empty: it does not think aloud."""
     chat_template_kwargs: dict[str, Any] = {}
     """For the model's chat template, such as {enable_thinking: false}."""
-    cpu_cores: str = ""
-    """vLLM built for CPUs: the cores its threads are bound to, such as 0-3. Empty: as vLLM chooses."""
+    cpu_threads: int = Field(1, gt=0)
+    """vLLM built for CPUs: threads that compute. They wait for each other at every layer, spinning: beside other work
+    on two cores, two took three times the CPU of one, and seconds for a first token that one gave in a tenth."""
     gpu_mb: int | None = Field(None, ge=0)
     """GPU memory it needs. None: its weights in the folder, the KV cache of all slots at full length, and 1.5 GB."""
     extra: dict[str, Any] = {}
