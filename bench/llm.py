@@ -46,7 +46,7 @@ def options(engine: str) -> dict[str, Any]:
         "dtype": "bfloat16",
         "max_model_len": 1536,
         "kv_cache_mb": 512,
-        "max_num_batched_tokens": 64,
+        "max_num_batched_tokens": 128,
         "enforce_eager": True,
         "repetition_penalty": 1.05,
         "min_p": 0.2,
