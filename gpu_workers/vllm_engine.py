@@ -258,6 +258,7 @@ def _arguments(settings: Settings, slots: int, model: str, cpu: bool) -> dict[st
         "max_num_seqs": settings.max_num_seqs or 2 * slots,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
         "block_size": settings.block_size or (CPU_BLOCK if cpu else None),
+        "distributed_executor_backend": "uni" if cpu else None,
         "enforce_eager": settings.enforce_eager,
         "seed": settings.seed,
         "enable_prefix_caching": True,

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -242,7 +243,7 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 #: CUDA reads its choice of cards from the environment and nowhere else: set by one, reported by the other.
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
-#: vLLM takes these from the environment and nowhere else, and its own processes inherit them.
+#: vLLM, and OpenMP under it, take these from the environment and nowhere else; vLLM's own processes inherit them.
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
@@ -253,10 +254,10 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    for names, prefix in ((MAY_NAME_CUDA, '"CUDA_'), (MAY_NAME_VLLM, '"VLLM_')):
+    for names, prefix in ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_')):
         if module.name in names:
             source = module.path.read_text().splitlines()
-            reads = [line for line in reads if prefix not in source[line - 1]]
+            reads = [line for line in reads if not re.search(prefix, source[line - 1])]
     assert not reads, f"{module.name} touches os.environ (lines {reads}); config.settings does that"
 
 

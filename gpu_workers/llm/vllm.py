@@ -18,8 +18,10 @@ def build(settings: Settings, slots: int) -> Any:
     os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nobody is told what runs here
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would copy the locks of our threads
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    if settings.cpu_cores:
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores
+    if cpu := built_for_cpus():
+        # the core computes by itself then; it would wait for a worker process by spinning, half a core for nothing
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ["OMP_NUM_THREADS"] = str(settings.cpu_threads)
     from gpu_workers.vllm_engine import VllmLlm
 
-    return VllmLlm(settings, slots, str(folder or settings.model), cpu=built_for_cpus())
+    return VllmLlm(settings, slots, str(folder or settings.model), cpu=cpu)
