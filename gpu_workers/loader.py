@@ -72,7 +72,7 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
 def booth() -> Any:
     """What prepares recordings for a voice encoder. Raises EngineMissing when its packages or weights are not there."""
     try:
-        return importlib.import_module("gpu_workers.voice_booth").build()
+        return importlib.import_module("gpu_workers.samples.voice_booth").build()
     except ImportError as error:
         raise EngineMissing(
             f"voice cloning needs the package {error.name!r}, which is not installed ({error})"

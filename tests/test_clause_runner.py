@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from config.errors import ConfigError
-from gpu_workers.clause_runner import ClauseRunner, Rules, Spoken
+from gpu_workers.clauses.clause_runner import ClauseRunner, Rules, Spoken
 from gpu_workers.engine import Say, VoiceOptions
 
 #: Samples per letter.

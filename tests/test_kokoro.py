@@ -11,7 +11,7 @@ import soxr
 
 from config.errors import EngineMissing
 from config.settings import load as load_settings
-from gpu_workers import phonemes
+from gpu_workers.clauses import phonemes
 from gpu_workers.engine import VoiceOptions
 from gpu_workers.moonshine import Moonshine
 from gpu_workers.tts import kokoro

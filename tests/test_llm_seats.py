@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gpu_workers.llm_seats import Seats
+from gpu_workers.language.seats import Seats
 
 
 def run(coroutine):

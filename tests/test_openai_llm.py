@@ -12,8 +12,8 @@ from config.messages import ChatMessage, Tool, ToolCall
 from config.settings import EngineChoice, load
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
-from gpu_workers.llm_messages import chat, fitting, marks_of
-from gpu_workers.llm_upstreams import Circuits
+from gpu_workers.language.chat_messages import chat, fitting, marks_of
+from gpu_workers.language.upstreams import Circuits
 from tests.conftest import missing
 
 PROMPT = Prompt([ChatMessage("user", "Hello?")], max_tokens=8)

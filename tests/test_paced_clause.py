@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_workers.paced_clause import FASTEST_PACE, SLOWEST_PACE, USUAL_PACE, PacedClause, next_pace, weight
+from gpu_workers.clauses.paced_clause import (
+    FASTEST_PACE,
+    SLOWEST_PACE,
+    USUAL_PACE,
+    PacedClause,
+    next_pace,
+    weight,
+)
 
 PACE = 100.0
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gpu_workers import speech_text
-from gpu_workers.speech_text import Rules, clause, ends_sentence, parts, pause_ms
+from gpu_workers.clauses import speech_text
+from gpu_workers.clauses.speech_text import Rules, clause, ends_sentence, parts, pause_ms
 from gpu_workers.spoken import joins
 
 RULES = Rules()

@@ -11,7 +11,7 @@ from bench.turns import bursts, cutting, hums, noises, pool, render, scripts
 from bench.turns.cutting import RATE
 from bench.turns.dialogue import OVERLAID, Phrase, Sound, Stretch
 from bench.turns.voices import VOICES
-from gpu_workers.spelt import ipa_in_kokoro
+from gpu_workers.clauses.spelt import ipa_in_kokoro
 
 SEEDS = ("A", "B")
 DIALOGUES = {seed: list(scripts.Author(seed).all()) for seed in SEEDS}

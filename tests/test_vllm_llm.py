@@ -18,8 +18,9 @@ import pytest
 from config.errors import ConfigError, DeviceLost, PromptTooLong
 from config.messages import ChatMessage, Tool, ToolCall
 from config.settings import EngineChoice
-from gpu_workers import loader, safetensors
+from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.language import weights_check
 from gpu_workers.llm.vllm import Settings, needs
 from tests import smollm
 
@@ -68,7 +69,7 @@ def test_a_name_of_the_hub_is_no_folder():
 
 
 def test_its_needs_grow_with_weights_slots_and_length(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpu_workers.vllm_settings.built_for_cpus", lambda: False)
+    monkeypatch.setattr("gpu_workers.language.vllm_settings.built_for_cpus", lambda: False)
     model = folder_of(tmp_path / "model", "tokenizer.json")
     with (model / "model.safetensors").open("wb") as weights:
         weights.truncate(2_500_000_000)
@@ -115,7 +116,7 @@ def test_weights_that_do_not_fit_the_config_are_named(tmp_path, tensor, shape, e
     model = folder_of(tmp_path / "model", "tokenizer.json", **SHAPES, num_key_value_heads=1)
     tensors_in(model / "model.safetensors", **{tensor: shape})
     with pytest.raises(ConfigError, match=error) if error else contextlib.nullcontext():
-        safetensors.check(model)
+        weights_check.check(model)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +128,14 @@ def test_a_file_that_is_no_safetensors_is_named(tmp_path, content, error):
     model = folder_of(tmp_path / "model", "tokenizer.json", **SHAPES)
     (model / "model-1.safetensors").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"model-1.*{error}"):
-        safetensors.check(model)
+        weights_check.check(model)
 
 
 def test_a_download_that_broke_off_is_noticed(tmp_path):
     model = folder_of(tmp_path / "model", "tokenizer.json", **SHAPES)
     tensors_in(model / "model.safetensors", short=1, **{"model.embed_tokens.weight": (10, 8)})
     with pytest.raises(ConfigError, match="should have"):
-        safetensors.check(model)
+        weights_check.check(model)
 
 
 # --- the engine itself
@@ -290,7 +291,8 @@ def test_a_conversation_goes_on_after_the_result_of_a_tool(llm):
 STARTED = """
 import asyncio, json, psutil
 from config.settings import EngineChoice
-from gpu_workers import loader, safetensors
+from gpu_workers import loader
+from gpu_workers.language import weights_check
 from tests import smollm
 
 async def main():

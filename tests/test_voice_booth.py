@@ -5,9 +5,10 @@ import pytest
 import soxr
 
 from config.errors import BadVoiceSample, EngineMissing
-from gpu_workers import loader, voice_sample, weights
-from gpu_workers.denoise import Denoiser
-from gpu_workers.voice_sample import Rules
+from gpu_workers import loader, weights
+from gpu_workers.samples import voice_sample
+from gpu_workers.samples.denoise import Denoiser
+from gpu_workers.samples.voice_sample import Rules
 from tests import speech
 from tests.conftest import missing
 from tests.voice_files import encoded, talk
@@ -63,7 +64,7 @@ def test_a_noisy_recording_is_cleaner_afterwards(booth):
 
 
 def test_without_a_denoiser_noisy_recordings_are_refused(booth, monkeypatch):
-    monkeypatch.setattr("gpu_workers.denoise.weights.find", no_weights)
+    monkeypatch.setattr("gpu_workers.samples.denoise.weights.find", no_weights)
     bare = loader.booth()
     bare.prepare(encoded(talk(9), rate=speech.RATE))
     with pytest.raises(BadVoiceSample, match="quieter place"):

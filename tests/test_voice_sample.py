@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from config.errors import BadVoiceSample
-from gpu_workers import voice_file
-from gpu_workers.voice_sample import (
+from gpu_workers.samples import voice_file
+from gpu_workers.samples.voice_sample import (
     FRAME,
     Rules,
     Sample,

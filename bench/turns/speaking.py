@@ -14,8 +14,8 @@ from bench.turns.engines import Engine, Speech
 from bench.turns.voice_kokoro import Hibari, Kokoro
 from bench.turns.voice_piper import Piper
 from bench.turns.voices import Voice
+from gpu_workers.clauses.spelt import MARKS
 from gpu_workers.engine import Pcm
-from gpu_workers.spelt import MARKS
 
 #: A hesitation in mid-phrase draws out so much of the last syllable, 220 ms, by one of these factors.
 TAIL, DRAWLS = 5_280, (1.25, 1.45, 1.7)

@@ -12,8 +12,9 @@ from hibari import dsp
 
 from bench.turns import voice_files
 from bench.turns.engines import Reading, Speech
-from gpu_workers import onnx, phonemes, weights
-from gpu_workers.spelt import MARKS, ipa_in_kokoro
+from gpu_workers import onnx, weights
+from gpu_workers.clauses import phonemes
+from gpu_workers.clauses.spelt import MARKS, ipa_in_kokoro
 from gpu_workers.tts import kokoro
 
 #: The tensor that holds the durations in Hibari's graph.

@@ -10,7 +10,7 @@ from piper import SynthesisConfig
 
 from bench.turns.engines import Reading, Speech
 from gpu_workers import weights
-from gpu_workers.spelt import MARKS, ipa_in_piper
+from gpu_workers.clauses.spelt import MARKS, ipa_in_piper
 from gpu_workers.tts import piper
 
 #: Piper was not taught these; to it they are commas.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from gpu_workers import speech_text
+from gpu_workers.clauses import speech_text
 from gpu_workers.spoken import joins, spoken
 
 #: More words than this are not put into spoken form in one go: it is a longest clause, and takes a millisecond.

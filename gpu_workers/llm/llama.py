@@ -20,8 +20,8 @@ from config.errors import StageFailed
 from config.messages import ChatMessage
 from gpu_workers import weights
 from gpu_workers.engine import Prompt, Usage
-from gpu_workers.llm_messages import fitting, marks_of, without
-from gpu_workers.llm_seats import Seats
+from gpu_workers.language.chat_messages import fitting, marks_of, without
+from gpu_workers.language.seats import Seats
 
 log = logging.getLogger(__name__)
 

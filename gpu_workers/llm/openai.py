@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from config.errors import StageFailed
 from config.messages import ChatMessage, ToolCall
-from gpu_workers import llm_messages
 from gpu_workers.engine import Prompt, Usage
-from gpu_workers.llm_calls import Calls
-from gpu_workers.llm_upstreams import Circuits, Upstream, listed
+from gpu_workers.language import chat_messages
+from gpu_workers.language.calls import Calls
+from gpu_workers.language.upstreams import Circuits, Upstream, listed
 
 log = logging.getLogger(__name__)
 
@@ -204,12 +204,12 @@ class OpenAiLlm:
         if stream:
             request["stream_options"] = {"include_usage": True}
         if prompt.tools:
-            request["tools"] = llm_messages.functions(prompt.tools)
-            request["tool_choice"] = llm_messages.choice(prompt.tool_choice)
+            request["tools"] = chat_messages.functions(prompt.tools)
+            request["tool_choice"] = chat_messages.choice(prompt.tool_choice)
         if self.continues and (answered := prompt.answered.rstrip()):
             messages.append(ChatMessage("assistant", answered))
             request |= {"continue_final_message": True, "add_generation_prompt": False}
-        return request | {"messages": llm_messages.chat(messages)} | self._settings.extra
+        return request | {"messages": chat_messages.chat(messages)} | self._settings.extra
 
     async def close(self) -> None:
         """Closes the connections."""

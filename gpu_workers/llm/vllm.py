@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from gpu_workers import safetensors
-from gpu_workers.vllm_settings import Settings, built_for_cpus, needs
+from gpu_workers.language import weights_check
+from gpu_workers.language.vllm_settings import Settings, built_for_cpus, needs
 
 __all__ = ["Settings", "build", "needs"]
 
@@ -13,7 +13,7 @@ def build(settings: Settings, slots: int) -> Any:
     """The engine, its model not yet loaded. ConfigError when its folder is not whole."""
     folder = settings.folder
     if folder is not None:
-        safetensors.check(folder)
+        weights_check.check(folder)
     # vLLM is set up by the environment, before its first import, and its own processes inherit it
     os.environ["VLLM_NO_USAGE_STATS"] = "1"  # nobody is told what runs here
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would copy the locks of our threads
@@ -22,6 +22,6 @@ def build(settings: Settings, slots: int) -> Any:
         # the core computes by itself then; it would wait for a worker process by spinning, half a core for nothing
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["OMP_NUM_THREADS"] = str(settings.cpu_threads)
-    from gpu_workers.vllm_engine import VllmLlm
+    from gpu_workers.language.vllm_engine import VllmLlm
 
     return VllmLlm(settings, slots, str(folder or settings.model), cpu=cpu)

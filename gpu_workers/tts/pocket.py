@@ -14,10 +14,11 @@ from pydantic import Field
 
 from config.errors import ConfigError, EngineMissing
 from config.messages import CUSTOM_PREFIX, CustomVoice
-from gpu_workers import clause_runner, pocket
-from gpu_workers.clause_runner import ClauseRunner, Spoken
+from gpu_workers import pocket
+from gpu_workers.clauses import clause_runner
+from gpu_workers.clauses.clause_runner import ClauseRunner, Spoken
+from gpu_workers.clauses.paced_clause import USUAL_PACE, PacedClause, next_pace
 from gpu_workers.engine import Needs, Pcm
-from gpu_workers.paced_clause import USUAL_PACE, PacedClause, next_pace
 
 #: Who makes voices that this engine can speak with.
 ENCODER = "pocket"

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 
 from config.errors import ConfigError, EngineMissing
 from config.settings import SAMPLE_RATE
-from gpu_workers import voice_probe
 from gpu_workers.engine import Needs, Pcm
+from gpu_workers.samples import voice_probe
 
 #: What the TTS was trained with, and takes: 10 s, 125 frames.
 SAMPLE_S = 10.0

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from config.errors import ConfigError, EngineMissing
-from gpu_workers import pocket, voice_probe
+from gpu_workers import pocket
 from gpu_workers.engine import Needs, Pcm
+from gpu_workers.samples import voice_probe
 
 #: What `CustomVoice.data` may hold, less what its envelope takes.
 MOST_BYTES = (8 << 20) - 64

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from config.settings import SAMPLE_RATE
-from gpu_workers.clause_runner import Spoken
+from gpu_workers.clauses.clause_runner import Spoken
+from gpu_workers.clauses.word_times import MARGIN_S, SILENCE
 from gpu_workers.engine import Pcm
-from gpu_workers.word_times import MARGIN_S, SILENCE
 
 #: What a word has beside its letters, in letters: the gap behind it.
 GAP_LETTERS = 1

@@ -7,11 +7,11 @@ import soxr
 
 from config.errors import BadVoiceSample, EngineMissing
 from config.settings import SAMPLE_RATE
-from gpu_workers import voice_file, voice_sample
-from gpu_workers.denoise import Denoiser
 from gpu_workers.endpoint.silero import FRAME, SileroVad
 from gpu_workers.engine import Pcm
-from gpu_workers.voice_sample import Rules, Sample
+from gpu_workers.samples import voice_file, voice_sample
+from gpu_workers.samples.denoise import Denoiser
+from gpu_workers.samples.voice_sample import Rules, Sample
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from hibari.g2p import G2P
 from piper import PiperVoice
 from piper.config import PhonemeType, PiperConfig
 
-from gpu_workers.spelt import ipa_in_kokoro
+from gpu_workers.clauses.spelt import ipa_in_kokoro
 
 #: First letter of a Kokoro voice, and espeak-ng's name for its language. Japanese (j) and Chinese (z) voices want
 #: phonemes that neither source makes.

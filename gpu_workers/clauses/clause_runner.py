@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from config.errors import ConfigError
 from config.messages import CustomVoice
 from config.settings import SAMPLE_RATE
-from gpu_workers import speech_text
+from gpu_workers.clauses import speech_text
 from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
 from gpu_workers.spoken import spoken
 from gpu_workers.workers import Workers

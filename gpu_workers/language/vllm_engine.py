@@ -21,10 +21,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from config.errors import ConfigError, DeviceLost, PromptTooLong, StageFailed
 from config.messages import ChatMessage, ToolCall
-from gpu_workers import llm_messages, reaper
 from gpu_workers.engine import Prompt, Usage
-from gpu_workers.llm_calls import Calls
-from gpu_workers.vllm_settings import Settings
+from gpu_workers.language import chat_messages, reaper
+from gpu_workers.language.calls import Calls
+from gpu_workers.language.vllm_settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class VllmLlm:
         except (RuntimeError, ValueError, TypeError, OSError, KeyError, VLLMError) as error:
             raise ConfigError(f"vLLM cannot serve {self._arguments['model']!r}: {error}") from error
         tokenizer = self._engine.renderer.get_tokenizer()
-        self._marks = llm_messages.marks_of([*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens])
+        self._marks = chat_messages.marks_of([*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens])
         for _ in range(HELLOS):
             hello = Prompt([ChatMessage("user", "Hello")], max_tokens=4)
             async with contextlib.aclosing(self.generate(hello, Usage())) as pieces:
@@ -161,9 +161,9 @@ class VllmLlm:
         answered = prompt.answered.rstrip()
         if answered:
             messages.append(ChatMessage("assistant", answered))
-        fitting = llm_messages.fitting(messages, settings.max_model_len - max_tokens)
+        fitting = chat_messages.fitting(messages, settings.max_model_len - max_tokens)
         asked: dict[str, Any] = {
-            "messages": llm_messages.chat(fitting, self._marks),
+            "messages": chat_messages.chat(fitting, self._marks),
             "max_completion_tokens": max_tokens,
             "temperature": prompt.temperature,
             "top_p": settings.top_p,
@@ -174,8 +174,8 @@ class VllmLlm:
             "add_generation_prompt": not answered,
         }
         if prompt.tools and settings.tool_call_parser:
-            asked["tools"] = llm_messages.functions(prompt.tools)
-            asked["tool_choice"] = llm_messages.choice(prompt.tool_choice)
+            asked["tools"] = chat_messages.functions(prompt.tools)
+            asked["tool_choice"] = chat_messages.choice(prompt.tool_choice)
         return asked
 
     def _parser(self, request: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Recordings of which voices are cloned: decoded, judged, cleaned. Knows no encoder."""
