@@ -33,7 +33,7 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 test: setup-dev ## run the tests: make test ARGS="-k ownership"
 	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
 
-test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build, in a venv of its own (5 GB)
+test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build, in a venv of its own (4 GB)
 	@.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
@@ -85,7 +85,7 @@ clean: ## remove what setup, tests and builds made; data stays
 	@touch $@
 
 .venv-vllm/.installed: requirements/vllm.txt requirements/models.txt | .venv/bin/python
-	@echo "setup: making .venv-vllm (5 GB)"
+	@echo "setup: making .venv-vllm (4 GB, two minutes)"
 	@.venv/bin/python -m venv .venv-vllm
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(TORCH) -r requirements/vllm.txt
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
