@@ -45,7 +45,7 @@ test: setup-dev ## run the tests: make test ARGS="-k ownership"
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:
 
-setup-vllm: .venv-vllm/.installed ## install vLLM in a venv of its own (5 GB): on a GPU, VLLM=requirements/vllm.txt
+setup-vllm: .venv-vllm/.installed ## install vLLM in a venv of its own (4 GB): on a GPU, VLLM=requirements/vllm.txt
 	@:
 
 test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and moshi, on tiny weights
@@ -123,7 +123,7 @@ clean: ## remove what setup, tests and builds made; data stays
 	@touch $@
 
 .venv-vllm/.installed: $(VLLM) requirements/models.txt | .venv/bin/python
-	@echo "setup: making .venv-vllm (5 GB)"
+	@echo "setup: making .venv-vllm (4 GB, two minutes)"
 	@.venv/bin/python -m venv .venv-vllm
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(WHEELS) -r $(VLLM)
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
