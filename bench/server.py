@@ -65,9 +65,12 @@ class Server:
 
 @contextmanager
 def running(
-    profile: str, settings: Mapping[str, str] | None = None, workers: Mapping[str, int] | None = None
+    profile: str,
+    settings: Mapping[str, str] | None = None,
+    workers: Mapping[str, int] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[Server]:
-    """A server that is ready, as long as the context lasts. Raises BenchFailed."""
+    """A server that is ready, run by `python`, as long as the context lasts. Raises BenchFailed."""
     programs = [
         stage if number == 1 else f"{stage}.{number}"
         for stage in STAGES
@@ -78,9 +81,8 @@ def running(
         folder = Path(name)
         said = folder / "up.log"
         began_s = time.monotonic()
-        child = _start(
-            profile, folder, port, {**(settings or {}), "ANTIPHON_METRICS_PORT": str(others[0])}, workers
-        )
+        told = {**(settings or {}), "ANTIPHON_METRICS_PORT": str(others[0])}
+        child = _start(python, profile, folder, port, told, workers)
         try:
             ready_s = _await_ready(child, said, began_s)
             yield Server(child.pid, folder, port, dict(zip(programs, others, strict=True)), ready_s)
@@ -89,12 +91,17 @@ def running(
 
 
 def _start(
-    profile: str, folder: Path, port: int, settings: Mapping[str, str], workers: Mapping[str, int] | None
+    python: str,
+    profile: str,
+    folder: Path,
+    port: int,
+    settings: Mapping[str, str],
+    workers: Mapping[str, int] | None,
 ) -> subprocess.Popen[bytes]:
     counts = ",".join(f"{stage}={number}" for stage, number in (workers or {}).items())
     # It does not outlive us
     leashed = [sys.executable, "-I", "-S", leash.__file__, "SIGTERM", str(folder / "bench.pid")]
-    command = [sys.executable, "-m", "cli.main", "up", "--profile", profile, "--port", str(port)]
+    command = [python, "-m", "cli.main", "up", "--profile", profile, "--port", str(port)]
     ours = {"PYTHONPATH": str(ROOT), "ANTIPHON_LOG_LEVEL": "WARNING", leash.HOLDER: str(os.getpid())}
     with (folder / "up.log").open("wb") as said:
         return subprocess.Popen(

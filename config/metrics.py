@@ -36,6 +36,10 @@ loop_cpu_seconds = Counter(
 seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
 seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])
 slots_shed = Counter("antiphon_slots_shed_total", "Slots that an engine could not serve any more.", ["stage"])
+first_token = Histogram(
+    "antiphon_llm_first_token_seconds", "From the claim of a reply to the first piece of its text.",
+    buckets=TURN_BUCKETS_S,
+)  # fmt: skip
 first_word = Histogram(
     "antiphon_llm_first_word_seconds", "From the claim of a reply to its first word.", buckets=TURN_BUCKETS_S
 )

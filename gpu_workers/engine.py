@@ -37,9 +37,9 @@ class Needs:
 
     gpu_mb: int = 0
     """GPU memory with all its slots in use; 0: it runs on a CPU."""
-    gpu_share: float = 0.0
+    gpu_share: float = field(default=0.0, kw_only=True)
     """Part of the GPU's whole memory that it takes at its start, where it takes a part of it whatever it needs."""
-    shares_process: bool = True
+    shares_process: bool = field(default=True, kw_only=True)
     """Whether one process may hold engines of other stages beside it."""
 
 

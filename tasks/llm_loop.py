@@ -134,12 +134,16 @@ class LlmLoop(Loop):
         pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
         began = time.monotonic()
+        any_piece = any_word = False
         try:
             async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, str) and self._put(pen, piece) and began:
+                    if not any_piece:
+                        metrics.first_token.observe(time.monotonic() - began)
+                        any_piece = True
+                    if isinstance(piece, str) and self._put(pen, piece) and not any_word:
                         metrics.first_word.observe(time.monotonic() - began)
-                        began = 0.0
+                        any_word = True
             self._finish(pen, usage)
         except asyncio.CancelledError:
             raise

@@ -80,6 +80,8 @@ def test_its_needs_grow_with_weights_slots_and_length(tmp_path, monkeypatch):
     assert needs(settings.model_copy(update={"max_model_len": 1024}), 16).gpu_mb < needs(settings, 16).gpu_mb
     assert needs(settings.model_copy(update={"gpu_mb": 7000}), 16).gpu_mb == 7000
     assert not needs(settings, 16).shares_process
+    assert needs(settings, 16).gpu_share == settings.gpu_memory_utilization, "vLLM fills its share"
+    assert needs(settings.model_copy(update={"kv_cache_mb": 2000}), 16).gpu_share == 0
 
 
 def test_its_window_is_what_a_prompt_may_count_on():

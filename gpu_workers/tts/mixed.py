@@ -140,7 +140,11 @@ def needs(settings: Settings, slots: int) -> Needs:
     """What all that can be built need together."""
     told = [_unless_missing(loader.needs, name, part, slots) for name, part in settings.engines.items()]
     there = [one for one in told if one is not None]
-    return Needs(sum(one.gpu_mb for one in there), all(one.shares_process for one in there))
+    return Needs(
+        gpu_mb=sum(one.gpu_mb for one in there),
+        gpu_share=sum(one.gpu_share for one in there),
+        shares_process=all(one.shares_process for one in there),
+    )
 
 
 def _unless_missing(
