@@ -131,21 +131,23 @@ class TtsLoop(Loop):
         if not self._mouths:
             self.pause(IDLE_BLOCK_MS / 1e3)
             return
-        _, wait_s = self._due()
+        due, wait_s = self._due()
         if wait_s > 0:
             self._wait(min(wait_s, IDLE_BLOCK_MS / 1e3))
-        else:
+            due, _ = self._due()
+        if due:  # what was written by now is spoken with this step; it may also end a seat, or begin another
             self._read_text([mouth for mouth in self._mouths.values() if not mouth.text_done], 0)
-        now_due, _ = self._due()
-        if now_due and not self.outbox.full:
-            self._step(now_due)
+            due, _ = self._due()
+        if due and not self.outbox.full:
+            self._step(due)
             self.publish()
 
     def _due(self) -> tuple[dict[Slot, Mouth], float]:
         """Who takes part in a step that is due now; if nobody, the seconds until one may be.
 
         A reply in a hurry makes all step that want to, or itself alone if it is only to be seen whether its engine has
-        got something for it by now. More of them than one step takes make the steps follow each other.
+        got something for it by now. More of them than one step takes make the steps follow each other; where nobody's
+        engine had anything, it is asked again after a beat.
         """
         now = time.monotonic()
         wanted: dict[Slot, Mouth] = {}
@@ -159,9 +161,11 @@ class TtsLoop(Loop):
         if not wanted:
             return wanted, IDLE_BLOCK_MS / 1e3
         calm_s = self._all_stepped_at + self._calm_s - now
-        if calm_s <= 0 or len(wanted) > self._batcher.batch:
-            return wanted, 0.0
         beat_s = self._stepped_at + BEAT_S - now
+        if calm_s <= 0 or len(wanted) > self._batcher.batch:
+            if beat_s > 0 and all(self._batcher.is_dry(slot, now) for slot in wanted):
+                return {}, beat_s
+            return wanted, 0.0
         if not hurried or beat_s > 0:
             return {}, min(beat_s, calm_s) if hurried else calm_s
         if all(self._batcher.is_dry(slot, now) for slot in hurried):

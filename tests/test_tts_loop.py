@@ -1,5 +1,6 @@
 """The TTS loop on a real server: what it makes of the text it reads."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -64,6 +65,40 @@ def test_a_hole_in_the_text_fails_the_reply_instead_of_skipping_words(desk: Desk
     desk.write(Words(0, ["one ", "two "], 0.0), Words(5, ["six "], 0.0), TextDone(6, "stop"))
     desk.turn_until_over()
     assert isinstance(desk.said()[-1], Failed)
+
+
+class Chat(Desk):
+    """The same with a reply beside it that has much to say."""
+
+    def __init__(self, media: redis.Redis, sid: str, other: str) -> None:
+        super().__init__(media, sid)
+        self.engine = Told(slots=2, batch=2)
+        self.loop = TtsLoop(self.engine, media, self.emitter, slots=2, ahead_s=1000.0)
+        self.mouth, talker = (
+            Mouth(Lease("tts", of, "me", 1, REPLY), slot, order=Order(REPLY, [], "null", "pcm16"))
+            for slot, of in enumerate((sid, other))
+        )
+        for mouth in (self.mouth, talker):
+            self.loop.enter(mouth)
+        self.loop._admit()
+        self.loop._take(talker, Words(0, ["word "] * 1000, 0.0))
+
+    def turn_until_stepped(self) -> None:
+        before = len(self.engine.wanted)
+        for _ in range(1000):
+            self.loop.turn()
+            if len(self.engine.wanted) > before:
+                return
+        pytest.fail("no step is ever taken")
+
+
+def test_what_was_written_is_read_before_the_next_step_however_much_others_have_to_say(media, new_sid):
+    chat = Chat(media, new_sid(), new_sid())
+    for number in range(8):
+        chat.write(Words(number, ["word "], 0.0))
+        chat.turn_until_stepped()
+        assert chat.mouth.words == number + 1
+        chat.turn_until_stepped()
 
 
 # --- who steps, and when
@@ -175,3 +210,23 @@ def test_a_reply_that_has_no_text_takes_no_place():
     room = Room(slots=3, batch=3)
     room.mouths[1].has_text = False
     assert sorted(room.step()) == [0, 2]
+
+
+def test_engines_that_have_nothing_are_asked_again_after_a_beat_and_not_at_once():
+    room = Room(slots=3, batch=3)
+    room.engine.nothing_for = {0, 1, 2}
+    assert room.step()
+    room.loop._stepped_at = time.monotonic() + 60.0
+    due, wait_s = room.loop._due()
+    assert not due and wait_s > 0.0
+    room.loop._batcher.fed(1)
+    assert room.loop._due()[0], "words came for one of them"
+
+
+def test_many_engines_that_have_nothing_are_not_asked_without_a_pause_either():
+    room = Room(slots=3, batch=1)
+    room.engine.nothing_for = {0, 1, 2}
+    for _ in range(3):
+        room.step()
+    room.loop._stepped_at = time.monotonic() + 60.0
+    assert not room.loop._due()[0]
