@@ -227,6 +227,8 @@ class Loop(threading.Thread):
                 self._note_failure(error)
                 time.sleep(ERROR_PAUSE_S)
         self._dismiss_all()
+        with suppress(RedisError):  # what the last turn brought
+            self.outbox.flush()
 
     def pause(self, seconds: float) -> None:
         """Sleeps, for that is no work."""
@@ -272,6 +274,7 @@ class Loop(threading.Thread):
     def _admit(self) -> None:
         while not self._arrivals.empty():
             seat = self._arrivals.get()
+            self._displace((seat.sid, seat.lease.reply))
             self.seats[seat.sid, seat.lease.reply] = seat
             self._count_seats()
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
@@ -287,10 +290,19 @@ class Loop(threading.Thread):
         while not self._commands.empty():
             self.obey(self._commands.get())
 
+    def _displace(self, key: tuple[str, int]) -> None:
+        """Who sat here for the same stage of the same session: its lease ran out while a step took too long, and this
+        worker claimed it again."""
+        if (before := self.seats.get(key)) is not None:
+            before.lost = True
+            metrics.seats_lost.labels(self.stage).inc()
+            self.leave(before, done=False)
+
     def leave(self, seat: Seat, *, done: bool) -> None:
         """The loop is finished with a seat."""
-        if self.seats.pop((seat.sid, seat.lease.reply), None) is None:
+        if self.seats.get((seat.sid, seat.lease.reply)) is not seat:
             return
+        del self.seats[seat.sid, seat.lease.reply]
         self._count_seats()
         seat.done = done
         try:

@@ -11,7 +11,7 @@ import redis
 
 from config import metrics
 from config.errors import DeviceLost
-from config.messages import Audio, ChatMessage, Listen, Order
+from config.messages import Audio, ChatMessage, Listen, Order, VoiceStarted
 from gpu_workers.engine import Prompt
 from gpu_workers.llm import null as llm_null
 from gpu_workers.null_faults import Faults
@@ -160,6 +160,43 @@ def test_seats_are_counted_as_they_are_taken_and_left(desk):
     assert over(other)
     counted.loop.join(DEADLINE_S)
     assert counted.seated() == 0
+
+
+def test_a_seat_claimed_again_by_the_same_worker_ends_the_one_before_it_alone(media, new_sid):
+    loop = SttLoop(stt_null.NullStt(stt_null.Settings(), SLOTS), media, Emitter(media, 100, 60), SLOTS)
+    sid = new_sid()
+    first, second = (
+        Ear(Lease("stt", sid, "me-1", epoch), slot, listen=Listen("pcm16"))
+        for epoch, slot in ((1, 0), (2, 1))
+    )
+    for ear in (first, second):
+        loop.enter(ear)
+    loop._admit()
+    assert first.over.is_set() and first.lost and not first.done
+    assert not second.over.is_set() and loop.everyone() == [second]
+    loop.leave(first, done=True)
+    assert loop.everyone() == [second], "who has left takes nobody along"
+    loop.leave(second, done=True)
+    assert second.over.is_set() and second.done
+
+
+class LastWord(SttLoop):
+    """Says one thing in its only turn."""
+
+    def turn(self) -> None:
+        for seat in list(self.seats.values()):
+            self.outbox.add(seat, VoiceStarted(7))
+        self.stop()
+
+
+def test_what_the_last_turn_said_is_sent_before_the_loop_ends(media, new_sid):
+    loop = LastWord(stt_null.NullStt(stt_null.Settings(), SLOTS), media, Emitter(media, 100, 60), SLOTS)
+    ear = Ear(Lease("stt", new_sid(), "me-1", 1), 0, listen=Listen("pcm16"))
+    loop.enter(ear)
+    loop.start()
+    loop.join(DEADLINE_S)
+    last = streams.newest_result(media, "stt", ear.sid, 0)
+    assert last is not None and last.body == VoiceStarted(7)
 
 
 # --- llm
