@@ -1,5 +1,6 @@
 """The TTS loop: all replies' text streams in, batched steps, packets with the words they carry out."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from functools import partial
 
 from config import metrics
 from config import redis_keys as keys
-from config.errors import VoiceExpired
+from config.errors import DeviceLost, VoiceExpired
 from config.messages import (
     Cancel,
     Command,
@@ -29,6 +30,9 @@ from tasks import streams
 from tasks.codec import PACKET_SAMPLES, Choir, Encoder, encoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.streams import RedisError
+
+log = logging.getLogger(__name__)
 
 #: The shortest beat: frames of many replies meet in one step.
 BEAT_S = 0.004
@@ -208,8 +212,19 @@ class TtsLoop(Loop):
                 mouth.cursor = entry_id
                 if mouth.over.is_set():
                     break
-                self._take(mouth, decode_result(data).body)
+                self._hear(mouth, data)
         self.laps.lap("read")
+
+    def _hear(self, mouth: Mouth, data: bytes) -> None:
+        """One result of the writer; what is wrong with it is not the others'."""
+        try:
+            self._take(mouth, decode_result(data).body)
+        except (DeviceLost, RedisError):
+            raise
+        except Exception as error:
+            log.error("text of a reply could not be taken: %s", type(error).__name__)
+            self.outbox.add(mouth, Failed("text_failed", type(error).__name__))
+            self.leave(mouth, done=True)
 
     def _take(self, mouth: Mouth, body: object) -> None:
         """New words go to the engine; those a predecessor has spoken, or that came twice, do not."""

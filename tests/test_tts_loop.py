@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from config import redis_keys as keys
-from config.messages import VERSION, Body, Failed, Order, Result, TextDone, Words, decode_result
+from config.messages import VERSION, Body, Claimed, Failed, Order, Result, TextDone, Words, decode_result
 from gpu_workers.tts.null import NullTts, Settings
 from tasks.leases import Emitter, Lease
 from tasks.tts_loop import HURRY_S, Mouth, TtsLoop
@@ -99,6 +99,23 @@ def test_what_was_written_is_read_before_the_next_step_however_much_others_have_
         chat.turn_until_stepped()
         assert chat.mouth.words == number + 1
         chat.turn_until_stepped()
+
+
+def test_text_that_cannot_be_read_fails_its_own_reply_alone(media, new_sid):
+    chat = Chat(media, new_sid(), new_sid())
+    media.xadd(keys.replay("llm", chat.sid, REPLY), {"d": b"not of ours"}, id="1-1")
+    chat.turn_until_over()
+    assert chat.mouth.done and [type(body) for body in chat.said()] == [Claimed, Failed]
+    assert len(chat.loop.seats) == 1
+    chat.turn_until_stepped()
+
+
+def test_a_word_that_an_engine_chokes_on_fails_its_own_reply_alone(media, new_sid):
+    chat = Chat(media, new_sid(), new_sid())
+    chat.engine.close(chat.mouth.slot)  # it then knows nothing of the slot
+    chat.write(Words(0, ["word "], 0.0))
+    chat.turn_until_over()
+    assert isinstance(chat.said()[-1], Failed) and len(chat.loop.seats) == 1
 
 
 # --- who steps, and when
