@@ -229,6 +229,10 @@ class Keeper(threading.Thread):
             if standing == 0 and not seat.over.is_set():
                 seat.lost = True
             self._note_orphan(seat, orphaned=standing == 2)
+        here = {(stage.name, seat.sid) for seat in seats}
+        self._orphans = {
+            key: since for key, since in self._orphans.items() if key[0] != stage.name or key in here
+        }
         streams.beat(
             self._ties.state,
             stage.name,
