@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+import msgspec
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
@@ -135,13 +136,18 @@ class ControlListener(threading.Thread):
             except RedisError:
                 time.sleep(0.2)
             except Exception:
-                log.exception("a command could not be read")
+                log.exception("commands could not be read")
 
     @staticmethod
     def _pass_on(commands: list[bytes]) -> None:
         for data in commands:
+            try:
+                command = decode_command(data)
+            except msgspec.DecodeError:
+                log.warning("a command could not be read")
+                continue
             for stage in running.values():
-                stage.loop.tell(decode_command(data))
+                stage.loop.tell(command)
 
 
 class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -188,7 +194,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """also: what shares the process besides, and is loaded later."""
         asked = placement.asks(settings, stages, self._slots)
         slots = None if self._slots is None else str(self._slots)
-        others = placement.asks(settings, also, None) if stages else []
+        others = self._beside(settings, also) if stages else []
         placement.check_together([*asked, *others], {"--gpu": self._gpu, "--slots": slots})
         if self._gpu is not None:
             self._find(self._gpu)
@@ -198,6 +204,14 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 stage = running[ask.stage] = Stage(ask.stage, ties, self._slots)
                 stage.loop.when_broken = self._give_up
                 stage.start()
+
+    @staticmethod
+    def _beside(settings: Settings, also: list[str]) -> list[placement.Ask]:
+        """An encoder that is not installed is nobody's neighbour: its desk says so, and the talks go on."""
+        try:
+            return placement.asks(settings, also, None)
+        except ConfigError:
+            return []
 
     @staticmethod
     def _find(gpu: str) -> None:

@@ -1,7 +1,9 @@
-"""Whose leases a worker renews, and whom it takes for an orphan: on a real server, round by round."""
+"""A worker's threads beside its loops, round by round: whose leases are renewed, which commands are passed on."""
 
-from config.messages import Listen
+from config.messages import Cancel, Listen, encode
+from config.redis_keys import VOICES
 from config.settings import load
+from tasks import worker
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
@@ -23,3 +25,17 @@ def test_a_session_without_a_web_process_is_forgotten_when_its_seat_is_over(stat
     keeper._keep(stage)
     assert not keeper._orphans, "were it seated again, it would be given up at once"
     keeper.retire()
+
+
+def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media, monkeypatch):
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60), lambda *_: None
+    )
+    stage = Stage("tts", ties, slots=1)
+    monkeypatch.setitem(worker.running, "tts", stage)
+    worker.ControlListener._pass_on([b"of a later version", encode(Cancel("sid", 1))])
+    assert stage.loop._commands.get(timeout=1) == Cancel("sid", 1)
+
+
+def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
+    assert worker.AntiphonStep._beside(load("null"), [VOICES]) == []
