@@ -35,6 +35,8 @@ SAID_ITEMS = 400
 #: Results kept while Redis is away; beyond, the loop stops stepping.
 OUTBOX_ITEMS = 10_000
 
+#: So begins an error that says that the result before is not there: lost since it was stored, where it is the first.
+HOLE = "HOLE"
 
 #: The answer to what was posted is not asked for before, unless there is more to post: a step goes by meanwhile.
 TRAVEL_S = 0.005
@@ -109,12 +111,18 @@ class Outbox:
     def settle(self) -> None:
         """Waits for the answer to what was posted; without one it stays, to be sent again. Raises RedisError.
 
-        A server that came back empty is sent the newest results of each seat again.
+        A server that came back empty, or with an older copy, is sent the newest results of each seat again.
         """
         if self._posted is None:
             return
         posted, self._posted = self._posted, None
-        stored = posted.stored()
+        try:
+            stored = posted.stored()
+        except RedisError as error:
+            if str(error).startswith(HOLE):
+                self._begin_anew.update(posted.seats)
+                self._queue_again()
+            raise
         del self._waiting[: posted.items]
         self._begin_anew.clear()
         for seat, outcome in zip(posted.seats, stored, strict=True):
@@ -122,8 +130,11 @@ class Outbox:
                 seat.lost = True
             elif outcome is Stored.FORGOTTEN:
                 self._begin_anew.add(seat)
+        self._queue_again()
+
+    def _queue_again(self) -> None:
+        """The newest results of seats that begin anew; what was queued meanwhile is among them."""
         again = [(seat, result) for seat in self._begin_anew for result in seat.said]
-        # what was queued meanwhile is among them
         self._waiting = again + [item for item in self._waiting if item[0] not in self._begin_anew]
 
 

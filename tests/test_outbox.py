@@ -79,6 +79,20 @@ def test_what_is_queued_while_the_server_forgets_comes_once_and_in_its_place(des
     assert desk.stored() == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
+def test_a_server_that_came_back_with_an_older_copy_is_sent_what_it_lacks(desk):
+    desk.add(1)
+    desk.outbox.flush()
+    older = desk.media.dump(desk.key)
+    desk.add(2, 3)
+    desk.outbox.flush()
+    desk.media.restore(desk.key, 0, older, replace=True)
+    desk.add(4)
+    with pytest.raises(redis.ResponseError, match="HOLE"):
+        desk.outbox.flush()
+    desk.outbox.flush()
+    assert desk.stored() == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
 def test_a_server_that_forgot_the_script_is_told_it_again(desk):
     desk.add(1)
     desk.outbox.flush()
