@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from config import metrics
 from config.errors import ConfigError, DeviceLost
-from config.messages import VERSION, Body, Claimed, Command, Failed, Result
+from config.messages import VERSION, Body, Claimed, Command, Failed, Result, encode
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
@@ -105,8 +105,23 @@ class Outbox:
             for seat in self._begin_anew
             if not seat.lost
         ]
-        sent = self._emitter.send([(seat.lease, result) for seat, result in batch], begins)
-        self._posted = _Posted([seat for seat, _ in batch], len(self._waiting), sent, time.monotonic())
+        try:
+            sent = self._emitter.send([(seat.lease, result) for seat, result in batch], begins)
+        except (TypeError, ValueError, OverflowError):
+            if not self._give_up_unsendable():
+                raise
+            self.post()
+        else:
+            self._posted = _Posted([seat for seat, _ in batch], len(self._waiting), sent, time.monotonic())
+
+    def _give_up_unsendable(self) -> bool:
+        """Seats with a result that cannot be put into bytes, such as half a sign from a model, are lost. Whether there
+        were any."""
+        seats = {seat for seat, result in self._waiting if not seat.lost and not _sendable(result)}
+        for seat in seats:
+            log.error("%s slot %d is given up: it said what cannot be sent", seat.lease.stage, seat.slot)
+            seat.lost = True
+        return bool(seats)
 
     def settle(self) -> None:
         """Waits for the answer to what was posted; without one it stays, to be sent again. Raises RedisError.
@@ -136,6 +151,14 @@ class Outbox:
         """The newest results of seats that begin anew; what was queued meanwhile is among them."""
         again = [(seat, result) for seat in self._begin_anew for result in seat.said]
         self._waiting = again + [item for item in self._waiting if item[0] not in self._begin_anew]
+
+
+def _sendable(result: Result) -> bool:
+    try:
+        encode(result)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -154,14 +154,7 @@ class TtsLoop(Loop):
         engine had anything, it is asked again after a beat.
         """
         now = time.monotonic()
-        wanted: dict[Slot, Mouth] = {}
-        hurried: list[Slot] = []
-        for slot, mouth in self._mouths.items():
-            playback = mouth.playback
-            if mouth.has_text and playback.made_to - playback.heard_to < self._ahead_samples:
-                wanted[slot] = mouth
-                if playback.ends_s < now + HURRY_S:
-                    hurried.append(slot)
+        wanted, hurried = self._wanting(now)
         if not wanted:
             return wanted, IDLE_BLOCK_MS / 1e3
         calm_s = self._all_stepped_at + self._calm_s - now
@@ -175,6 +168,18 @@ class TtsLoop(Loop):
         if all(self._batcher.is_dry(slot, now) for slot in hurried):
             return {slot: wanted[slot] for slot in hurried}, 0.0
         return wanted, 0.0
+
+    def _wanting(self, now: float) -> tuple[dict[Slot, Mouth], list[Slot]]:
+        """Who has something to say and is not far enough ahead; and which of them are in a hurry."""
+        wanted: dict[Slot, Mouth] = {}
+        hurried: list[Slot] = []
+        for slot, mouth in self._mouths.items():
+            playback = mouth.playback
+            if mouth.has_text and playback.made_to - playback.heard_to < self._ahead_samples:
+                wanted[slot] = mouth
+                if playback.ends_s < now + HURRY_S:
+                    hurried.append(slot)
+        return wanted, hurried
 
     def _step(self, mouths: dict[Slot, Mouth]) -> None:
         """One step of the engine for those of them who are served first."""

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from config import redis_keys as keys
-from config.messages import VoiceStarted, decode_result
+from config.messages import VoiceStarted, Words, decode_result
 from tasks.leases import EMIT_AT_ONCE, Emitter, Lease, Stored
 from tasks.loop import Outbox, Seat
 
@@ -133,6 +133,18 @@ def test_one_result_that_cannot_be_stored_keeps_no_other_seat_from_its_own(desk,
     with pytest.raises(redis.ResponseError):
         desk.outbox.flush()
     assert desk.media.xlen(keys.replay("stt", sid, 0)) == 1
+
+
+def test_a_result_that_cannot_be_put_into_bytes_costs_its_own_seat_alone(desk, new_sid):
+    broken = Seat(Lease("llm", new_sid(), "me", 1, 1), slot=1)
+    desk.outbox.add(broken, Words(0, ["\ud83d"], 0.0))
+    desk.add(1)
+    desk.outbox.flush()
+    assert broken.lost and not desk.seat.lost
+    assert desk.stored() == [(1, 1)]
+    desk.add(2)
+    desk.outbox.flush()
+    assert desk.stored() == [(1, 1), (2, 2)]
 
 
 def test_nothing_to_send_asks_nothing_of_the_server():
