@@ -210,6 +210,7 @@ class SttLoop(Loop):
             if isinstance(item, Retune):
                 ear.retune(item)
         ear.todo.clear()
+        ear.closing.clear()  # the engine forgets what it was to close
         self._engine.open(ear.slot, ear.options(pos))
 
     def _step_all(self, until: float) -> None:

@@ -90,6 +90,13 @@ def test_a_retune_that_waits_when_the_session_sleeps_is_not_lost():
     assert desk.engine.told[-1] == ListenOptions(10 * MAX_HOLE_SAMPLES, "en", Tuning(0.8, 50))
 
 
+def test_a_commit_that_a_sleep_made_void_is_not_taken_for_the_next():
+    desk, far = Desk(Listen("pcm16")), 10 * MAX_HOLE_SAMPLES
+    desk.read(audio(0, 2), Commit(960))
+    desk.read(audio(far), Commit(far + FRAME))
+    assert list(desk.ear.closing) == [far + FRAME]
+
+
 def test_a_successor_hears_with_what_was_asked_for_before_it_resumes():
     desk = Desk(Listen("pcm16"))
     desk.ear.resume_at = desk.ear.heard = 960
