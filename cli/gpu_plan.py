@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import click
@@ -65,6 +65,7 @@ def plan(
 ) -> Plan:
     """Asks NVML and the engines. Raises ConfigError when a GPU is not there, or what is to run on it does not fit."""
     there = {name: gpus.look(name) for names in wanted.values() for name in names}
+    require_one_name(there.values())
     asked = _ask(settings, {stage: {} for stage in wanted}, environment)
     users = [ask for ask in asked.values() if ask.wants_gpu]
     if not users:
@@ -82,6 +83,16 @@ def plan(
     }
     lines = [line for gpu in there.values() for line in _lines(gpu, seated.get(gpu.name, {}), asked)]
     return Plan(places, lines)
+
+
+def require_one_name(there: Iterable[Gpu]) -> None:
+    """Raises ConfigError when a GPU goes by two names: who is there by one would not count by the other."""
+    names: dict[str, str] = {}
+    for gpu in there:
+        if (other := names.setdefault(gpu.uuid, gpu.name)) != gpu.name:
+            raise ConfigError(
+                f"--gpu: {other} and {gpu.name} are one {gpu.model}; call it the same each time"
+            )
 
 
 def _seat(users: Sequence[Ask], wanted: Wanted, counts: Mapping[str, int]) -> dict[str, dict[str, str]]:
@@ -121,9 +132,10 @@ def _ask(
     settings: Settings, variables: Mapping[str, Mapping[str, str]], environment: Mapping[str, str]
 ) -> dict[str, Ask]:
     """What the engines ask for, by the interpreters that will run them, all at once. Raises ConfigError."""
+    pythons = {stage: interpreter(stage, settings.stage(stage)) for stage in variables}
     asking = {
         stage: subprocess.Popen(
-            [interpreter(stage, settings.stage(stage)), "-m", "tasks.needs", stage],
+            [pythons[stage], "-m", "tasks.needs", stage],
             cwd=ROOT,
             env={**environment, **more},
             stdin=subprocess.DEVNULL,

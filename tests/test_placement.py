@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cli.gpu_plan import gpus_option, options_alone
+from cli.gpu_plan import gpus_option, options_alone, require_one_name
 from config.errors import ConfigError
 from config.metrics import GpuLoad, watch_gpu
 from config.settings import EngineChoice
@@ -136,6 +137,13 @@ def test_the_gpus_of_stages(value, expected):
 def test_what_says_no_gpus(value):
     with pytest.raises(click.BadParameter, match="give one GPU for all stages"):
         gpus_option(None, None, value)
+
+
+def test_a_gpu_by_its_number_and_its_uuid_is_one_and_its_memory_is_not_counted_twice():
+    other = replace(CARD, name="1", uuid="GPU-other")
+    require_one_name([CARD, other])
+    with pytest.raises(ConfigError, match=rf"0 and {CARD.uuid} are one L40S"):
+        require_one_name([CARD, other, replace(CARD, name=CARD.uuid)])
 
 
 @pytest.mark.parametrize(
