@@ -308,7 +308,8 @@ class Loop(threading.Thread):
     def _admit(self) -> None:
         while not self._arrivals.empty():
             seat = self._arrivals.get()
-            self._displace((seat.sid, seat.lease.reply))
+            if not self._displace(seat):
+                continue
             self.seats[seat.sid, seat.lease.reply] = seat
             self._count_seats()
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
@@ -324,13 +325,20 @@ class Loop(threading.Thread):
         while not self._commands.empty():
             self.obey(self._commands.get())
 
-    def _displace(self, key: tuple[str, int]) -> None:
-        """Who sat here for the same stage of the same session: its lease ran out while a step took too long, and this
-        worker claimed it again."""
-        if (before := self.seats.get(key)) is not None:
-            before.lost = True
-            metrics.seats_lost.labels(self.stage).inc()
-            self.leave(before, done=False)
+    def _displace(self, seat: Seat) -> bool:
+        """Whether the seat is taken. A lease may run out while a step takes too long, and be claimed again by this very
+        worker: of two seats for one stage of one session the later claim holds, and the other is over."""
+        before = self.seats.get((seat.sid, seat.lease.reply))
+        if before is None:
+            return True
+        stale = min(before, seat, key=lambda one: one.lease.epoch)
+        stale.lost = True
+        metrics.seats_lost.labels(self.stage).inc()
+        if stale is seat:
+            seat.over.set()
+            return False
+        self.leave(before, done=False)
+        return True
 
     def leave(self, seat: Seat, *, done: bool) -> None:
         """The loop is finished with a seat."""

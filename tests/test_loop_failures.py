@@ -162,14 +162,15 @@ def test_seats_are_counted_as_they_are_taken_and_left(desk):
     assert counted.seated() == 0
 
 
-def test_a_seat_claimed_again_by_the_same_worker_ends_the_one_before_it_alone(media, new_sid):
+@pytest.mark.parametrize("late", [False, True], ids=["in order", "the older one comes late"])
+def test_a_seat_claimed_again_by_the_same_worker_ends_the_one_before_it_alone(media, new_sid, late):
     loop = SttLoop(stt_null.NullStt(stt_null.Settings(), SLOTS), media, Emitter(media, 100, 60), SLOTS)
     sid = new_sid()
     first, second = (
         Ear(Lease("stt", sid, "me-1", epoch), slot, listen=Listen("pcm16"))
         for epoch, slot in ((1, 0), (2, 1))
     )
-    for ear in (first, second):
+    for ear in (second, first) if late else (first, second):
         loop.enter(ear)
     loop._admit()
     assert first.over.is_set() and first.lost and not first.done
