@@ -27,8 +27,12 @@ from config.messages import (
     encode,
 )
 
-#: Every wait for Redis ends by then; blocking reads stay well under it.
-SOCKET_TIMEOUT_S = 10.0
+#: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
+#: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
+SOCKET_TIMEOUT_S = 3.0
+
+#: The same for a connection.
+CONNECT_TIMEOUT_S = 2.0
 
 #: Entries of `ctl:{worker}`: a second of commands for a full worker.
 CONTROL_ITEMS = 1000
@@ -52,7 +56,7 @@ def connect(url: str, *, connections: int = 64) -> Client:
         protocol=2,
         max_connections=connections,
         socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=2.0,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
     )

@@ -3,7 +3,7 @@
 from config.messages import Cancel, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
-from tasks import worker
+from tasks import streams, worker
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
@@ -39,3 +39,9 @@ def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media
 
 def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
     assert worker.AntiphonStep._beside(load("null"), [VOICES]) == []
+
+
+def test_a_server_that_does_not_answer_is_given_up_before_the_loop_seems_to_hang():
+    longest_s = 2 * streams.SOCKET_TIMEOUT_S + streams.CONNECT_TIMEOUT_S
+    assert longest_s < 2 * load("null").ownership.step_deadline_s
+    assert streams.BLOCK_S < streams.SOCKET_TIMEOUT_S
