@@ -273,3 +273,16 @@ def test_moonshine_reads_a_model_from_a_folder(tmp_path):
     words = moonshine.Moonshine(1, tmp_path).transcribe(pcm)
     assert words == moonshine.Moonshine(1).transcribe(pcm)
     assert "fail" in words.lower()
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "name"),
+    [
+        ("stt/kyutai", "model", "kyutai-stt"),
+        ("tts/kyutai", "model", "kyutai-tts"),
+        ("tts/kyutai", "voices_dir", "kyutai-voices"),
+    ],
+)
+def test_an_engine_can_name_the_command_and_the_option_that_bring_its_model(engine, option, name):
+    said = weights.remedy(engine, option)
+    assert f"'antiphon models pull {name}'" in said and f"option {option!r} to 'models:{name}'" in said
