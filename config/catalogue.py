@@ -217,21 +217,25 @@ def wanted(stage: str, engine: str, options: dict[str, Any], optional: bool = Tr
     """
     parts = options.get("engines")
     if isinstance(parts, dict):
-        named = {name: part or {} for name, part in parts.items()}
         several = [
-            wanted(stage, name, part.get("options") or {})
-            for name, part in named.items()
-            if optional or part.get("required")
+            wanted(stage, name, _fields(_fields(part).get("options")))
+            for name, part in parts.items()
+            if optional or _fields(part).get("required")
         ]
         return [one for one in models().values() if any(one in some for some in several)]
     referred = references(options)
 
     def takes(one: Model) -> bool:
         uses = [use for use in one.used_by if use.engine == f"{stage}/{engine}"]
-        always = any(use.option is None or (use.default and use.option not in options) for use in uses)
+        always = any(use.option is None or (use.default and options.get(use.option) is None) for use in uses)
         return always or one.id in referred
 
     return [one for one in models().values() if takes(one)]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What is no mapping, its engine will refuse, and say so."""
+    return value if isinstance(value, dict) else {}
 
 
 def owner(path: Path) -> tuple[Model, File] | None:

@@ -112,6 +112,32 @@ def test_a_profile_takes_what_the_parts_of_a_mixed_engine_take():
     assert needed.id == "piper-joe"
 
 
+@pytest.mark.parametrize("part", ["x", {"options": "x"}, ["x"]])
+def test_parts_of_a_mixed_engine_that_are_none_are_left_to_the_engine_to_refuse(part):
+    assert "piper-joe" in [
+        model.id for model in catalogue.wanted("tts", "mixed", {"engines": {"piper": part}})
+    ]
+
+
+def test_an_option_that_says_nothing_leaves_the_default():
+    assert [model.id for model in catalogue.wanted("llm", "llama", {"model": None})] == ["smollm2-135m"]
+
+
+def test_what_a_profile_can_do_without_is_listed_as_optional(folder):
+    listed = antiphon("list", "--profile", "embedded").split("kokoro-voices", 1)[1]
+    assert "optional: the profile does without it" in listed.split("fetch it")[0]
+    told = json.loads(antiphon("list", "--profile", "embedded", "--json"))
+    assert {"kokoro", "kokoro-voices", "hibari"} == {one["id"] for one in told if one["optional"]}
+    assert "optional" not in antiphon("list", "kokoro-voices")
+
+
+def test_a_model_that_is_named_twice_is_taken_once():
+    assert [model.id for model in command.chosen(load("null"), ["hibari", "kokoro", "hibari"], False)] == [
+        "hibari",
+        "kokoro",
+    ]
+
+
 def test_what_a_profile_can_do_without_is_not_wrong_where_it_is_not_there(folder):
     said = antiphon("check", "--profile", "embedded")
     assert "absent kokoro-voices: nothing needs it; fetch it: antiphon models pull kokoro-voices" in said
