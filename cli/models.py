@@ -206,5 +206,8 @@ def judged(weight: Weight) -> str | None:
     there = weight.path.stat().st_size
     if weight.file.size not in (None, there):
         return f": {there} bytes at {weight.path}, and not {weight.file.size}{mend}"
-    found = sha256(weight.path)
+    try:
+        found = sha256(weight.path)
+    except OSError as error:
+        return f": {weight.path} cannot be read ({error.strerror or error})"
     return None if found == weight.sha256 else f": sha256 {found} at {weight.path}, not {weight.sha256}{mend}"

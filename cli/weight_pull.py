@@ -59,10 +59,15 @@ class Access:
     pause: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        where = urlsplit(self.hub)
-        if where.scheme != "https" and where.hostname not in ("127.0.0.1", "localhost", "::1"):
+        try:
+            where = urlsplit(self.hub)
+            httpx.URL(self.hub)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ConfigError(f"the hub's address {self.hub!r} is none: {error} (setting hub_url)") from error
+        near = where.scheme == "http" and where.hostname in ("127.0.0.1", "localhost", "::1")
+        if not (near or (where.scheme == "https" and where.hostname)):
             raise ConfigError(
-                f"the hub's address must begin with https://, not {self.hub!r} (setting hub_url)"
+                f"the hub's address must begin with https:// and name a host, not {self.hub!r} (setting hub_url)"
             )
 
 
@@ -79,17 +84,16 @@ def pull(weights: Sequence[Weight], models_dir: Path, access: Access = Access())
         try:
             return _pull(lacking, models_dir, access, downloader)
         except OSError as error:
-            raise DownloadFailed(f"{models_dir}: {error.strerror or error}") from error
+            raise DownloadFailed(f"{error.filename or models_dir}: {error.strerror or error}") from error
 
 
 def sound(weight: Weight) -> bool:
-    """Whether it is there and has the checksum that it must have; read to its end."""
-    return (
-        weight.state() is State.PRESENT
-        and weight.path is not None
-        and weight.sha256 is not None
-        and sha256(weight.path) == weight.sha256
-    )
+    """Whether it is there and has the checksum that it must have; read to its end. What cannot be read has not."""
+    if weight.state() is not State.PRESENT or weight.path is None or weight.sha256 is None:
+        return False
+    with contextlib.suppress(OSError):
+        return sha256(weight.path) == weight.sha256
+    return False
 
 
 def _pull(
