@@ -61,9 +61,12 @@ class EngineChoice(BaseModel, frozen=True):
 
     @property
     def mixes(self) -> tuple[str, ...]:
-        """tts: the engines that share a worker, where it is more than one."""
+        """tts: the engines that share a worker, where it is more than one.
+
+        A profile's options stay when a variable names another engine; that one mixes nothing.
+        """
         engines = self.options.get("engines")
-        return tuple(engines) if isinstance(engines, dict) else ()
+        return tuple(engines) if self.engine == catalogue.MIXED and isinstance(engines, dict) else ()
 
     @property
     def hosts(self) -> list[str | None]:

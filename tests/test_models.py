@@ -119,6 +119,20 @@ def test_parts_of_a_mixed_engine_that_are_none_are_left_to_the_engine_to_refuse(
     ]
 
 
+@pytest.mark.parametrize("engine", ["piper", "kokoro"])
+def test_an_engine_in_place_of_the_mixed_one_is_not_mixed(monkeypatch, engine):
+    monkeypatch.setenv("ANTIPHON_TTS__ENGINE", engine)
+    load.cache_clear()
+    settings = load("embedded")
+    load.cache_clear()
+    assert not settings.tts.mixes, "or characters would ask it for voices by the mixed engine's names"
+    speaks = {use.engine for model in command.of_profile(settings) for use in model.used_by} & {
+        "tts/piper",
+        "tts/kokoro",
+    }
+    assert speaks == {f"tts/{engine}"}
+
+
 def test_an_option_that_says_nothing_leaves_the_default():
     assert [model.id for model in catalogue.wanted("llm", "llama", {"model": None})] == ["smollm2-135m"]
 
