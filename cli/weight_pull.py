@@ -45,8 +45,7 @@ class Job:
     @property
     def left(self) -> int:
         """Bytes still to come."""
-        part = self.weight.part
-        return max(0, self.promise.size - (part.stat().st_size if part.is_file() else 0))
+        return _left(self.weight, self.promise.size)
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,17 @@ def pull(weights: Sequence[Weight], models_dir: Path, access: Access = Access())
     with held(models_dir), httpx.Client() as client:
         downloader = Downloader(client, urlsplit(access.hub).netloc, access.token, access.pause)
         try:
+            if known := sum(_left(weight, weight.file.size or 0) for weight in lacking):
+                room(models_dir, known)  # of all models, before the first; what the server tells, before each
             return _pull(lacking, models_dir, access, downloader)
         except OSError as error:
             raise DownloadFailed(f"{error.filename or models_dir}: {error.strerror or error}") from error
+
+
+def _left(weight: Weight, size: int) -> int:
+    """Bytes still to come of a file of this size."""
+    part = weight.part
+    return max(0, size - (part.stat().st_size if part.is_file() else 0))
 
 
 def sound(weight: Weight) -> bool:

@@ -236,6 +236,16 @@ def test_a_full_disk_is_told_before_anything_is_fetched(hub, tmp_path, monkeypat
     assert {method for method, *_ in hub.asked} == {"HEAD"}
 
 
+def test_a_disk_that_would_be_full_after_some_models_is_told_before_the_first(hub, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 << 30))
+    large = thing(size=2 << 30).model_copy(update={"id": "large"})
+    weights = weights_of([thing(size=len(CONTENT)), large], tmp_path)
+    with pytest.raises(ConfigError, match="models_dir"):
+        weight_pull.pull(weights, tmp_path, Access(hub.address))
+    assert not hub.asked and not (tmp_path / "thing").exists()
+
+
 def test_two_pulls_do_not_write_to_one_folder(hub, tmp_path):
     with weight_pull.held(tmp_path), pytest.raises(ConfigError, match="another pull"):
         pull(hub, tmp_path)
