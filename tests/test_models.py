@@ -84,6 +84,16 @@ def test_a_profile_takes_what_its_voice_encoder_takes(monkeypatch):
     assert settings.voice_encoder.options["folder"].endswith("models/pocket-tts")
 
 
+def test_an_encoder_whose_voices_nobody_here_can_speak_with_is_refused(monkeypatch):
+    monkeypatch.setenv("ANTIPHON_VOICES__ENCODER", "mimi")
+    load.cache_clear()
+    for profile, speaks in (("desktop", "pocket"), ("embedded", "piper and kokoro"), ("null", "null")):
+        with pytest.raises(ConfigError, match=rf"for the tts engine 'kyutai'; here speaks {speaks}"):
+            load(profile)
+    assert load("gpu").voices.encoder == "mimi"
+    load.cache_clear()
+
+
 def test_every_voice_that_characters_ask_of_an_engine_is_in_its_catalogue():
     characters = yaml.safe_load((ROOT / "voices.yaml").read_text())
     asked = {
