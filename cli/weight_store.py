@@ -74,9 +74,10 @@ def locked(lock: Path, revision: str) -> str | None:
     """The checksum in a lock, if that was written for this revision; `sha256sum -c` reads locks, too."""
     try:
         origin, line, *_ = lock.read_text().splitlines()
+        digest, *_ = line.split()
     except (OSError, ValueError):
         return None
-    return line.split()[0] if revision in origin else None
+    return digest if revision in origin else None
 
 
 def write_lock(weight: Weight, digest: str, origin: str) -> None:

@@ -17,6 +17,9 @@ FOLDER = Path(__file__).parent / "weights"
 #: How an option of a profile names a model of the catalogue: `models:ID`.
 REFERENCE = "models:"
 
+#: The engine that is made of others.
+MIXED = "mixed"
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 #: A commit of a hub, whole: branches and tags move.
@@ -212,26 +215,30 @@ def references(value: Any) -> set[str]:
 def wanted(stage: str, engine: str, options: dict[str, Any], optional: bool = True) -> list[Model]:
     """The models that an engine with these options takes, in the catalogue's order.
 
-    An engine whose option `engines` names others, with options of their own, takes what they take. Those
+    The engine whose option `engines` names others, with options of their own, takes what they take. Those
     that are not `required` are optional: it does without what is not there.
     """
     parts = options.get("engines")
-    if isinstance(parts, dict):
-        named = {name: part or {} for name, part in parts.items()}
+    if engine == MIXED and isinstance(parts, dict):
         several = [
-            wanted(stage, name, part.get("options") or {})
-            for name, part in named.items()
-            if optional or part.get("required")
+            wanted(stage, name, _fields(_fields(part).get("options")))
+            for name, part in parts.items()
+            if optional or _fields(part).get("required")
         ]
         return [one for one in models().values() if any(one in some for some in several)]
-    referred = references(options)
+    referred = references({name: value for name, value in options.items() if name != "engines"})
 
     def takes(one: Model) -> bool:
         uses = [use for use in one.used_by if use.engine == f"{stage}/{engine}"]
-        always = any(use.option is None or (use.default and use.option not in options) for use in uses)
+        always = any(use.option is None or (use.default and options.get(use.option) is None) for use in uses)
         return always or one.id in referred
 
     return [one for one in models().values() if takes(one)]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What is no mapping, its engine will refuse, and say so."""
+    return value if isinstance(value, dict) else {}
 
 
 def owner(path: Path) -> tuple[Model, File] | None:

@@ -61,9 +61,12 @@ class EngineChoice(BaseModel, frozen=True):
 
     @property
     def mixes(self) -> tuple[str, ...]:
-        """tts: the engines that share a worker, where it is more than one."""
+        """tts: the engines that share a worker, where it is more than one.
+
+        A profile's options stay when a variable names another engine; that one mixes nothing.
+        """
         engines = self.options.get("engines")
-        return tuple(engines) if isinstance(engines, dict) else ()
+        return tuple(engines) if self.engine == catalogue.MIXED and isinstance(engines, dict) else ()
 
     @property
     def hosts(self) -> list[str | None]:
@@ -212,6 +215,10 @@ class LimitSettings(BaseModel, frozen=True):
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
 
 
+#: Which TTS engine speaks with the voices that an encoder makes.
+SPOKEN_BY = {"mimi": "kyutai", "pocket": "pocket", "null": "null"}
+
+
 class VoiceSettings(BaseModel, frozen=True):
     """Voice cloning: who encodes samples, and how many and for how long what comes of them is kept."""
 
@@ -282,6 +289,17 @@ class Settings(BaseSettings, frozen=True):
     def _models_are_known(self) -> "Settings":
         for choice in (self.stt, self.llm, self.tts, self.voices):
             catalogue.resolved(choice.options, self.models_dir)
+        return self
+
+    @model_validator(mode="after")
+    def _cloned_voices_can_be_spoken(self) -> "Settings":
+        """Else a voice would be made, and every reply with it fail."""
+        encoder, there = self.voices.encoder, self.tts.mixes or (self.tts.engine,)
+        if encoder in SPOKEN_BY and SPOKEN_BY[encoder] not in there:
+            raise ConfigError(
+                f"voices.encoder {encoder!r} makes voices for the tts engine {SPOKEN_BY[encoder]!r}; "
+                f"here speaks {' and '.join(there)}"
+            )
         return self
 
     def stage(self, name: str) -> EngineChoice:

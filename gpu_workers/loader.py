@@ -1,6 +1,7 @@
 """Finds and builds engines. The only module that imports engine modules."""
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Callable
 from types import ModuleType
@@ -12,6 +13,8 @@ from config.errors import ConfigError, EngineMissing
 from config.settings import EngineChoice
 from gpu_workers.engine import Needs
 
+log = logging.getLogger(__name__)
+
 Found = TypeVar("Found")
 
 #: What to install for a module whose package goes by another name.
@@ -19,12 +22,18 @@ DISTRIBUTIONS = {
     "hibari": "hibari-tts",
     "hibari.g2p": "hibari-tts",
     "piper": "piper-tts",
+    "pocket_tts": "pocket-tts",
     "piper.config": "piper-tts",
     "yaml": "pyyaml",
 }
 
 #: What installs a package that `make setup` does not.
-MAKES = {"hibari-tts": "make kokoro", "ctranslate2": "make whisper", "tokenizers": "make whisper"}
+MAKES = {
+    "hibari-tts": "make kokoro",
+    "ctranslate2": "make whisper",
+    "tokenizers": "make whisper",
+    "vllm": "make setup-vllm",
+} | dict.fromkeys(("torch", "moshi", "safetensors", "pocket-tts", "huggingface_hub"), "make setup-kyutai")
 
 
 def engines(stage: str) -> list[str]:
@@ -36,9 +45,17 @@ def engines(stage: str) -> list[str]:
 def load(stage: str, choice: EngineChoice, slots: int) -> Any:
     """Builds the engine of a stage, not yet warm.
 
+    Options that it does not have are logged: they may be those of the profile's engine, or a slip of the pen.
+
     Raises ConfigError when it does not exist or its options do not fit, EngineMissing when its packages are not there.
     """
-    return _with_module(stage, choice, lambda module, settings: module.build(settings, slots))
+
+    def built(module: ModuleType, settings: Any) -> Any:
+        if unknown := sorted(choice.options.keys() - type(settings).model_fields.keys()):
+            log.warning("%s engine %r has no option %s", stage, choice.engine, ", ".join(unknown))
+        return module.build(settings, slots)
+
+    return _with_module(stage, choice, built)
 
 
 def needs(stage: str, choice: EngineChoice, slots: int) -> Needs:
@@ -59,7 +76,8 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
         return then(module, module.Settings(**choice.options))
     except ImportError as error:
         package = DISTRIBUTIONS.get(error.name or "", error.name)
-        how = f"; {MAKES[package]} installs it" if package in MAKES else ""
+        make = MAKES.get((package or "").partition(".")[0])
+        how = f"; {make} installs it" if make else ""
         raise EngineMissing(
             f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error}){how}"
         ) from error

@@ -17,6 +17,7 @@ import torch
 import yaml
 from pocket_tts.modules.stateful_module import init_states
 from pydantic import BaseModel, Field
+from tokenizers import Tokenizer
 
 from config.errors import ConfigError
 from gpu_workers.weights import need
@@ -61,8 +62,9 @@ def load(files: Files, weights: Path | None = None) -> Any:
     weights = weights or files.folder / WEIGHTS
     for path in (weights, files.folder / TOKENIZER):
         need(path)
+    _require_tokenizer(files.folder / TOKENIZER)
     try:
-        model = _from_files(yaml.safe_load(config.read_text()), weights, files.folder / TOKENIZER)
+        model = _from_files(_described(config), weights, files.folder / TOKENIZER)
     except (RuntimeError, AssertionError, ValueError, safetensors.SafetensorError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
@@ -70,6 +72,26 @@ def load(files: Files, weights: Path | None = None) -> Any:
         ) from error
     torch.set_num_threads(files.threads)
     return model
+
+
+def _require_tokenizer(path: Path) -> None:
+    try:
+        Tokenizer.from_file(str(path))
+    except Exception as error:  # it raises plain ones
+        raise ConfigError(f"{path}: this is no tokenizer: {error}") from error
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """A configuration, if it has the parts that are changed here; the package judges the rest."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        there = all(isinstance(part, dict) for part in (config["flow_lm"]["lookup_table"], config["mimi"]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        there = False
+    if not there:
+        raise ConfigError(f"{path}: this is no configuration of Pocket TTS")
+    found: dict[str, Any] = config
+    return found
 
 
 def _from_files(config: dict[str, Any], weights: Path, tokenizer: Path) -> Any:

@@ -51,6 +51,17 @@ def need(path: Path) -> Path:
     return path
 
 
+def remedy(engine: str, option: str) -> str:
+    """How an engine (`stage/name`) gets the model that this option of it names, from the catalogue."""
+    uses = {one.id: one.used_by for one in catalogue.models().values() if not one.installed}
+    there = [
+        name for name, by in uses.items() if any((use.engine, use.option) == (engine, option) for use in by)
+    ]
+    commands = " or ".join(f"'antiphon models pull {name}'" for name in there)
+    values = " or ".join(f"'{catalogue.REFERENCE}{name}'" for name in there)
+    return f"fetch it with {commands} and set option {option!r} to {values}, or name another folder there"
+
+
 def module(package: str, file: str, install: str, requirements: str = "models") -> ModuleType:
     """A module of the package by its path, for importing the package would want a framework."""
     path = find(package, file, install, requirements)

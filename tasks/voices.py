@@ -83,8 +83,10 @@ class Desk(threading.Thread):
             if data is None:
                 return
             self._since = began = time.monotonic()
-            answer = self._answer(data)
-            self._since = 0.0
+            try:
+                answer = self._answer(data)
+            finally:  # else a voice that Redis did not take would pass for an encoder that hangs
+                self._since = 0.0
         metrics.voices_cloned.labels("made" if isinstance(answer, VoiceMade) else "refused").inc()
         log.info("a recording was %s in %.1f s", type(answer).__name__, time.monotonic() - began)
         streams.answer_recording(self._media, upload, answer)

@@ -1,6 +1,7 @@
 """Kokoro: from words to phonemes, whose sound is whose, and what happens when parts of it are missing or wrong."""
 
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -118,7 +119,18 @@ def test_a_model_that_cannot_be_loaded_is_a_fault_of_the_reply(tiny, model):
     assert not runner.faults()
 
 
-def test_missing_and_broken_files_are_named(tiny, tmp_path):
+def test_a_load_that_fails_late_is_no_fault_of_the_next_reply_in_its_slot(tiny):
+    runner = kokoro.build(kokoro.Settings(**tiny, preload=False), 2)
+    Path(tiny["model"]).write_bytes(b"no model")
+    with runner._kokoro._loading:
+        runner.open(1, VoiceOptions("af_low"))
+        (load,) = [thread for thread in threading.enumerate() if thread.name == "kokoro"]
+        runner.close(1)
+    load.join(timeout=5)
+    assert not load.is_alive() and not runner.faults()
+
+
+def test_missing_and_broken_files_are_named(tiny, tmp_path, caplog):
     with pytest.raises(EngineMissing, match="antiphon models pull kokoro-voices"):
         kokoro.KokoroTts(kokoro.Settings(model=tiny["model"], voices=tmp_path / "none"))
     with pytest.raises(EngineMissing, match=r"none\.onnx"):
@@ -126,8 +138,8 @@ def test_missing_and_broken_files_are_named(tiny, tmp_path):
     short = Path(tiny["voices"], "af_low.bin")
     short.write_bytes(b"1234")
     engine = kokoro.KokoroTts(kokoro.Settings(**tiny))
-    with pytest.raises(EngineMissing, match=r"af_low\.bin"):
-        engine.synthesise(["Hello."], "af_low", 1.0)
+    assert "af_low.bin is no voice of Kokoro, it has 4 bytes" in caplog.text
+    assert set(engine.voices()) == {"bm_middle", "ff_high"}, "who wishes it gets another, not silence"
     assert engine.synthesise(["Hello."], "bm_middle", 1.0).spans
 
 

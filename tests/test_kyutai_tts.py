@@ -559,8 +559,8 @@ def test_a_voice_that_does_not_fit_is_refused_by_its_file(tmp_path):
         ({"default_voice": "nobody"}, "no voice 'nobody'"),
         ({"cfg_of_voices": {"nobody": 2.0}}, "no voice 'nobody'"),
         ({"cfg": 3.0}, r"option 'cfg': 3\.0 is none of 1\.0, 1\.5, 2\.0"),
-        ({"voices_dir": "/nowhere"}, "no folder /nowhere"),
-        ({"voices_dir": None, "models_dir": "/nowhere"}, "voices of kyutai/tts-voices are not there"),
+        ({"voices_dir": "/nowhere"}, "no folder /nowhere; .*'antiphon models pull kyutai-voices'"),
+        ({"voices_dir": None, "models_dir": "/nowhere"}, "are not there; .* 'models:kyutai-voices'"),
     ],
 )
 def test_an_option_that_does_not_fit_is_named(options, message):

@@ -1,5 +1,8 @@
 """Several engines in one worker: which of them speaks a reply."""
 
+import threading
+from pathlib import Path
+
 import pytest
 
 from config.errors import ConfigError, EngineMissing
@@ -66,6 +69,17 @@ def test_a_cloned_voice_is_shown_to_each_engine(kokoro):
     engine = mixed(null={}, kokoro={"options": kokoro})
     engine.open(0, VoiceOptions("whoever", custom=CustomVoice("nobody", b"")))
     engine.close(0)
+
+
+@pytest.mark.model
+def test_a_late_fault_of_one_engine_is_none_of_a_reply_that_another_speaks(kokoro):
+    Path(kokoro["model"]).write_bytes(b"no model")
+    engine = mixed(kokoro={"options": kokoro | {"preload": False}}, null={})
+    engine.open(0, VoiceOptions("kokoro/af_low"))
+    for load in [thread for thread in threading.enumerate() if thread.name == "kokoro"]:
+        load.join(timeout=5)
+    engine.open(0, VoiceOptions("null/null"))
+    assert not engine.faults()
 
 
 def test_an_engine_that_is_missing_is_left_out_unless_it_is_required(caplog, tmp_path):

@@ -84,6 +84,16 @@ def test_a_profile_takes_what_its_voice_encoder_takes(monkeypatch):
     assert settings.voice_encoder.options["folder"].endswith("models/pocket-tts")
 
 
+def test_an_encoder_whose_voices_nobody_here_can_speak_with_is_refused(monkeypatch):
+    monkeypatch.setenv("ANTIPHON_VOICES__ENCODER", "mimi")
+    load.cache_clear()
+    for profile, speaks in (("desktop", "pocket"), ("embedded", "piper and kokoro"), ("null", "null")):
+        with pytest.raises(ConfigError, match=rf"for the tts engine 'kyutai'; here speaks {speaks}"):
+            load(profile)
+    assert load("gpu").voices.encoder == "mimi"
+    load.cache_clear()
+
+
 def test_every_voice_that_characters_ask_of_an_engine_is_in_its_catalogue():
     characters = yaml.safe_load((ROOT / "voices.yaml").read_text())
     asked = {
@@ -110,6 +120,46 @@ def test_a_profile_takes_what_the_parts_of_a_mixed_engine_take():
     assert {model.id for model in found} == {"piper-joe", "kokoro", "kokoro-voices", "hibari"}
     (needed,) = catalogue.wanted("tts", "mixed", {"engines": parts}, optional=False)
     assert needed.id == "piper-joe"
+
+
+@pytest.mark.parametrize("part", ["x", {"options": "x"}, ["x"]])
+def test_parts_of_a_mixed_engine_that_are_none_are_left_to_the_engine_to_refuse(part):
+    assert "piper-joe" in [
+        model.id for model in catalogue.wanted("tts", "mixed", {"engines": {"piper": part}})
+    ]
+
+
+@pytest.mark.parametrize("engine", ["piper", "kokoro"])
+def test_an_engine_in_place_of_the_mixed_one_is_not_mixed(monkeypatch, engine):
+    monkeypatch.setenv("ANTIPHON_TTS__ENGINE", engine)
+    load.cache_clear()
+    settings = load("embedded")
+    load.cache_clear()
+    assert not settings.tts.mixes, "or characters would ask it for voices by the mixed engine's names"
+    speaks = {use.engine for model in command.of_profile(settings) for use in model.used_by} & {
+        "tts/piper",
+        "tts/kokoro",
+    }
+    assert speaks == {f"tts/{engine}"}
+
+
+def test_an_option_that_says_nothing_leaves_the_default():
+    assert [model.id for model in catalogue.wanted("llm", "llama", {"model": None})] == ["smollm2-135m"]
+
+
+def test_what_a_profile_can_do_without_is_listed_as_optional(folder):
+    listed = antiphon("list", "--profile", "embedded").split("kokoro-voices", 1)[1]
+    assert "optional: the profile does without it" in listed.split("fetch it")[0]
+    told = json.loads(antiphon("list", "--profile", "embedded", "--json"))
+    assert {"kokoro", "kokoro-voices", "hibari"} == {one["id"] for one in told if one["optional"]}
+    assert "optional" not in antiphon("list", "kokoro-voices")
+
+
+def test_a_model_that_is_named_twice_is_taken_once():
+    assert [model.id for model in command.chosen(load("null"), ["hibari", "kokoro", "hibari"], False)] == [
+        "hibari",
+        "kokoro",
+    ]
 
 
 def test_what_a_profile_can_do_without_is_not_wrong_where_it_is_not_there(folder):
@@ -273,3 +323,16 @@ def test_moonshine_reads_a_model_from_a_folder(tmp_path):
     words = moonshine.Moonshine(1, tmp_path).transcribe(pcm)
     assert words == moonshine.Moonshine(1).transcribe(pcm)
     assert "fail" in words.lower()
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "name"),
+    [
+        ("stt/kyutai", "model", "kyutai-stt"),
+        ("tts/kyutai", "model", "kyutai-tts"),
+        ("tts/kyutai", "voices_dir", "kyutai-voices"),
+    ],
+)
+def test_an_engine_can_name_the_command_and_the_option_that_bring_its_model(engine, option, name):
+    said = weights.remedy(engine, option)
+    assert f"'antiphon models pull {name}'" in said and f"option {option!r} to 'models:{name}'" in said

@@ -116,6 +116,35 @@ def test_a_try_that_fails_before_the_first_word_is_repeated(first):
     assert "".join(pieces) == "Hello."
 
 
+@pytest.mark.parametrize("page", [["<html>a front page</html>"], [], [": only a comment\n\n"]])
+def test_a_page_that_is_no_answer_is_a_failure_and_not_silence(page):
+    with pytest.raises(StageFailed, match="no end"):
+        run(Script((200, page)))
+
+
+def test_an_answer_that_stops_without_an_end_was_broken_off():
+    with pytest.raises(StageFailed, match="broke off"):
+        run(Script((200, [chunk("He")])))
+
+
+@pytest.mark.parametrize("end", [[chunk(finish="stop")], ["data: [DONE]\n\n"]])
+def test_either_sign_is_an_end(end):
+    pieces, _ = run(Script((200, [chunk("He", error=None), *end])))
+    assert pieces == ["He"]
+
+
+@pytest.mark.parametrize("deep", ['{"a":' * 5000 + "}", "[" * 100_000])
+def test_nesting_without_end_is_broken_json(deep):
+    with pytest.raises(StageFailed, match="broken JSON"):
+        run(Script((200, [f"data: {deep}\n\n"])))
+
+
+def test_a_key_may_end_in_the_line_end_of_its_file():
+    script = Script((200, ANSWER))
+    run(script, api_key="sk-mine\n")
+    assert "authorization: bearer sk-mine\r\n" in script.requests[0][0]
+
+
 def test_after_the_first_word_nothing_is_repeated():
     script = Script((200, [chunk("He"), None]), (200, ANSWER))
     with pytest.raises(StageFailed, match="broke off"):
@@ -174,7 +203,7 @@ def test_the_key_is_sent_and_never_logged(caplog):
 
 
 def test_an_answer_is_continued_where_the_server_can():
-    script = Script((200, [chunk(" world.")]))
+    script = Script((200, [chunk(" world."), chunk(finish="stop")]))
     pieces, _ = run(script, prompt=Prompt(PROMPT.messages, answered="Hello "), continues=True)
     assert pieces == ["world."]
     request = script.requests[0][1]

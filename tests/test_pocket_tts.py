@@ -323,3 +323,26 @@ def test_a_desk_without_weights_stays_and_says_so(state, media):
     finally:
         desk.close()
     assert "weightless" not in streams.workers(state, VOICES, 5.0)
+
+
+@pytest.mark.parametrize("content", ["{}", "nonsense"])
+def test_a_tokenizer_that_is_none_is_named(tmp_path, content):
+    folder = shutil.copytree(tiny_pocket.folder(), tmp_path / "model")
+    (folder / pocket.TOKENIZER).write_text(content)
+    with pytest.raises(ConfigError, match=r"tokenizer\.json: this is no tokenizer"):
+        PocketTts(Settings(**tiny_pocket.options() | {"folder": folder}), slots=1)
+
+
+@pytest.mark.parametrize("content", ["", "a: 1", "{:", "[1]", "flow_lm: {lookup_table: 1}\nmimi: {}"])
+def test_a_configuration_that_is_none_is_named(tmp_path, content):
+    config = tmp_path / "mine.yaml"
+    config.write_text(content)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: this is no configuration"):
+        PocketTts(Settings(**tiny_pocket.options() | {"config": config}), slots=1)
+
+
+def test_a_model_without_voices_names_the_command(tmp_path):
+    folder = shutil.copytree(tiny_pocket.folder(), tmp_path / "model")
+    shutil.rmtree(folder / pocket.EMBEDDINGS)
+    with pytest.raises(EngineMissing, match="'antiphon models pull pocket-tts'"):
+        PocketTts(Settings(**tiny_pocket.options() | {"folder": folder}), slots=1)

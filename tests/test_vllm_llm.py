@@ -140,6 +140,27 @@ def test_a_download_that_broke_off_is_noticed(tmp_path):
         weights_check.check(model)
 
 
+def test_a_model_of_which_a_file_has_not_come_is_refused_with_the_command(tmp_path):
+    model = folder_of(tmp_path / "qwen3-4b", "tokenizer.json", **SHAPES)
+    tensors_in(model / "model-1.safetensors", **{"model.embed_tokens.weight": (10, 8)})
+    named = {"model.embed_tokens.weight": "model-1.safetensors", "lm_head.weight": "model-2.safetensors"}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": named}))
+    with pytest.raises(ConfigError, match=r"lacks model-2\.safetensors: .*'antiphon models pull qwen3-4b'"):
+        weights_check.check(model)
+    with pytest.raises(ConfigError, match=r"config\.json: fetch it with 'antiphon models pull qwen3-4b'"):
+        Settings(model=str(tmp_path / "nowhere" / "qwen3-4b")).folder  # noqa: B018
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_config_that_is_none_is_named(tmp_path, monkeypatch, content):
+    monkeypatch.setattr("gpu_workers.language.vllm_settings.built_for_cpus", lambda: False)
+    model = folder_of(tmp_path / "model", "tokenizer.json", "model.safetensors")
+    (model / "config.json").write_text(content)
+    for act in (lambda: weights_check.check(model), lambda: needs(Settings(model=str(model)), 1)):
+        with pytest.raises(ConfigError, match=r"config\.json' is no JSON"):
+            act()
+
+
 # --- the engine itself
 
 

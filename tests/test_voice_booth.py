@@ -1,7 +1,10 @@
 """From real recordings to samples: the voice detector, the denoiser and the rules together."""
 
+import io
+
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
 from config.errors import BadVoiceSample, EngineMissing
@@ -95,6 +98,13 @@ FIND = weights.find
 def test_spoilt_recordings_are_refused(booth, spoil, words):
     with pytest.raises(BadVoiceSample, match=words):
         booth.prepare(encoded(spoil(talk(9)).astype(np.float32), "wav of floats", rate=speech.RATE))
+
+
+def test_lengths_that_are_rounded_differently_at_two_rates_are_taken(booth):
+    sound = soxr.resample(talk(8), speech.RATE, 44_100)[:177_810]
+    file = io.BytesIO()
+    soundfile.write(file, sound, 44_100, format="WAV", subtype="PCM_16")
+    assert len(booth.prepare(file.getvalue())) > 3 * speech.RATE
 
 
 def test_a_file_of_no_samples_is_empty(booth):

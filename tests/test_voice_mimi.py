@@ -138,3 +138,20 @@ def test_a_short_sample_is_said_again_after_a_pause():
     assert np.array_equal(whole[again : again + len(once)], once)
     assert not whole[len(once) : again].any()
     assert len(filled(sound(12))) == 240_000
+
+
+def test_a_mimi_that_cannot_be_compared_is_no_leave_to_go_without(folder, tmp_path):
+    save({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(b"1234")
+    for name, said in (("other", "holds no encoder"), ("cut", "cannot be read"), ("none", "cannot be read")):
+        with pytest.raises(ConfigError, match=rf"option 'ordinary': .*{name}\.safetensors {said}"):
+            made(folder, ordinary=str(tmp_path / f"{name}.safetensors"))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", None])
+def test_dimensions_that_are_none_are_named(folder, tmp_path, content):
+    path = tmp_path / "mimi.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=r"option 'config': .*mimi\.json cannot be read as JSON"):
+        made(folder, config=str(path))

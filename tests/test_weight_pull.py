@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli import models as command
 from cli import weight_pull
+from cli.downloads import Downloader
 from cli.weight_pull import Access
 from cli.weight_store import State, locked, weights_of
 from config.catalogue import File, Hub, Model, Npm, PyPi, Url
@@ -234,6 +236,16 @@ def test_a_full_disk_is_told_before_anything_is_fetched(hub, tmp_path, monkeypat
     assert {method for method, *_ in hub.asked} == {"HEAD"}
 
 
+def test_a_disk_that_would_be_full_after_some_models_is_told_before_the_first(hub, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 << 30))
+    large = thing(size=2 << 30).model_copy(update={"id": "large"})
+    weights = weights_of([thing(size=len(CONTENT)), large], tmp_path)
+    with pytest.raises(ConfigError, match="models_dir"):
+        weight_pull.pull(weights, tmp_path, Access(hub.address))
+    assert not hub.asked and not (tmp_path / "thing").exists()
+
+
 def test_two_pulls_do_not_write_to_one_folder(hub, tmp_path):
     with weight_pull.held(tmp_path), pytest.raises(ConfigError, match="another pull"):
         pull(hub, tmp_path)
@@ -248,6 +260,42 @@ def test_a_folder_that_cannot_be_written_is_named(hub, tmp_path):
 def test_a_hub_without_tls_is_refused():
     with pytest.raises(ConfigError, match="https://"):
         Access("http://hub.example.org")
+
+
+@pytest.mark.parametrize(
+    "hub", ["https://[", "https://", "ftp://127.0.0.1", "https://a b\n", "hub.example.org"]
+)
+def test_an_address_that_is_none_is_refused(hub):
+    with pytest.raises(ConfigError, match=r"setting hub_url"):
+        Access(hub)
+
+
+def test_a_store_that_redirects_in_circles_is_named(hub, tmp_path):
+    (path,) = hub.files
+    hub.moved = {path: path}
+    with httpx.Client() as client, pytest.raises(DownloadFailed, match=r"big\.bin.*redirects"):
+        Downloader(client, "").fetch(hub.address + path, tmp_path / "part", 9, lambda count: None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that nobody can read")
+def test_a_file_that_cannot_be_read_is_wrong_and_fetched_anew(hub, tmp_path):
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing/big.bin").symlink_to("/proc/self/mem")
+    (weight,) = weights_of([thing()], tmp_path)
+    assert "cannot be read" in (command.judged(weight) or "")
+    assert pull(hub, tmp_path) == ["big.bin"] and command.judged(weight) is None
+
+
+def test_what_is_in_a_files_place_is_named(hub, tmp_path):
+    (tmp_path / "thing/big.bin").mkdir(parents=True)
+    with pytest.raises(DownloadFailed, match=r"thing/big\.bin.*directory"):
+        pull(hub, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "# at c\n", "# at c\n\n", "# at c\n   \nx"])
+def test_a_lock_that_was_cut_says_nothing(tmp_path, content):
+    (tmp_path / "lock").write_text(content)
+    assert locked(tmp_path / "lock", "c") is None
 
 
 def archive(folder: Path, **members: bytes) -> bytes:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from sentencepiece import SentencePieceProcessor
 
 from config.errors import ConfigError
+from gpu_workers import weights
 from gpu_workers.kyutai.device import Device
 
 Loaded = TypeVar("Loaded")
@@ -47,11 +48,11 @@ class Source(BaseModel, frozen=True):
     """Options of every engine that loads a checkpoint."""
 
     model: str
-    """A folder, or a hub repository (`owner/name`) that was pulled into `models_dir`."""
+    """A folder (`models:kyutai-stt` stands for one), or a hub repository (`owner/name`) in the cache `models_dir`."""
     revision: str = "main"
     """Commit, tag or branch of the repository."""
     models_dir: Path = Path("/models")
-    """Hub cache with all models: a volume, so that a new container finds them."""
+    """A hub cache, as the hub's own tools lay it out; `antiphon models pull` makes folders instead."""
     device: str = "cuda"
     """Torch's name of it. `--gpu` pins a worker to one GPU, which then is `cuda`."""
     compile: bool = True
@@ -113,15 +114,16 @@ def find(source: Source, kind: str) -> Checkpoint:
     """The checkpoint of a model of this kind (`stt`, `tts`). ConfigError names the files that are not there."""
     pulled = _REPOSITORY.fullmatch(source.model) and not Path(source.model).is_dir()
     look = _Cache(source) if pulled else _Folder(Path(source.model))
+    remedy = weights.remedy(f"{kind}/kyutai", "model")
     path = look.find("config.json")
     if path is None:
-        raise ConfigError(f"{look.where}: config.json of {source.model!r} is not there; {look.remedy}")
+        raise ConfigError(f"{look.where}: config.json of {source.model!r} is not there; {remedy}")
     config = _read(path)
     wanted = [*DEFAULT_NAMES, *(["mimi_config_name"] if config.get("mimi_config_name") else [])]
     names = {key: str(config.get(key) or DEFAULT_NAMES[key]) for key in wanted}
     files = {key: found for key, name in names.items() if (found := look.find(name))}
     if missing := [f"{name} ({key})" for key, name in names.items() if key not in files]:
-        raise ConfigError(f"{look.where}: {', '.join(missing)} of {source.model!r} not there; {look.remedy}")
+        raise ConfigError(f"{look.where}: {', '.join(missing)} of {source.model!r} not there; {remedy}")
     _require(path, config, kind)
     mimi_config = _read(files["mimi_config_name"]) if "mimi_config_name" in files else None
     return Checkpoint(
@@ -131,8 +133,6 @@ def find(source: Source, kind: str) -> Checkpoint:
 
 class _Folder:
     """A folder that holds one checkpoint."""
-
-    remedy = "'antiphon models pull' brings it, or name another folder or hub repository in option 'model'"
 
     def __init__(self, where: Path) -> None:
         self.where = where
@@ -145,8 +145,6 @@ class _Folder:
 
 class _Cache:
     """A hub cache, as the hub's own tools lay it out: in the models folder itself or in `hub` in it."""
-
-    remedy = "'antiphon models pull' brings it"
 
     def __init__(self, source: Source) -> None:
         self.where = source.models_dir

@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from config.errors import ConfigError
 from config.messages import CustomVoice
+from gpu_workers import weights
 
 #: The tensor in a file, and its shape [1, channels, frames]: https://huggingface.co/kyutai/tts-voices
 TENSOR = "speaker_wavs"
@@ -97,19 +98,17 @@ def embedding(data: bytes, what: str, shape: tuple[int, int]) -> torch.Tensor:
 
 def folder(voices_dir: Path | None, repository: str, models_dir: Path) -> Path:
     """Where voices lie: a folder that is named, else the hub cache's copy of the repository."""
+    remedy = weights.remedy("tts/kyutai", "voices_dir")
     if voices_dir is not None:
         if not voices_dir.is_dir():
-            raise ConfigError(f"option 'voices_dir': there is no folder {voices_dir}")
+            raise ConfigError(f"option 'voices_dir': there is no folder {voices_dir}; {remedy}")
         return voices_dir
     for cache in (models_dir, models_dir / "hub"):
         try:
             return Path(snapshot_download(repository, cache_dir=cache, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
-    raise ConfigError(
-        f"{models_dir}: the voices of {repository} are not there; 'antiphon models pull' brings them, or name a "
-        "folder in option 'voices_dir'"
-    )
+    raise ConfigError(f"{models_dir}: the voices of {repository} are not there; {remedy}")
 
 
 def _found(folder: Path, suffix: str) -> dict[str, Path]:

@@ -24,7 +24,9 @@ class Upstream(BaseModel, frozen=True):
     @property
     def headers(self) -> dict[str, str]:
         """Of each request to it."""
-        key = self.api_key.get_secret_value()
+        key = (
+            self.api_key.get_secret_value().strip()
+        )  # a file's last line end, which HTTP refuses by showing the key
         return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -1,6 +1,5 @@
 """Which model vLLM serves, how much of the card it takes, and what that needs; known without vLLM."""
 
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from config.errors import ConfigError
 from gpu_workers.engine import Needs
+from gpu_workers.language import weights_check
 
 #: What CUDA, activations and graphs take beside weights and KV cache.
 OVERHEAD_MB = 1500
@@ -76,7 +76,8 @@ class Settings(BaseModel, frozen=True):
             ("weights (*.safetensors)", ["*.safetensors"]),
         ):
             if not any(any(path.glob(name)) for name in names):
-                raise ConfigError(f"llm engine 'vllm': the model folder {str(path)!r} has no {kind}")
+                lacks = f"the model folder {str(path)!r} has no {kind}"
+                raise ConfigError(f"llm engine 'vllm': {lacks}{weights_check.remedy(path)}")
         return path
 
 
@@ -103,7 +104,7 @@ def built_for_cpus() -> bool:
 def _estimated_mb(settings: Settings, folder: Path, slots: int) -> int:
     """The KV cache by the model's own figures: two numbers for each layer, head and token."""
     weights: int = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    told: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    told = weights_check.read(folder / "config.json")
     told = told.get("text_config", told)
     try:
         heads, layers = told["num_attention_heads"], told["num_hidden_layers"]

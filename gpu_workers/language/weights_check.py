@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from config import catalogue
 from config.errors import ConfigError
 
 #: No header is longer; a file that says so is no safetensors.
@@ -22,10 +23,18 @@ PLAIN = frozenset({"F32", "F16", "BF16"})
 _LAYER = re.compile(r"^model\.layers\.\d+\.")
 
 
+#: Where a model in several files says which tensor is in which.
+INDEX = "model.safetensors.index.json"
+
+
 def check(folder: Path) -> None:
-    """ConfigError names the file, or the tensor, that does not fit."""
-    told: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    """ConfigError names the file, or the tensor, that is missing or does not fit."""
+    told = read(folder / "config.json")
     text: dict[str, Any] = told.get("text_config", told)
+    if (folder / INDEX).is_file():
+        named = sorted(set(read(folder / INDEX).get("weight_map", {}).values()))
+        if lacking := [name for name in named if not (folder / name).is_file()]:
+            raise ConfigError(f"the model in {str(folder)!r} lacks {', '.join(lacking)}{remedy(folder)}")
     expected = {} if "quantization_config" in told else dict(_expected(text))
     for file in sorted(folder.glob("*.safetensors")):
         for name, tensor in header(file).items():
@@ -33,6 +42,23 @@ def check(folder: Path) -> None:
             if wanted and tensor["dtype"] in PLAIN and tensor["shape"] != wanted:
                 misfit = f"{name} is {tensor['shape']}, not {wanted}"
                 raise ConfigError(f"the model in {str(folder)!r} does not fit its config.json: {misfit}")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A JSON object. ConfigError names the file where it is none."""
+    try:
+        told = json.loads(file.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{str(file)!r} is no JSON: {type(error).__name__}") from error
+    if not isinstance(told, dict):
+        raise ConfigError(f"{str(file)!r} is no JSON object")
+    return told
+
+
+def remedy(folder: Path) -> str:
+    """How to make a folder whole, if it is one that we know how to fetch."""
+    known = catalogue.models().get(folder.name)
+    return f": fetch it with 'antiphon models pull {known.id}'" if known and not known.installed else ""
 
 
 def header(file: Path) -> Mapping[str, Any]:

@@ -238,14 +238,23 @@ def _check(status: int) -> None:
 
 
 async def _chunks(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:
-    """The JSON of each data line of a stream of server-sent events, until [DONE]."""
+    """The JSON of each data line of a stream of server-sent events, until [DONE]. StageFailed when it has no end.
+
+    Some servers send no [DONE], but all say why they stopped: without either it is half an answer, or none at all.
+    """
+    ended = False
     async for line in lines:
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or not data:
             continue
         if data == "[DONE]":
+            ended = True
             break
-        yield _decoded(data)
+        chunk = _decoded(data)
+        ended = ended or any(choice.get("finish_reason") for choice in _choices(chunk))
+        yield chunk
+    if not ended:
+        raise StageFailed("the LLM server's answer has no end")
     with contextlib.suppress(
         httpx.TransportError, TimeoutError
     ):  # read to its end, the connection can be used again
@@ -257,9 +266,9 @@ async def _chunks(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], N
 def _decoded(data: str) -> dict[str, Any]:
     try:
         chunk = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StageFailed("the LLM server sent broken JSON") from error
-    if not isinstance(chunk, dict) or "error" in chunk:
+    if not isinstance(chunk, dict) or chunk.get("error"):
         raise StageFailed("the LLM server reported an error")
     return chunk
 

@@ -41,7 +41,9 @@ class Booth:
         if not len(raw):
             raise BadVoiceSample("the recording is empty")
         pcm = np.asarray(soxr.resample(raw, rate, SAMPLE_RATE, "HQ"), np.float32)
-        sample = Sample(pcm, self._voiced(np.asarray(soxr.resample(raw, rate, VAD_RATE, "HQ"), np.float32)))
+        voiced = self._voiced(np.asarray(soxr.resample(raw, rate, VAD_RATE, "HQ"), np.float32))
+        # lengths are rounded at either rate: the last frame at one may not be whole at the other
+        sample = Sample(pcm, voiced[: len(pcm) // voice_sample.FRAME])
         voice_sample.require_fit(sample, voice_sample.clipped_share(raw), self._rules)
         pcm = voice_sample.window(sample, self._rules).pcm
         if self._denoiser is not None and voice_sample.above_noise_db(sample) < self._rules.noisy_db:

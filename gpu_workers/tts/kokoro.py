@@ -185,12 +185,23 @@ def cut(line: Sequence[Sign], most: int) -> Iterator[Sequence[Sign]]:
 
 def voice_files(folder: Path) -> dict[str, Path]:
     """Voices whose language can be read, by name. EngineMissing when there is none."""
-    found = {path.stem: path for path in sorted(folder.glob("*.bin")) if path.name[0] in phonemes.READABLE}
+    readable = [path for path in sorted(folder.glob("*.bin")) if path.name[0] in phonemes.READABLE]
+    found = {path.stem: path for path in readable if _is_whole(path)}
     if not found:
         raise EngineMissing(
-            f"there are no voices of Kokoro in {folder}: get them with 'antiphon models pull kokoro-voices'"
+            f"there are no voices of Kokoro in {folder}: get them with 'antiphon models pull kokoro-voices' and set "
+            f"option 'voices' to 'models:kokoro-voices'"
         )
     return found
+
+
+def _is_whole(path: Path) -> bool:
+    """By its size. A voice that were found out when it is to speak would leave a reply without sound."""
+    size = path.stat().st_size
+    if size >= (MOST_PHONEMES + 1) * STYLE * 4 and size % (STYLE * 4) == 0:
+        return True
+    log.warning("left out: %s is no voice of Kokoro, it has %d bytes", path, size)
+    return False
 
 
 def style(path: Path) -> npt.NDArray[np.float32]:
@@ -225,15 +236,17 @@ class Runner(ClauseRunner):
         super().open(slot, options)
         self._failed.pop(slot, None)
         if not self._kokoro.loaded:
-            load = threading.Thread(target=self._load, args=(slot, options.voice), name="kokoro", daemon=True)
-            load.start()
+            given = (slot, options)
+            threading.Thread(target=self._load, args=given, name="kokoro", daemon=True).start()
 
-    def _load(self, slot: Slot, voice: str) -> None:
+    def _load(self, slot: Slot, options: VoiceOptions) -> None:
         try:
-            self._kokoro.load(voice)
+            self._kokoro.load(options.voice)
         except Exception as error:
             log.exception("Kokoro cannot be loaded")
-            self._failed[slot] = f"Kokoro cannot be loaded: {error}"
+            mouth = self._mouths.get(slot)
+            if mouth is not None and mouth.options is options:  # else it is the next reply's slot
+                self._failed[slot] = f"Kokoro cannot be loaded: {error}"
 
     def faults(self) -> Mapping[Slot, str]:
         """A reply for which the model could not be loaded; a clause that cannot be spoken is passed over."""

@@ -43,7 +43,7 @@ class Settings(checkpoint.Source, frozen=True):
     voices_dir: Path | None = None
     """Folder of voice embeddings, such as `vctk/p225_023.wav.1e68beda@240.safetensors`; None: `voices` in the cache."""
     voices: str = "kyutai/tts-voices"
-    """Hub repository of voices that was pulled into `models_dir`."""
+    """Hub repository of voices, in the cache `models_dir`."""
     default_voice: str | None = None
     """Speaks where no voice is named."""
     cfg: float | None = 2.0

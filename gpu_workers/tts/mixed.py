@@ -125,8 +125,9 @@ class MixedTts:
         return frames
 
     def faults(self) -> Mapping[Slot, str]:
-        """Those of all."""
-        return {slot: why for desk in self._desks.values() for slot, why in desk.engine.faults().items()}
+        """Those of all; an engine may be late with that of a reply which is over, and somebody else has its slot."""
+        told = [(desk, desk.engine.faults()) for desk in self._desks.values()]
+        return {slot: why for desk, faults in told for slot, why in faults.items() if slot in desk.slots}
 
     def close(self, slot: Slot) -> None:
         """Frees it with its engine."""

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from config.errors import ConfigError, EngineMissing
 from config.messages import CUSTOM_PREFIX, CustomVoice
-from gpu_workers import pocket
+from gpu_workers import pocket, weights
 from gpu_workers.clauses import clause_runner
 from gpu_workers.clauses.clause_runner import ClauseRunner, Spoken
 from gpu_workers.clauses.paced_clause import USUAL_PACE, PacedClause, next_pace
@@ -140,7 +140,8 @@ def _voices(settings: Settings, like: pocket.State) -> dict[str, pocket.State]:
         paths |= pocket.catalogue(settings.voices)
     if not paths:
         raise EngineMissing(
-            f"Pocket TTS has no voices: {settings.folder / pocket.EMBEDDINGS} holds no .safetensors file"
+            f"Pocket TTS has no voices: {settings.folder / pocket.EMBEDDINGS} holds no .safetensors file; "
+            + weights.remedy("tts/pocket", "folder")
         )
     return {name: pocket.unpacked(path.read_bytes(), str(path), like) for name, path in paths.items()}
 

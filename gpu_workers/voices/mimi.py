@@ -111,7 +111,10 @@ def _load(path: Path, settings: Settings) -> Any:
 
 
 def _dimensions(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"option 'config': {path} cannot be read as JSON: {error}") from error
     return found
 
 
@@ -125,10 +128,15 @@ def _refuse_public(path: Path) -> None:
 
 def _refuse_equal(ours: dict[str, torch.Tensor], ordinary: Path) -> None:
     """Under whatever name, and converted, the public weights came: all of their encoder is compared."""
-    with safetensors.safe_open(ordinary, framework="pt") as theirs:
-        names = [name for name in theirs.keys() if name.startswith("encoder.") and name in ours]  # noqa: SIM118
-        same = [name for name in names if _alike(theirs.get_tensor(name), ours[name])]
-    if names and same == names:
+    try:
+        with safetensors.safe_open(ordinary, framework="pt") as theirs:
+            names = [name for name in theirs.keys() if name.startswith("encoder.") and name in ours]  # noqa: SIM118
+            same = [name for name in names if _alike(theirs.get_tensor(name), ours[name])]
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"option 'ordinary': {ordinary} cannot be read: {error}") from error
+    if not names:
+        raise ConfigError(f"option 'ordinary': {ordinary} holds no encoder of a Mimi to compare with")
+    if same == names:
         raise EngineMissing(
             f"voice cloning is not installed: the encoder is the same as that of {ordinary}, an ordinary Mimi; {HOW}"
         )
