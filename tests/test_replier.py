@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.settings import PacingSettings
 from tests.test_ga import Line
 from web.replier import Replier
+from web.socket import ClientGone
 
 S = 24_000
 
@@ -46,6 +49,22 @@ def test_a_player_that_stopped_for_a_mute_has_not_heard_the_end() -> None:
     spoken.replier.mute(10.75)
     assert not spoken.replier.heard_all(12.0)
     assert spoken.replier.patience_s(12.0) is None, "nothing to wait for but what the user says"
+
+
+def test_what_did_not_leave_is_neither_heard_nor_told() -> None:
+    spoken = Spoken()
+    reply = spoken.replier.reply
+    assert reply is not None
+    sent, told = reply.playback.sent, reply.told
+    spoken.replier.take(Speech(S, S // 10, [bytes(960)] * 5, [SpokenWord(2, S, S + 2400)], 3, S + 2400), 10.5)
+
+    def gone(messages: Iterable[str]) -> None:
+        raise ClientGone
+
+    spoken.replier._send = gone
+    with pytest.raises(ClientGone):
+        spoken.replier.pump(20.0)
+    assert (reply.playback.sent, reply.told) == (sent, told), "a successor sends it"
 
 
 def test_the_last_words_come_back_when_the_reply_is_over() -> None:

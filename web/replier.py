@@ -151,8 +151,13 @@ class Replier:
                 return
             if not reply.playback.started:
                 metrics.reply_wait.observe(max(0.0, now_s - reply.asked_s))
+            told = reply.told
+            try:
+                self._send(self._dialect.reply_audio(self._audio_out(reply, speech)))
+            except Exception:
+                reply.told = told  # what did not leave was neither told nor heard: a successor goes on from there
+                raise
             reply.playback.send(speech.samples, now_s)
-            self._send(self._dialect.reply_audio(self._audio_out(reply, speech)))
 
     def _audio_out(self, reply: Reply, speech: Speech) -> AudioOut:
         packets = speech.packets

@@ -19,7 +19,7 @@ from web.conversation import Conversation
 from web.dialects import base
 from web.mailbox import Gap, GivenUp, Mailbox
 from web.runtime import Runtime
-from web.socket import ClientSocket
+from web.socket import ClientGone, ClientSocket
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES
 
@@ -85,6 +85,8 @@ class Session:
                 for mail in self._mailbox.take(self._conversation.patience_s()):
                     self._conversation.handle(mail)
                 self._conversation.look_at_time()
+        except ClientGone:
+            log.debug("a session's client has gone")
         except SessionTaken as error:
             self._socket.close(error.close_code or 1011, str(error))
         except streams.RedisError as error:

@@ -24,6 +24,10 @@ READ_BYTES = 65_536
 SEND_DEADLINE_S = 20.0
 
 
+class ClientGone(Exception):
+    """What was to be sent did not leave: the client has gone, or was told to go."""
+
+
 class NoThread:
     """Stands in for simple-websocket's reader thread: this module reads by itself."""
 
@@ -50,14 +54,19 @@ class ClientSocket:
         # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
         self._encrypted = isinstance(server.sock, ssl.SSLSocket)
         self.open = True
+        self._closing = False
         self.close_code = 1006
 
     # --- sending
 
     def send(self, text: str) -> None:
-        """Sends at once what the kernel takes; the rest follows by itself. A client too slow is disconnected."""
-        if self.open:
-            self._write(self._wire.send(TextMessage(data=text)))
+        """Sends at once what the kernel takes; the rest follows by itself. A client too slow is disconnected.
+
+        Raises ClientGone once it is closed: who counts what was sent must not count this.
+        """
+        if self._closing or not self.open:
+            raise ClientGone
+        self._write(self._wire.send(TextMessage(data=text)))
 
     def _write(self, data: bytes) -> None:
         if self._draining:
@@ -92,8 +101,9 @@ class ClientSocket:
 
     def close(self, code: int, reason: str = "") -> None:
         """Says goodbye with a close frame; the reader ends."""
-        if not self.open:
+        if not self.open or self._closing:
             return
+        self._closing = True
         self.close_code = code
         try:
             self._write(self._wire.send(CloseConnection(code, reason[:120])))
