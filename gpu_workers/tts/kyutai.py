@@ -262,7 +262,7 @@ class KyutaiTts:
 
     def _fail(self, slot: Slot, why: str, error: Exception | None = None) -> None:
         """Names the slot and forgets its reply; the row begins clean when it is opened again."""
-        log.error("a reply is given up: %s", why, exc_info=error)
+        log.error("a reply is given up: %s (%s)", why, type(error).__name__)
         self._replies.pop(slot, None)
         self._faults[slot] = why
 
