@@ -100,7 +100,7 @@ def _less(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, fl
 
 def lateness(found: Found, out: Mapping[str, list[tuple[float, int, int]]], plan: Plan) -> None:
     """Frame n must be out by the first one's time and n frames."""
-    for frames in out.values():
+    for frames in list(out.values()):  # the loop still adds to it
         first_s = frames[0][0]
         if first_s < plan.begin_s:
             continue

@@ -218,7 +218,7 @@ class KyutaiTts:
         try:
             return reply.speaker.ready()
         except Exception as error:
-            self._fail(slot, f"its text cannot be put into words: {type(error).__name__}", error)
+            self._fail(slot, f"its text cannot be put into words: {type(error).__name__}")
             return False
 
     def _take(self, chosen: rota.Step) -> None:
@@ -257,12 +257,12 @@ class KyutaiTts:
             try:
                 tokens[slot] = self._replies[slot].speaker.read(sampled[slot], step)
             except Exception as error:
-                self._fail(slot, f"its text cannot be read: {type(error).__name__}", error)
+                self._fail(slot, f"its text cannot be read: {type(error).__name__}")
         return tokens
 
-    def _fail(self, slot: Slot, why: str, error: Exception | None = None) -> None:
+    def _fail(self, slot: Slot, why: str) -> None:
         """Names the slot and forgets its reply; the row begins clean when it is opened again."""
-        log.error("a reply is given up: %s (%s)", why, type(error).__name__)
+        log.error("a reply is given up: %s", why)
         self._replies.pop(slot, None)
         self._faults[slot] = why
 
