@@ -47,7 +47,7 @@ class Clauses(clause_runner.Rules, frozen=True):
 
     text: speech_text.Rules = speech_text.Rules(clause_words=5, longest_words=12)  # type: ignore[call-arg]
     word_cost_s: float = Field(0.25, ge=0)
-    """Of 0.36 s of sound and its share of the silence around a clause, at 0.55 of real time; measured on two cores."""
+    """Of 0.36 s of sound and its share of the silence around a clause, at 0.55 of real time, on two cores."""
 
 
 class Settings(BaseModel, frozen=True):
