@@ -155,7 +155,8 @@ class Replier:
             try:
                 self._send(self._dialect.reply_audio(self._audio_out(reply, speech)))
             except Exception:
-                reply.told = told  # what did not leave was neither told nor heard: a successor goes on from there
+                # what did not leave was neither told nor heard: a successor goes on from there
+                reply.told = told
                 raise
             reply.playback.send(speech.samples, now_s)
 
