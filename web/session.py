@@ -25,6 +25,9 @@ from web.stages import STAGE_NAMES
 
 log = logging.getLogger(__name__)
 
+#: Nobody is served any more: the reader is looked after this often, until it has noticed.
+DISCARD_S = 0.1
+
 #: A reader that finds the mailbox full waits this long; then the client is told.
 MAILBOX_WAIT_S = 5.0
 
@@ -57,7 +60,7 @@ class Session:
         self._runtime.fanout.add(self.sid, self._mailbox.post)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
-        worker = gevent.spawn(self._serve)
+        worker = gevent.spawn(self._live)
         self._placed.wait()
         try:
             for raw in self._socket.messages():
@@ -72,6 +75,12 @@ class Session:
             worker.kill()
             self._conversation.end()
             self._part()
+
+    def _live(self) -> None:
+        """Serves as long as it can; then the reader must not wait with what nobody takes."""
+        self._serve()
+        while not self._ended:
+            self._mailbox.take(DISCARD_S)
 
     def _serve(self) -> None:
         try:
