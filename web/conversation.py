@@ -61,7 +61,7 @@ class Conversation:
         runtime: Runtime,
         lease: Lease,
         dialect: base.Dialect,
-        send: Callable[[Iterable[str]], None],
+        send: Callable[[Iterable[str]], bool],
         before: saved.Saved | None,
         hang_up: Callable[[], None],
     ) -> None:
@@ -101,7 +101,7 @@ class Conversation:
             base.AddText: self._text_typed,
             base.HeardUpTo: self._heard_up_to,
         }
-        self._acts: dict[type, Callable[[Any], None]] = {
+        self._acts: dict[type, Callable[[Any], object]] = {
             actions.SpeechBegan: self._speech_began,
             actions.SpeechStopped: self._speech_stopped,
             actions.CloseUtterance: self._close_utterance,

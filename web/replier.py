@@ -14,7 +14,7 @@ from web.pacing import Playback
 from web.reply import Reply
 from web.stage_watch import StageWatch
 
-Send = Callable[[Iterable[str]], None]
+Send = Callable[[Iterable[str]], bool]
 
 
 class Replier:
@@ -22,6 +22,8 @@ class Replier:
 
     def __init__(self, dialect: Dialect, send: Send, rules: PacingSettings) -> None:
         self._dialect = dialect
+        self._gone = False
+        """Audio did not leave: there is no client any more, and nothing is heard."""
         self._send = send
         self._rules = rules
         self.reply: Reply | None = None
@@ -117,7 +119,7 @@ class Replier:
     def patience_s(self, now_s: float) -> float | None:
         """Seconds until something is due; None: nothing but a result changes anything."""
         reply = self.reply
-        if reply is None or reply.held:
+        if reply is None or reply.held or self._gone:
             return None
         if reply.playback.muted:
             return (reply.playback.left_s(now_s) or None) if reply.all_sent else None
@@ -139,7 +141,7 @@ class Replier:
     def pump(self, now_s: float) -> None:
         """Sends the audio that is due."""
         reply = self.reply
-        if reply is None or reply.held:
+        if reply is None or reply.held or self._gone:
             return
         while (
             reply.audio
@@ -152,12 +154,10 @@ class Replier:
             if not reply.playback.started:
                 metrics.reply_wait.observe(max(0.0, now_s - reply.asked_s))
             told = reply.told
-            try:
-                self._send(self._dialect.reply_audio(self._audio_out(reply, speech)))
-            except Exception:
+            if not self._send(self._dialect.reply_audio(self._audio_out(reply, speech))):
                 # what did not leave was neither told nor heard: a successor goes on from there
-                reply.told = told
-                raise
+                reply.told, self._gone = told, True
+                return
             reply.playback.send(speech.samples, now_s)
 
     def _audio_out(self, reply: Reply, speech: Speech) -> AudioOut:
@@ -177,7 +177,7 @@ class Replier:
     def heard_all(self, now_s: float) -> bool:
         """The reply is complete and its last sound was heard. A mute that held nothing back delays nothing."""
         reply = self.reply
-        if reply is None or reply.held or not reply.all_sent:
+        if reply is None or reply.held or self._gone or not reply.all_sent:
             return False
         if reply.playback.muted and reply.playback.heard(now_s) < reply.playback.sent:
             return False

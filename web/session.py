@@ -25,9 +25,6 @@ from web.stages import STAGE_NAMES
 
 log = logging.getLogger(__name__)
 
-#: Nobody is served any more: the reader is looked after this often, until it has noticed.
-DISCARD_S = 0.1
-
 #: A reader that finds the mailbox full waits this long; then the client is told.
 MAILBOX_WAIT_S = 5.0
 
@@ -60,7 +57,7 @@ class Session:
         self._runtime.fanout.add(self.sid, self._mailbox.post)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
-        worker = gevent.spawn(self._live)
+        worker = gevent.spawn(self._serve)
         self._placed.wait()
         try:
             for raw in self._socket.messages():
@@ -76,12 +73,6 @@ class Session:
             self._conversation.end()
             self._part()
 
-    def _live(self) -> None:
-        """Serves as long as it can; then the reader must not wait with what nobody takes."""
-        self._serve()
-        while not self._ended:
-            self._mailbox.take(DISCARD_S)
-
     def _serve(self) -> None:
         try:
             self._send(self._dialect.greeting(resumed=self._resumed, token=self._token))
@@ -94,8 +85,6 @@ class Session:
                 for mail in self._mailbox.take(self._conversation.patience_s()):
                     self._conversation.handle(mail)
                 self._conversation.look_at_time()
-        except ClientGone:
-            log.debug("a session's client has gone")
         except SessionTaken as error:
             self._socket.close(error.close_code or 1011, str(error))
         except streams.RedisError as error:
@@ -137,9 +126,14 @@ class Session:
     def _hang_up(self) -> None:
         self._socket.close(1000, "goodbye")
 
-    def _send(self, messages: Iterable[str]) -> None:
-        for message in messages:
-            self._socket.send(message)
+    def _send(self, messages: Iterable[str]) -> bool:
+        """Whether they left; none does once the client has gone, or was told to go."""
+        try:
+            for message in messages:
+                self._socket.send(message)
+        except ClientGone:
+            return False
+        return True
 
     # --- what the watchdog asks
 
