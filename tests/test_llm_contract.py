@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from config.errors import StageFailed
+from config.errors import PromptTooLong, StageFailed
 from config.messages import ChatMessage
 from gpu_workers.engine import Prompt
 from tests.engine_drivers import SLOTS, answer, engines, running
@@ -147,7 +147,7 @@ def test_a_question_longer_than_the_window_is_refused_or_answered_and_harms_nobo
         beside = asyncio.create_task(answer(engine, Prompt(QUESTION, max_tokens=4, session="m")))
         try:
             await asyncio.wait_for(answer(engine, prompt), 20)
-        except StageFailed as error:
+        except (StageFailed, PromptTooLong) as error:
             assert str(error)
         return [await beside, await answer(engine, Prompt(QUESTION, max_tokens=4, session="l"))]
 
