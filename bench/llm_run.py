@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import psutil
 
+from config.engine_choice import EngineChoice
 from config.messages import ChatMessage
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
 

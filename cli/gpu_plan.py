@@ -10,10 +10,11 @@ import click
 import msgspec
 
 from cli.programs import ROOT, Place, interpreter, worker_names
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES
-from config.settings import EngineChoice, Settings
+from config.settings import Settings
 from gpu_workers.engine import Needs
 from tasks import gpus
 from tasks.gpus import Gpu

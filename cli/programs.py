@@ -8,9 +8,10 @@ from enum import IntEnum
 from pathlib import Path
 
 from cli.redis_servers import RedisServer
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError
 from config.redis_keys import STAGES, VOICES
-from config.settings import EngineChoice, Settings
+from config.settings import Settings
 
 #: Where `web`, `tasks` and the rest lie; programs start here, so that they are found before a namesake.
 ROOT = Path(__file__).resolve().parent.parent

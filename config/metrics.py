@@ -68,6 +68,66 @@ history_dropped = Counter(
 )
 gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
 errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])
+voice_to_voice = Histogram(
+    "antiphon_voice_to_voice_seconds", "From the end of the user's voice to the first audio sent.",
+    buckets=TURN_BUCKETS_S,
+)  # fmt: skip
+end_of_turn = Histogram(
+    "antiphon_end_of_turn_seconds", "From the end of the user's voice to the decision that the turn is over.",
+    buckets=TURN_BUCKETS_S,
+)  # fmt: skip
+barge_in_mute = Histogram(
+    "antiphon_barge_in_mute_seconds", "From the onset of a voice to the silence of the reply it interrupts.",
+    buckets=TURN_BUCKETS_S,
+)  # fmt: skip
+late_audio = Histogram(
+    "antiphon_late_audio_seconds", "How long a reply's audio was late for its player, in a reply where any was.",
+    buckets=FINE_BUCKETS_S,
+)  # fmt: skip
+replies_spoken = Counter(
+    "antiphon_replies_spoken_total", "Replies whose audio was sent to its end or interrupted."
+)
+realtime_factor = Histogram(
+    "antiphon_realtime_factor", "Seconds of audio made per second of making it, of a reply.",
+    buckets=(0.5, 0.8, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50),
+)  # fmt: skip
+words_per_second = Histogram(
+    "antiphon_words_per_second",
+    "Words written per second, of a reply.",
+    buckets=(2, 4, 6, 10, 15, 25, 50, 100, 200),
+)
+ping = Histogram(
+    "antiphon_ping_seconds", "Round trip of a WebSocket ping to a client.",
+    buckets=(0.001, 0.002, 0.005, 0.010, 0.025, 0.050, 0.1, 0.2, 0.5, 1, 2, 5),
+)  # fmt: skip
+redis_round_trip = Histogram(
+    "antiphon_redis_round_trip_seconds",
+    "A PING from this process to a Redis server.",
+    ["server"],
+    buckets=FINE_BUCKETS_S,
+)
+slots = Gauge("antiphon_slots", "Seats there are, over all workers.", ["stage"], multiprocess_mode="livemax")
+slots_free = Gauge(
+    "antiphon_slots_free", "Seats nobody has, over all workers.", ["stage"], multiprocess_mode="livemax"
+)
+workers = Gauge("antiphon_workers", "Workers that take work.", ["stage"], multiprocess_mode="livemax")
+queue_length = Gauge(
+    "antiphon_queue_length", "Tasks that nobody has taken.", ["queue"], multiprocess_mode="livemax"
+)
+queue_age = Gauge(
+    "antiphon_queue_age_seconds", "Age of the oldest task that nobody has taken.", ["queue"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+redis_memory = Gauge(
+    "antiphon_redis_memory_bytes", "Memory of a Redis server: in use, and the most it may take.", ["server", "kind"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+sessions_waiting = Gauge(
+    "antiphon_sessions_waiting", "Sessions that wait for their first slot.", multiprocess_mode="livesum"
+)
+sessions_refused = Counter(
+    "antiphon_sessions_refused_total", "Sessions that were not let in, by why.", ["reason"]
+)
 voices_cloned = Counter("antiphon_voices_cloned_total", "Recordings by what became of them.", ["outcome"])
 
 

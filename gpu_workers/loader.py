@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice
 from gpu_workers.engine import Needs
 
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.errors import EngineMissing
 from config.messages import Transcript
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import ListenOptions, Say, Usage, VoiceOptions
 from tests.conftest import missing

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.messages import VoiceStarted
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
 from tests import speech

@@ -13,6 +13,7 @@ pytest.importorskip("moshi", reason="needs PyTorch and moshi: make test-kyutai")
 import torch
 
 from config import redis_keys as keys
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, DeviceLost
 from config.messages import (
     Audio,
@@ -24,7 +25,6 @@ from config.messages import (
     VoiceStarted,
     decode_result,
 )
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import ListenOptions, Tuning
 from gpu_workers.kyutai import checkpoint

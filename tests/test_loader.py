@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice
 from gpu_workers import loader
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
 from config.messages import CustomVoice
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import Needs, VoiceOptions
 from tests import tiny_kokoro

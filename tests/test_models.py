@@ -15,8 +15,9 @@ from cli.main import main
 from cli.weight_store import weights_of
 from config import catalogue
 from config.catalogue import File, Hub, PyPi
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice, load, profiles
+from config.settings import load, profiles
 from gpu_workers import loader, moonshine, weights
 from gpu_workers.moonshine import empty_cache
 from tests import fake_hub

@@ -7,9 +7,10 @@ import logging
 
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing, StageFailed
 from config.messages import ChatMessage, Tool, ToolCall
-from config.settings import EngineChoice, load
+from config.settings import load
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
 from gpu_workers.language.chat_messages import chat, fitting, marks_of

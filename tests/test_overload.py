@@ -11,7 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from config.settings import LimitSettings
+from config.tuning import LimitSettings
 from tests.conftest import missing
 from tests.house import House, open_house
 from tests.redis_server import binary

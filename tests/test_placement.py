@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from cli.gpu_plan import gpus_option, options_alone, require_one_name
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError
 from config.metrics import GpuLoad, watch_gpu
-from config.settings import EngineChoice
 from gpu_workers.engine import Needs
 from tasks import gpus, loading
 from tasks.gpus import Gpu

@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 import safetensors.torch
 import yaml
 
+from config.engine_choice import EngineChoice, VoiceSettings
 from config.errors import ConfigError, EngineMissing
 from config.messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES
-from config.settings import EngineChoice, VoiceSettings
 from config.settings import load as load_settings
 from gpu_workers import loader, pocket
 from gpu_workers.engine import VoiceOptions

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.engine_choice import EngineChoice
 from config.errors import ClientError, PromptTooLong
 from config.messages import MAX_MESSAGES, ChatMessage
-from config.settings import EngineChoice, load
+from config.settings import load
 from config.tokens import message_tokens, text_tokens
 from web import prompt
 from web.config import Truncation, Wishes

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cli.main import main
 from cli.replay import Replay, difference
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
-from config.settings import TurnSettings
+from config.tuning import TurnSettings
 from web import record, recorder
 from web.actions import SpeechBegan
 from web.happenings import CancelAsked, Happening, ReplyHeard, SoundBegan, Tick

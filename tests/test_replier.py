@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
-from config.settings import PacingSettings
+from config.tuning import PacingSettings
 from tests.test_ga import Line
 from web.replier import Replier
 

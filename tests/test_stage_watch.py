@@ -1,6 +1,6 @@
 """When work is missed and what is done about it, second by second."""
 
-from config.settings import OwnershipSettings
+from config.tuning import OwnershipSettings
 from web.stage_watch import StageWatch, Verdict
 
 RULES = OwnershipSettings(claim_timeout_s=2.0, tell_after_s=1.0)

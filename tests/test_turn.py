@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
-from config.settings import TurnSettings
+from config.tuning import TurnSettings
 from web import actions as do
 from web.actions import Action
 from web.happenings import (

@@ -16,7 +16,8 @@ from bench.turns.tally import tallies
 from bench.turns.virtual_models import Library, Memo
 from bench.turns.virtual_run import DialogueSeen, TurnSeen
 from bench.turns.virtual_work import STOP_S, Desk
-from config.settings import SAMPLE_RATE, TurnSettings
+from config.settings import SAMPLE_RATE
+from config.tuning import TurnSettings
 from gpu_workers.endpoint.listener import Decode, Rank
 from gpu_workers.endpoint.utterance import Segment, Utterance
 from gpu_workers.stt.embedded import Settings

@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, DeviceLost, PromptTooLong
 from config.messages import ChatMessage, Tool, ToolCall
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
 from gpu_workers.language import weights_check
@@ -313,7 +313,7 @@ def test_a_conversation_goes_on_after_the_result_of_a_tool(llm):
 
 STARTED = """
 import asyncio, json, psutil
-from config.settings import EngineChoice
+from config.engine_choice import EngineChoice
 from gpu_workers import loader
 from gpu_workers.language import weights_check
 from tests import smollm

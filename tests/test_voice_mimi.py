@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 
 import safetensors.torch
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.voices import mimi as module
 from gpu_workers.voices.mimi import filled

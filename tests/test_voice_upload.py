@@ -8,6 +8,7 @@ import uuid
 import pytest
 from werkzeug.test import EnvironBuilder
 
+from config.engine_choice import VoiceSettings
 from config.errors import (
     AntiphonError,
     BadVoiceSample,
@@ -21,7 +22,7 @@ from config.errors import (
 )
 from config.messages import CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES, custom_voice, custom_voices, voice_upload
-from config.settings import VoiceSettings, load
+from config.settings import load
 from tasks import streams
 from web import voice_upload as upload_module
 from web.voice_upload import FORM_MEMORY_BYTES, Uploads, known

@@ -11,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from config import settings, voices
+from config.engine_choice import EngineChoice
 from config.errors import ClientError, ConfigError
-from config.settings import EngineChoice, Settings
+from config.settings import Settings
 from web.roles import cast, find, listing, speaker
 
 FILE = Path(__file__).parent.parent / "voices.yaml"

@@ -3,7 +3,7 @@
 import pytest
 
 from config.messages import Result, Speech, SpokenWord, TextDone, VoiceStarted, Words
-from config.settings import OwnershipSettings
+from config.tuning import OwnershipSettings
 from web.clock import STALL_S, SessionClock
 from web.inbox import Inbox
 from web.pacing import Playback

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soxr
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.moonshine import Abandoned
 from tests import speech

@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from config.messages import AudioFormat
-from config.settings import SAMPLE_RATE, TurnSettings
+from config.settings import SAMPLE_RATE
+from config.tuning import TurnSettings
 from web.rules import Rules, samples
 
 

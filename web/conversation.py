@@ -21,10 +21,8 @@ from config.messages import (
     Clear,
     Commit,
     Failed,
-    Listen,
     Pause,
     Result,
-    Retune,
     Transcript,
     VoiceEnded,
     VoiceStarted,
@@ -36,6 +34,7 @@ from web import actions, happenings, requests, saved, turn
 from web.dialects import base
 from web.history import History
 from web.inbox import Inbox
+from web.listening import Listening
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
 from web.recorder import Recorder
@@ -45,6 +44,7 @@ from web.rules import Rules
 from web.runtime import Runtime
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
+from web.turn_times import TurnTimes
 from web.user_input import UserInput
 
 log = logging.getLogger(__name__)
@@ -81,15 +81,13 @@ class Conversation:
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
         self._history = History(before.history if before else (), runtime.settings)
-        self._listening = before.listening if before else False
-        self._listen_as: Listen | None = None
+        self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self._replier = Replier(dialect, send, runtime.settings.pacing)
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self._replier, runtime.settings.pacing.report_played_s
         )
         self._recorder = Recorder(runtime.settings.record_dir, self.sid)
-        self._awaiting_s: float | None = None
-        self._turn_ended_s = 0.0
+        self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], None]] = {
@@ -110,10 +108,10 @@ class Conversation:
             actions.ForgetInput: self._forget_input,
             actions.SkipVoice: lambda a: self.input.put(Clear(a.pos)),
             actions.StartReply: lambda a: self._work.start(
-                a.reply, self._turn_ended_s, self._history.dropped
+                a.reply, self._times.ended_s, self._history.dropped
             ),
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._history.dropped),
-            actions.ConfirmReply: lambda a: self._work.confirm(self._turn_ended_s),
+            actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
             actions.CancelReply: lambda a: self._work.cancel(a, self.inbox),
             actions.EndReply: self._reply_heard,
@@ -126,7 +124,7 @@ class Conversation:
         """The connection is new: a client that need not say who shall speak is listened to at once."""
         if not self._dialect.speaks_first:
             self._prepare()
-            self._listen()
+            self._listening.begin()
 
     def end(self) -> None:
         """The connection is over."""
@@ -163,18 +161,15 @@ class Conversation:
         self._drop_prepared()
         self._prepare()
         self._send(self._dialect.configured())
-        if not self._listening:
-            self._listen()
-            self._turn_ended_s = time.monotonic()
+        if not self._listening.on:
+            self._listening.begin()
+            self._times.ended_s = time.monotonic()
             self._happen(happenings.ReplyAsked())
 
     def _prepare(self) -> None:
         """What the STT is to know; and the LLM reads the prompt before the first word is said."""
         wishes = self._dialect.wishes
-        listen = Listen(wishes.input_format, wishes.language, wishes.threshold, wishes.prefix_ms)
-        if self._listening and listen != self._listen_as:
-            self.input.put(Retune(self.input.clock.received, wishes.threshold, wishes.prefix_ms))
-        self._listen_as = listen
+        listen = self._listening.set_up(wishes)
         draft = self._history.draft(self._turn.reply + 1, wishes)
         self.save({keys.LISTEN: encode(listen), **draft})
         if draft and not self._dialect.speaks_first:
@@ -183,10 +178,6 @@ class Conversation:
     def _wished_rules(self) -> Rules:
         return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
 
-    def _listen(self) -> None:
-        self._listening = True
-        self.stages.order("stt", 0)
-
     def _turn_asked(self, request: requests.TurnRequest) -> None:
         try:
             happening = requests.happening(request, self._turn, self.input.clock.received)
@@ -194,7 +185,7 @@ class Conversation:
             self._complain(error, getattr(request, "event_id", None))
             return
         if isinstance(happening, happenings.ReplyAsked):
-            self._turn_ended_s = time.monotonic()
+            self._times.ended_s = time.monotonic()
         self._happen(happening)
 
     def _text_typed(self, request: base.AddText) -> None:
@@ -272,7 +263,7 @@ class Conversation:
         tick = turn.next_tick(self._turn, self._rules)
         if tick is not None and self.input.now >= tick:
             self._happen(happenings.Tick(self.input.now))
-        self._await_transcript(now_s)
+        self._look_for_transcript(now_s)
         self._look_for_room()
         if not self._turn.replying and not self._turn.prepared:
             return
@@ -294,13 +285,10 @@ class Conversation:
         if self._rules.prepare and self._runtime.watchdog.spare != self._turn.room:
             self._happen(happenings.RoomChanged(self._runtime.watchdog.spare))
 
-    def _await_transcript(self, now_s: float) -> None:
-        """A turn that ended gets its transcript in time, or an error; while nobody listens, the clock stands."""
-        if not self._turn.awaiting:
-            self._awaiting_s = None
-        elif self._awaiting_s is None or self.stages.unclaimed("stt"):
-            self._awaiting_s = now_s
-        elif now_s - self._awaiting_s > self._settings.pacing.transcript_deadline_s:
+    def _look_for_transcript(self, now_s: float) -> None:
+        """A turn that ended gets its transcript in time, or an error."""
+        awaited, unheard = bool(self._turn.awaiting), self.stages.unclaimed("stt")
+        if self._times.transcript_late(now_s, awaited=awaited, unheard=unheard):
             self._complain(StageFailed("your words could not be understood in time; please say them again"))
             self._send(self._dialect.not_understood())
             self._happen(happenings.TranscriptLate(self.input.now))
@@ -338,11 +326,11 @@ class Conversation:
         submit.prefill(self.sid)
 
     def _speech_stopped(self, action: actions.SpeechStopped) -> None:
-        self._turn_ended_s = time.monotonic()
+        self._times.ended_s = time.monotonic()
         self._send(self._dialect.speech_stopped(action.at))
 
     def _user_silent(self, action: actions.UserSilent) -> None:
-        self._turn_ended_s = time.monotonic()
+        self._times.ended_s = time.monotonic()
         self._send(self._dialect.idle_timeout(action.at))
 
     def _close_utterance(self, action: actions.CloseUtterance) -> None:
@@ -370,7 +358,7 @@ class Conversation:
             applied=self.inbox.taken,
             received=self.input.clock.received,
             sent=self._replier.reply.playback.sent if self._replier.reply else 0,
-            listening=self._listening,
+            listening=self._listening.on,
         )
         self._memory.save(state, fields, ttl_s)
 
@@ -379,8 +367,7 @@ class Conversation:
         self._recorder.allow(self._dialect.wishes.allow_recording)
         newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
-        if self._listening:
-            self.stages.expect("stt", 0, fresh=False)
+        self._listening.pick_up()
         self._drop_prepared()
         if self._turn.replying:
             number = self._turn.reply

@@ -6,7 +6,8 @@ from typing import Literal
 
 from config import metrics
 from config.messages import Speech, SpeechDone, TextDone, Words
-from config.settings import SAMPLE_RATE, PacingSettings
+from config.settings import SAMPLE_RATE
+from config.tuning import PacingSettings
 from web.backchannel import is_echo
 from web.dialects.base import AudioOut, Dialect, ReplyOutcome
 from web.fade import faded_in

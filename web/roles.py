@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+from config.engine_choice import EngineChoice
 from config.errors import ClientError
 from config.messages import CUSTOM_PREFIX
 from config.redis_keys import STAGES
-from config.settings import EngineChoice, Settings
+from config.settings import Settings
 from config.voices import LANGUAGES, SHOWN_CHARACTERS, Character
 from web.characters import system_prompt
 from web.config import Wishes

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from config.settings import SAMPLE_RATE, TurnSettings
+from config.settings import SAMPLE_RATE
+from config.tuning import TurnSettings
 
 Detection = Literal["semantic", "silence", "manual"]
 

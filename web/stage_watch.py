@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from config.settings import OwnershipSettings
+from config.tuning import OwnershipSettings
 
 
 class Verdict(Enum):

@@ -9,7 +9,7 @@ import gevent
 
 from config import metrics
 from config.redis_keys import STAGES
-from config.settings import OwnershipSettings
+from config.tuning import OwnershipSettings
 from tasks import streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
 from web.stage_watch import StageWatch, Verdict

@@ -12,7 +12,8 @@ from bench.turns.dialogue import OVERLAID, Category, Dialogue
 from bench.turns.findings import Found
 from bench.turns.live_score import OverlayFound
 from bench.turns.voices import Seed
-from config.settings import TurnSettings, load
+from config.settings import load
+from config.tuning import TurnSettings
 from gpu_workers.stt.embedded import Settings
 
 #: Plain turns asked with and without pre-emptive replies.

@@ -15,7 +15,8 @@ from bench.turns.score import Ended
 from bench.turns.virtual_models import KnownVad, Library
 from bench.turns.virtual_work import Desk
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
-from config.settings import SAMPLE_RATE, TurnSettings
+from config.settings import SAMPLE_RATE
+from config.tuning import TurnSettings
 from gpu_workers.engine import ListenOptions, Pcm, SttFact
 from gpu_workers.stt.embedded import EmbeddedStt, Settings
 from web.actions import Action, CloseUtterance, SpeechStopped, TakeText

@@ -15,7 +15,7 @@ from bench.turns.dialogue import Category, Rendered
 from bench.turns.score import TurnFound
 from bench.turns.virtual import Known, TurnPlayed
 from bench.turns.virtual_models import Library, Memo
-from config.settings import TurnSettings
+from config.tuning import TurnSettings
 from gpu_workers.stt.embedded import Settings
 
 #: What models said of what; `make clean` removes it.

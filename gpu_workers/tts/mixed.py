@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, field_validator
 
+from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.settings import EngineChoice
 from gpu_workers import loader
 from gpu_workers.engine import Needs, Say, Slot, SpeechFrame, TtsEngine, VoiceOptions
 
