@@ -136,7 +136,7 @@ def up(
         _raise_open_files()
         plan = _plan(settings, wanted, workers)
         run, urls = _programs(settings, data, address, (workers, plan.places), (redis_url, media_url))
-        probe = Probe(run, urls, address, settings.ownership.heartbeat_ttl_s)
+        probe = Probe(run, urls, address)
         _check_given(probe, {"state": redis_url, "media": media_url})
         engines = ", ".join(f"{stage} ({settings.stage(stage).engine})" for stage in STAGES)
         _say(f"starting {engines}; data and logs in {data.root}")

@@ -128,6 +128,9 @@ sessions_waiting = Gauge(
 sessions_refused = Counter(
     "antiphon_sessions_refused_total", "Sessions that were not let in, by why.", ["reason"]
 )
+messages_dropped = Counter(
+    "antiphon_messages_dropped_total", "Messages of a kind that only another version knows."
+)
 voices_cloned = Counter("antiphon_voices_cloned_total", "Recordings by what became of them.", ["outcome"])
 
 

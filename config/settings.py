@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.errors import ConfigError
-from config.tuning import LimitSettings, OwnershipSettings, PacingSettings, TurnSettings
+from config.tuning import AdmissionSettings, LimitSettings, OwnershipSettings, PacingSettings, TurnSettings
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -67,6 +67,7 @@ class Settings(BaseSettings, frozen=True):
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":

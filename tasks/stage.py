@@ -12,6 +12,7 @@ from config import redis_keys as keys
 from config.errors import VoiceExpired
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
+from config.versions import refusal, understands
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
 from tasks import streams
@@ -116,8 +117,11 @@ class Stage:
     def _seat(self, lease: Lease, slot: int) -> Seat | None:
         """Everything the seat needs from Redis; None when it is not there any more."""
         field = keys.LISTEN if self.name == "stt" else keys.ORDER
-        (data,) = self._ties.leases.read(lease.sid, [field])
+        data, version = self._ties.leases.read(lease.sid, [field, keys.VERSION])
         if data is None:
+            return None
+        if not understands(spoken := int(version or 1)):
+            log.error("%s lets a session go: %s", self.name, refusal("its web process", spoken))
             return None
         make: dict[str, Callable[[Lease, int, bytes], Seat | None]] = {
             "stt": self._ear,
@@ -176,7 +180,8 @@ class Stage:
 
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
-        return {"slots": self.slots, "free": self.loop.free, "model": self.model}
+        draining = int(self.loop.draining)
+        return {"slots": self.slots, "free": self.loop.free, "model": self.model, "draining": draining}
 
 
 class Keeper(threading.Thread):

@@ -10,6 +10,7 @@ from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.streams import Channels, append_inputs, connect
+from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
 from web.roles import cast
@@ -36,6 +37,7 @@ class Runtime:
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
+        self.admission = Admission(settings, self.name, self.state, self.media)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
 
