@@ -74,6 +74,7 @@ app.user_options["worker"].add(
 )
 
 
-def submit(task: str, *args: Any) -> None:
-    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower."""
-    app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+def submit(task: str, *args: Any, priority: int = 0) -> None:
+    """Sends a task, the lowest priority first; its arguments are ids and numbers only, for they show in logs."""
+    retries = {"max_retries": 2, "interval_start": 0.05}
+    app.send_task(task, args, priority=priority, retry=True, retry_policy=retries)

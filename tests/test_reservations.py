@@ -145,8 +145,8 @@ def _ask(sid: str, room: int, most: int, inside: set[str], line: list[str]) -> i
 def member(stage: str, slots: int, **says: object) -> fleet.Member:
     """A worker that takes work, unless it says otherwise."""
     plain: dict[str, object] = {
-        "name": f"host-{stage}-1", "host": "host", "pid": 1, "gpu": "", "model": "null", "speaks": VERSION, "free": slots,
-        "draining": False, "refused": "", "age_s": 0.1,
+        "name": f"host-{stage}-1", "host": "host", "pid": 1, "gpu": "", "model": "null", "speaks": VERSION,
+        "free": slots, "draining": False, "refused": "", "age_s": 0.1,
     }  # fmt: skip
     return fleet.Member(stage=stage, slots=slots, **{**plain, **says})  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from flask_sock import Sock
 from simple_websocket import Server
 
 from config.settings import load
+from web import startup
 from web.entrance import admit
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
@@ -51,6 +52,8 @@ def create_app() -> Flask:
         admit(runtime(), client, handshake)
 
     flask.extensions["antiphon_drain"] = lambda: runtime().drain()
+    flask.extensions["antiphon_reload"] = lambda: runtime().reload()
+    flask.extensions["antiphon_check"] = lambda: startup.check(settings)
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

@@ -5,7 +5,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from random import Random
@@ -13,7 +13,7 @@ from random import Random
 import msgspec
 
 from config import redis_keys as keys
-from config.errors import AntiphonError, SessionTaken, SessionUnknown
+from config.errors import AntiphonError, ClientError, SessionTaken, SessionUnknown
 from config.versions import VERSION
 from tasks.leases import Refusal, Value
 from tasks.streams import RedisError
@@ -24,7 +24,7 @@ from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect
 from web.handshake import Handshake, dialect_name
-from web.roles import Cloned, find, speaker
+from web.roles import Cloned, Role, find, speaker
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
@@ -59,12 +59,32 @@ def make_dialect(
     return GaDialect(
         sid,
         settings.pacing.lead_ms,
-        lambda voice: speaker(cast, voice, param="session.audio.output.voice", cloned=cloned),
+        Speakers(cast, cloned, resumed=resumed),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
         context_tokens=settings.llm.window_tokens,
     )
+
+
+class Speakers:
+    """Finds the engine's name for a voice. resumed: the session had one before; if its character was taken out of the
+    voices file since, another goes on, once."""
+
+    def __init__(self, roles: Sequence[Role], cloned: Cloned, *, resumed: bool) -> None:
+        self._roles = roles
+        self._cloned = cloned
+        self._forgives = resumed
+
+    def __call__(self, voice: str) -> str:
+        """Raises ClientError with the names there are."""
+        try:
+            return speaker(self._roles, voice, param="session.audio.output.voice", cloned=self._cloned)
+        except ClientError:
+            if not self._forgives:
+                raise
+            self._forgives = False
+            return find(self._roles, "").voice
 
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:

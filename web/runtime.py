@@ -1,11 +1,13 @@
 """What all sessions of a web process share: Redis, fan-out, intake, roles. Built once per process, after the fork."""
 
+import logging
 import os
 import socket
 from functools import cache
 
 import gevent
 
+from config.errors import ConfigError
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
@@ -16,6 +18,8 @@ from web.intake import Intake
 from web.roles import cast
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 #: The most that a client may take to hear that it shall come back elsewhere.
 FAREWELL_S = 2.0
@@ -40,6 +44,15 @@ class Runtime:
         self.admission = Admission(settings, self.name, self.state, self.media)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
+
+    def reload(self) -> None:
+        """Reads the characters again. Sessions keep those they have; with a mistake in the file, so does everybody."""
+        try:
+            self.roles = cast(load_characters(self.settings.voices_file), self.settings)
+        except ConfigError as error:
+            log.error("the characters stay as they were: %s", error)
+        else:
+            log.info("%d characters were read again", len(self.roles))
 
     def drain(self) -> None:
         """No session begins here any more. Those there are sent on, all at once: one may be slow to take it."""

@@ -40,7 +40,7 @@ class Stages:
     def order(self, stage: str, reply: int) -> None:
         """Expects work and submits it."""
         self.expect(stage, reply, fresh=stage != "stt")
-        submit.again(stage, self._sid, reply)
+        submit.order(stage, self._sid, reply)
 
     def order_again(self, watch: StageWatch) -> None:
         """Takes it from a worker that gives nothing, and submits it once more."""
