@@ -129,8 +129,7 @@ class Session:
     def _send(self, messages: Iterable[str]) -> bool:
         """Whether they left; none does once the client has gone, or was told to go."""
         try:
-            for message in messages:
-                self._socket.send(message)
+            self._socket.send(messages)
         except ClientGone:
             return False
         return True
