@@ -138,6 +138,11 @@ class Conversation:
         waits = (LOOK_S, tick_s, self._replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
 
+    @property
+    def plays_on(self) -> bool:
+        """There is sound in hand that leaves soon."""
+        return self._replier.plays_on
+
     def handle(self, mail: Mail) -> None:
         """One letter."""
         if isinstance(mail, Result):

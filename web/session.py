@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from config import redis_keys as keys
 from config.errors import ClientError, SessionTaken, StageWaiting
-from config.messages import End
+from config.messages import End, Result, Speech
 from tasks import streams
 from tasks.leases import Holder, Lease
 from web import saved
@@ -54,7 +54,7 @@ class Session:
 
     def run(self) -> None:
         """Serves the connection until it ends."""
-        self._runtime.fanout.add(self.sid, self._mailbox.post)
+        self._runtime.fanout.add(self.sid, self._take)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
         worker = gevent.spawn(self._serve)
@@ -66,7 +66,7 @@ class Session:
             self._ended = True
             self._runtime.watchdog.remove(self)
             self._conversation.input.close()
-            self._runtime.fanout.remove(self.sid, self._mailbox.post)
+            self._runtime.fanout.remove(self.sid, self._take)
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
@@ -122,6 +122,11 @@ class Session:
                     self._socket.close(1008, "events come faster than they can be served")
         except ClientError as error:
             self._mailbox.post(error)
+
+    def _take(self, result: Result) -> None:
+        """In the fan-out's greenlet. Sound that comes after sound in hand waits until that is due, at most a packet."""
+        later = isinstance(result.body, Speech) and self._conversation.plays_on
+        self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:
         self._socket.close(1000, "goodbye")
