@@ -4,7 +4,7 @@ With `tasks/leases.py` the only module that sends commands to Redis. Works under
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -27,6 +27,8 @@ from config.messages import (
     decode_voice_answer,
     encode,
 )
+from tasks.wire import Command as WireCommand
+from tasks.wire import Wire, Wires
 
 #: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
 #: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
@@ -90,17 +92,24 @@ def read(
 
 
 class Reader:
-    """Reads streams over a connection of its own; borrowing one from the pool for each read costs a tenth of it."""
+    """Reads streams over a connection of its own."""
 
     def __init__(self, media: Client) -> None:
-        self._media = media
-        self._own: Client | None = None
+        self._wire = Wire(media)
 
-    def read(self, cursors: Mapping[str, str], block_ms: int) -> list[tuple[str, list[Entry]]]:
+    def read(
+        self, cursors: Mapping[str, str], block_ms: int, count: int = 64
+    ) -> list[tuple[str, list[Entry]]]:
         """As the function of that name. Call it from one thread."""
-        if self._own is None:
-            self._own = cast(Client, cast(Any, self._media).client())
-        return read(self._own, cursors, block_ms)
+        blocking: tuple[str | int, ...] = ("BLOCK", block_ms) if block_ms else ()
+        (answer,) = self._wire.ask(
+            [("XREAD", "COUNT", count, *blocking, "STREAMS", *cursors, *cursors.values())]
+        )
+        if isinstance(answer, RedisError):
+            raise answer
+        return [
+            (key.decode(), [(at.decode(), said[1]) for at, said in entries]) for key, entries in answer or ()
+        ]
 
 
 def newest_result(media: Client, stage: str, sid: str, reply: int) -> Result | None:
@@ -122,15 +131,40 @@ def newest_input(media: Client, sid: str) -> InEntry | None:
     return decode_in(entries[0][1]) if entries else None
 
 
-def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
+class Inputs:
     """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed, and dies soon."""
-    oldest = int((time.time() - keep_s) * 1000)
-    pipe = media.pipeline(transaction=False)
-    for sid, entry in entries:
-        pipe.xadd(keys.audio_in(sid), {"d": encode(entry)}, minid=oldest, approximate=True)
-    for sid in {sid for sid, _ in entries}:
-        pipe.expire(keys.audio_in(sid), int(2 * keep_s))
-    pipe.execute()
+
+    def __init__(self, media: Client, keep_s: float) -> None:
+        self._wire = Wire(media)
+        self._keep_s = keep_s
+        self._lasting: set[str] = set()
+        """Streams that were told when to die, since `_told_s`."""
+        self._told_s = 0.0
+
+    def append(self, entries: Sequence[tuple[str, InEntry]]) -> None:
+        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added."""
+        try:
+            answers = self._wire.ask(self._commands(entries), again=False)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._lasting.clear()  # it may have come back empty
+            answers = self._wire.ask(self._commands(entries), again=False)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+
+    def _commands(self, entries: Sequence[tuple[str, InEntry]]) -> list[WireCommand]:
+        now_s = time.time()
+        oldest = int((now_s - self._keep_s) * 1000)
+        if abs(now_s - self._told_s) > self._keep_s / 2:
+            self._lasting, self._told_s = set(), now_s
+        commands: list[WireCommand] = []
+        for sid, entry in entries:
+            key = keys.audio_in(sid)
+            commands.append(("XADD", key, "MINID", "~", oldest, "*", "d", encode(entry)))
+            if sid not in self._lasting:
+                self._lasting.add(sid)
+                commands.append(("EXPIRE", key, int(2 * self._keep_s)))
+        return commands
 
 
 def trim_results(media: Client, stage: str, sid: str, epoch: int, seq: int) -> None:
@@ -158,6 +192,20 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
+class Commands:
+    """The web's words to workers; what is said may be lost, and is if the server is away."""
+
+    def __init__(self, media: Client) -> None:
+        self._wires = Wires(media)
+
+    def tell(self, worker: str, what: Command) -> None:
+        """Says it to one worker."""
+        with suppress(RedisError):
+            self._wires.ask(
+                [("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))]
+            )
+
+
 def command(media: Client, worker: str, what: Command | Drain) -> None:
     """Tells a worker something that may be lost, and is if the server is away."""
     with suppress(RedisError):
@@ -170,26 +218,32 @@ def keep_control(media: Client, worker: str) -> None:
 
 
 class Channels:
-    """One pub/sub connection for all sessions of a process."""
+    """One pub/sub connection for all sessions of a process; broken once, it stays so."""
 
     def __init__(self, media: Client) -> None:
-        self._pubsub: Any = cast(Any, media).pubsub(ignore_subscribe_messages=True)
-        self._pubsub.subscribe("antiphon")
+        self._wire = Wire(media)
+        self._wire.send([("SUBSCRIBE", "antiphon")])
 
-    def add(self, sid: str) -> None:
-        """Subscribes to a session's results."""
-        self._pubsub.subscribe(keys.results(sid))
+    def add(self, *sids: str) -> None:
+        """Subscribes to sessions' results."""
+        self._say("SUBSCRIBE", sids)
 
     def remove(self, sid: str) -> None:
         """Unsubscribes."""
-        self._pubsub.unsubscribe(keys.results(sid))
+        self._say("UNSUBSCRIBE", [sid])
 
-    def next(self, timeout_s: float) -> tuple[str, Result] | None:
-        """The next result of any session, with its id; None when none came in time. Survives a reconnect."""
-        message: Any = self._pubsub.get_message(timeout=timeout_s)
-        if not message:
-            return None
-        return keys.session_of(message["channel"]), decode_result(message["data"])
+    def _say(self, what: str, sids: Iterable[str]) -> None:
+        if not self._wire.open:
+            raise redis.ConnectionError("the channels are broken")
+        self._wire.send([(what, *map(keys.results, sids))])
+
+    def next(self, timeout_s: float) -> list[tuple[str, bytes]]:
+        """The next results of any sessions, each with its id and still packed; none when none came in time."""
+        return [
+            (keys.session_of(said[1]), said[2])
+            for said in self._wire.arrivals(timeout_s)
+            if isinstance(said, list) and said[0] == b"message"
+        ]
 
 
 def offer_recording(media: Client, upload: str, data: bytes) -> None:

@@ -108,7 +108,12 @@ MAY_IMPORT = {
 #: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
 
 #: The parts of `tasks` that the web has too; with them it must not get the engines.
-LIGHT_TASKS = ("tasks", "tasks.celery", *(name for name in MAY_IMPORT["web"] if under(name, "tasks")))
+LIGHT_TASKS = (
+    "tasks",
+    "tasks.celery",
+    "tasks.wire",
+    *(name for name in MAY_IMPORT["web"] if under(name, "tasks")),
+)
 
 
 def allowed(module: Module) -> tuple[str, ...]:
@@ -204,7 +209,7 @@ def test_only_the_loader_imports_engines(module):
 
 # --- who may touch what
 
-SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.redis_view")
+SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.redis_view", "tasks.wire")
 
 
 @every_module

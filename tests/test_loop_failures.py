@@ -48,7 +48,7 @@ class Desk:
         sid = self._new_sid()
         packets = [np.zeros(1920, "<i2").tobytes()] * frames
         if packets:
-            streams.append_inputs(self._media, [(sid, Audio(0, packets, 0.0))], 30)
+            streams.Inputs(self._media, 30).append([(sid, Audio(0, packets, 0.0))])
         slot = self.loop.take_slot()
         assert slot is not None
         ear = Ear(Lease("stt", sid, "me-1", 1), slot, listen=Listen("pcm16"))

@@ -66,7 +66,7 @@ class Conversation:
         hang_up: Callable[[], None],
     ) -> None:
         self.sid = lease.sid
-        self.stages = Stages(self.sid, lambda worker, what: streams.command(runtime.media, worker, what))
+        self.stages = Stages(self.sid, runtime.commands.tell)
         self._memory = Memory(runtime, lease)
         self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
         self.input = UserInput(
@@ -137,6 +137,11 @@ class Conversation:
         tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
         waits = (LOOK_S, tick_s, self._replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
+
+    @property
+    def plays_on(self) -> bool:
+        """There is sound in hand that leaves soon."""
+        return self._replier.plays_on
 
     def handle(self, mail: Mail) -> None:
         """One letter."""

@@ -128,6 +128,14 @@ class Replier:
             return reply.playback.due_s(now_s, reply.audio[0].samples)
         return reply.playback.left_s(now_s) if reply.all_sent else None
 
+    @property
+    def plays_on(self) -> bool:
+        """There is sound in hand that leaves when it is due."""
+        reply = self.reply
+        return (
+            reply is not None and bool(reply.audio) and not (reply.held or reply.playback.muted or self._gone)
+        )
+
     def may_begin(self) -> bool:
         """Audio is there and none was sent on this connection."""
         reply = self.reply

@@ -11,7 +11,7 @@ from config.errors import ConfigError
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, append_inputs, connect
+from tasks.streams import Channels, Commands, Inputs, connect
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
@@ -37,7 +37,8 @@ class Runtime:
         self.leases = Leases(self.state, settings.ownership.lease_ms)
         self.fanout = Fanout(lambda: Channels(self.media))
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
-        self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
+        self.intake = Intake(Inputs(self.media, keep_s).append)
+        self.commands = Commands(self.media)
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )

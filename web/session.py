@@ -19,7 +19,7 @@ from config.errors import (
     SessionTaken,
     StageWaiting,
 )
-from config.messages import Dismissed, End, Result
+from config.messages import Dismissed, End, Result, Speech
 from tasks import redis_view, streams
 from tasks.leases import Holder, Lease
 from web import saved
@@ -173,12 +173,16 @@ class Session:
         return True
 
     def _hear(self, result: Result) -> None:
-        """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once."""
+        """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
+
+        Sound that comes after sound in hand waits until that is due, at most a packet.
+        """
         if isinstance(result.body, Dismissed):
             unmute_metrics.force_disconnects.inc()
             gevent.spawn(self._socket.close, SessionDismissed.close_code, result.body.reason)
-        else:
-            self._mailbox.post(result)
+            return
+        later = isinstance(result.body, Speech) and self._conversation.plays_on
+        self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:
         self._socket.close(1000, "goodbye")
@@ -186,8 +190,7 @@ class Session:
     def _send(self, messages: Iterable[str]) -> bool:
         """Whether they left; none does once the client has gone, or was told to go."""
         try:
-            for message in messages:
-                self._socket.send(message)
+            self._socket.send(messages)
         except ClientGone:
             return False
         return True

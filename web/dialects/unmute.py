@@ -4,7 +4,6 @@ The wire has no ids and nothing that takes words back: what is said here stays s
 Facts: kyutai-labs/unmute at 84aa28d.
 """
 
-import base64
 import zlib
 from typing import Any
 
@@ -226,7 +225,7 @@ class UnmuteDialect:
         if audio.packets:
             head = b"" if self._output_begun else self._output.head()
             self._output_begun = True
-            pages = base64.b64encode(head + self._output.pages(audio.packets)).decode()
+            pages = head + self._output.pages(audio.packets)  # msgspec writes bytes as base64
             events.append(self._event("response.audio.delta", delta=pages))
         return events
 
