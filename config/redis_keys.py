@@ -36,6 +36,7 @@ LISTEN = "listen"
 ORDER = "order"
 DRAFT = "draft"
 TOKEN = "token"
+TRACE = "trace"
 
 
 def done(stage: str) -> str:

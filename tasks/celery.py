@@ -7,15 +7,18 @@ import os
 from typing import Any
 
 import click
-from celery import Celery
+from celery import Celery, current_task
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
 from config.settings import load
+from config.tracing import HEADER
 
 settings = load()
 
-app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
+app = Celery(
+    "antiphon", broker=settings.redis_url, include=["tasks.log_setup", "tasks.worker", "tasks.duties"]
+)
 app.conf.update(
     task_default_queue="stt",
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
@@ -74,6 +77,21 @@ app.user_options["worker"].add(
 )
 
 
-def submit(task: str, *args: Any) -> None:
-    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower."""
-    app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+def carried() -> str:
+    """The traceparent that came with the task that runs in this thread; empty without one."""
+    return current_task.request.get(HEADER) or "" if current_task else ""
+
+
+def submit(task: str, *args: Any, trace: str = "") -> None:
+    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower.
+
+    trace: the traceparent it belongs to, if not that of the task that sends it.
+    """
+    trace = trace or carried()
+    app.send_task(
+        task,
+        args,
+        retry=True,
+        retry_policy={"max_retries": 2, "interval_start": 0.05},
+        headers={HEADER: trace} if trace else None,
+    )

@@ -143,6 +143,7 @@ class LlmLoop(Loop):
                         any_piece = True
                     if isinstance(piece, str) and self._put(pen, piece) and not any_word:
                         metrics.first_word.observe(time.monotonic() - began)
+                        pen.mark("first_word")
                         any_word = True
             self._finish(pen, usage)
         except asyncio.CancelledError:
@@ -150,7 +151,7 @@ class LlmLoop(Loop):
         except DeviceLost as error:
             self._lose_device(error)
         except Exception as error:
-            log.error("llm engine failed: %s", type(error).__name__)
+            log.error("llm engine failed: %s", type(error).__name__, extra=pen.about)
             self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
             self._try_flush()
             self.leave(pen, done=True)

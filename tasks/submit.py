@@ -8,14 +8,14 @@ def listen(sid: str) -> None:
     submit("stt.listen", sid)
 
 
-def reply(sid: str, number: int) -> None:
+def reply(sid: str, number: int, trace: str = "") -> None:
     """Someone shall write reply `number`."""
-    submit("llm.reply", sid, number)
+    submit("llm.reply", sid, number, trace=trace)
 
 
-def speak(sid: str, number: int) -> None:
+def speak(sid: str, number: int, trace: str = "") -> None:
     """Someone shall speak reply `number`."""
-    submit("tts.speak", sid, number)
+    submit("tts.speak", sid, number, trace=trace)
 
 
 def prefill(sid: str) -> None:
@@ -28,11 +28,11 @@ def clone(upload: str) -> None:
     submit("voices.clone", upload)
 
 
-def again(stage: str, sid: str, number: int) -> None:
-    """The stage's own task, once more."""
+def again(stage: str, sid: str, number: int, trace: str = "") -> None:
+    """The stage's own task, once more; trace: the traceparent of the work it does, where that is known."""
     if stage == "stt":
         listen(sid)
     elif stage == "llm":
-        reply(sid, number)
+        reply(sid, number, trace)
     else:
-        speak(sid, number)
+        speak(sid, number, trace)

@@ -227,7 +227,7 @@ class TtsLoop(Loop):
         except (DeviceLost, RedisError):
             raise
         except Exception as error:
-            log.error("text of a reply could not be taken: %s", type(error).__name__)
+            log.error("text of a reply could not be taken: %s", type(error).__name__, extra=mouth.about)
             self.outbox.add(mouth, Failed("text_failed", type(error).__name__))
             self.leave(mouth, done=True)
 
@@ -250,6 +250,7 @@ class TtsLoop(Loop):
         if mouth.first_word_at is None and say.words:
             mouth.first_word_at = time.monotonic()
             mouth.playback.ends_s = mouth.first_word_at + FIRST_AUDIO_S
+            mouth.mark("first_word")
         mouth.has_text = True
         self._engine.feed(mouth.slot, say)
         self._batcher.fed(mouth.slot)
@@ -270,6 +271,7 @@ class TtsLoop(Loop):
         made = mouth.playback.made_to
         if made == mouth.base and len(frame.pcm) and mouth.first_word_at is not None:
             metrics.first_audio.observe(now - mouth.first_word_at)
+            mouth.mark("first_audio")
         if packets or frame.words:
             samples = len(packets) * PACKET_SAMPLES
             words = [

@@ -15,7 +15,7 @@ import msgspec
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
-from config import metrics
+from config import metrics, tracing
 from config.errors import AntiphonError, ConfigError, DeviceLost
 from config.gpu_names import GPU_NAME
 from config.messages import decode_command
@@ -160,18 +160,20 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._slots = slots
         self._gpu = gpu
         self._keeper: Keeper | None = None
+        self._tracer = tracing.OFF
 
     def start(self, worker: Any) -> None:
         """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
         settings = load()
         name = f"{socket.gethostname()}-{os.getpid()}"
+        self._tracer = tracing.start(settings.tracing, name)
         media = connect(settings.media_url, connections=512)
         state = connect(settings.redis_url, connections=512)
         ties = Ties(
             settings, name, state, media,
             Leases(state, settings.ownership.lease_ms),
             Emitter(media, settings.limits.replay_items, settings.limits.session_ttl_s),
-            submissions.again,
+            submissions.again, self._tracer,
         )  # fmt: skip
         try:
             self._load(settings, queues_of(worker), ties, also=[VOICES] if clones(worker) else [])
@@ -247,6 +249,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             desk.close()
         if self._keeper is not None:
             self._keeper.stop()
+        self._tracer.flush()
 
 
 @signals.worker_shutting_down.connect

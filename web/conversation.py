@@ -45,6 +45,7 @@ from web.runtime import Runtime
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
+from web.turn_trace import follow
 from web.user_input import UserInput
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Conversation:
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
+        self._trace = follow(self.sid, runtime.tracer, self.input.clock)
+        self.stages.traced = self._trace.ordered
         self._runtime = runtime
         self._settings = runtime.settings
         self._dialect = dialect
@@ -129,6 +132,7 @@ class Conversation:
     def end(self) -> None:
         """The connection is over."""
         self._recorder.close()
+        self._trace.close("connection ended")
 
     def patience_s(self) -> float:
         """Seconds until time brings something."""
@@ -218,6 +222,7 @@ class Conversation:
 
     def _apply(self, result: Result) -> None:
         body = result.body
+        self._trace.took(result)
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
@@ -307,9 +312,9 @@ class Conversation:
         before = self._turn
         self._turn, actions = turn.advance(before, happening, self._rules)
         self._recorder.note(before, happening, self._rules, actions, self.input.now)
+        fields: dict[str, Any] = self._trace.happened(self._turn, happening, actions)
         if not actions and self._turn.phase is before.phase:
             return
-        fields: dict[str, Any] = {}
         about = (self._dialect.wishes, self._replier.reply, self._turn.reply + 1)
         for action in actions:
             fields |= self._history.remember(action, *about)
@@ -371,6 +376,7 @@ class Conversation:
         self._drop_prepared()
         if self._turn.replying:
             number = self._turn.reply
+            self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
             sent = self._before.sent if self._before else 0
             self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
             if self._turn.muted:

@@ -8,6 +8,10 @@ from typing import Any
 
 import gevent
 
+from config import logs
+from config.settings import load
+
+logconfig_dict = logs.for_gunicorn(load())
 worker_class = "gevent"
 worker_connections = 4000
 graceful_timeout = 5
@@ -26,6 +30,11 @@ def post_fork(_server: Any, worker: Any) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != worker.ppid:
             os._exit(1)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """The last that a worker does: the spans that still wait are sent."""
+    worker.wsgi.extensions["antiphon_flush"]()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 
 import gevent
 
+from config import tracing
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
@@ -27,6 +28,7 @@ class Runtime:
         self.settings = settings
         self.roles = cast(load_characters(settings.voices_file), settings)
         self.name = f"web-{socket.gethostname()}-{os.getpid()}"
+        self.tracer = tracing.start(settings.tracing, self.name)
         self.state = connect(settings.redis_url, connections=1024)
         self.media = connect(settings.media_url, connections=1024)
         self.leases = Leases(self.state, settings.ownership.lease_ms)
@@ -50,3 +52,9 @@ class Runtime:
 def runtime() -> Runtime:
     """This process's runtime."""
     return Runtime(load())
+
+
+def flush() -> None:
+    """The process ends: what it has to tell of its turns is sent, if it had any."""
+    if runtime.cache_info().currsize:
+        runtime().tracer.flush()

@@ -30,6 +30,8 @@ class Stages:
         self._tell = tell
         self._watches: dict[str, StageWatch] = {}
         self._owners: dict[str, str] = {}
+        self.traced: Callable[[str, int], str] = lambda _stage, _reply: ""
+        """The traceparent of what is asked of a stage."""
 
     def expect(self, stage: str, reply: int, *, fresh: bool) -> None:
         """Work is under way. fresh: nobody can have worked on it before."""
@@ -40,13 +42,14 @@ class Stages:
     def order(self, stage: str, reply: int) -> None:
         """Expects work and submits it."""
         self.expect(stage, reply, fresh=stage != "stt")
-        submit.again(stage, self._sid, reply)
+        trace = self._watches[stage].trace = self.traced(stage, reply)
+        submit.again(stage, self._sid, reply, trace)
 
     def order_again(self, watch: StageWatch) -> None:
         """Takes it from a worker that gives nothing, and submits it once more."""
         self.tell(watch.stage, Cancel(self._sid, watch.reply))
         watch.submitted(time.monotonic())
-        submit.again(watch.stage, self._sid, watch.reply)
+        submit.again(watch.stage, self._sid, watch.reply, self.traced(watch.stage, watch.reply))
 
     def completed(self, stage: str) -> None:
         """Nothing more is expected of it."""

@@ -145,7 +145,7 @@ class Watchdog:
             metrics.recoveries.labels(watch.stage).inc()
             watch.submitted(now_s)
             session.may_have_missed()
-            submit.again(watch.stage, session.sid, watch.reply)
+            submit.again(watch.stage, session.sid, watch.reply, watch.trace)
         elif verdict is Verdict.WAITING:
             watch.told = True
             session.waits_for(watch.stage)
