@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -94,37 +93,100 @@ async def _one_turn(house: House) -> Talker:
 # --- a whole turn
 
 
+@pytest.fixture(scope="module")
+def house(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Collector]]:
+    """A whole stack that traces every turn, and says all it can say in its log."""
+    with collecting() as collector:
+        env = {
+            "ANTIPHON_TRACING__ENDPOINT": collector.endpoint,
+            "ANTIPHON_TRACING__SEND_EVERY_S": "0.2",
+            "ANTIPHON_TTS__OPTIONS": json.dumps({"first_audio_after_s": SLOW_AUDIO_S, "word_audio_s": 0.16}),
+            "ANTIPHON_TURN__PREEMPT": "off",
+            "ANTIPHON_LOG_LEVEL": "DEBUG",
+            "ANTIPHON_LOG_FORMAT": "json",
+        }
+        with open_house(executable, tmp_path_factory.mktemp("traced"), workers=1, env=env) as house:
+            yield house, collector
+
+
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_spoken_turn_is_one_trace_in_which_the_slow_stage_is_seen(
-    executable: str, tmp_path: Path, collector: Collector
-) -> None:
-    env = {
-        "ANTIPHON_TRACING__ENDPOINT": collector.endpoint,
-        "ANTIPHON_TRACING__SEND_EVERY_S": "0.2",
-        "ANTIPHON_TTS__OPTIONS": json.dumps({"first_audio_after_s": SLOW_AUDIO_S, "word_audio_s": 0.16}),
-        "ANTIPHON_TURN__PREEMPT": "off",
-        "ANTIPHON_LOG_LEVEL": "DEBUG",
-        "ANTIPHON_LOG_FORMAT": "json",
-    }
-    with open_house(executable, tmp_path, workers=1, env=env) as house:
-        talker = asyncio.run(_one_turn(house))
-        wait_for(lambda: {span.name for span in collector.spans} >= {*SPANS}, "all spans", timeout_s=10)
-        wait_for(lambda: "stt is over" in (tmp_path / "stt2.log").read_text(), "the session's end")
-        lines = [line for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()]
-        secrets = [talker._token.partition(".")[2], house.state.server.password, house.media.server.password]
+def test_a_spoken_turn_is_one_trace_in_which_the_slow_stage_is_seen(house: tuple[House, Collector]) -> None:
+    stack, collector = house
+    talker = asyncio.run(_one_turn(stack))
+    wait_for(lambda: {span.name for span in collector.spans} >= {*SPANS}, "all spans", timeout_s=10)
     assert_one_tree(collector.spans, talker.sid)
     (slow,) = collector.named("tts.first_audio")
     assert SLOW_AUDIO_S <= slow.lasted_s < SLOW_AUDIO_S + 0.5
-    others = [
+    leaves = [
         span for span in collector.spans if not collector_children(collector, span) and span is not slow
     ]
-    waits = [span for span in others if span.name not in ("playback", "tts.generate", "llm.generate")]
+    waits = [span for span in leaves if span.name not in ("playback", "tts.generate", "llm.generate")]
     assert max(span.lasted_s for span in waits) < SLOW_AUDIO_S, [(s.name, s.lasted_s) for s in waits]
     (first_word,) = collector.named("llm.first_word")
     assert first_word.lasted_s >= SLOW_LLM["first_word_s"]
     assert_silent_of(REPLY.split()[3], collector)
-    assert_lines_name_it(lines, collector.spans[0].trace, talker)
+    wait_for(lambda: "stt is over" in (stack.folder / "stt2.log").read_text(), "the session's end")
+    assert_lines_name_it(lines_of(stack), collector.spans[0].trace, talker)
+    assert_nothing_private(lines_of(stack), talker, stack)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_voice_that_dies_is_followed_by_another_in_the_same_trace(house: tuple[House, Collector]) -> None:
+    stack, collector = house
+    collector.spans.clear()
+    stack.start_worker("tts")
+    stack.ready()
+    asyncio.run(_voice_killed(stack))
+    wait_for(
+        lambda: bool(collector.named("turn") and collector.named("tts.voice")), "the trace", timeout_s=10
+    )
+    (whole,), (spoken,) = collector.named("turn"), collector.named("tts.speak")
+    (successor,) = collector.named("tts.voice")  # what the dead one would have told is lost with it
+    assert whole.about["antiphon.outcome"] == "heard"
+    assert "claimed_again" in spoken.events
+    assert (successor.trace, successor.parent) == (whole.trace, spoken.id)
+    assert successor.about["antiphon.epoch"] == 2
+
+
+async def _voice_killed(stack: House) -> None:
+    async with Talker(stack.url) as talker:
+        talker.speak(1.2)
+        await talker.until("response.output_audio.delta")
+        stack.worker_of("tts", talker.sid).kill()
+        answer = await talker.answered(1)
+        assert answer.status == ["completed"], talker.story()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_web_that_dies_is_followed_by_another_in_the_same_trace(house: tuple[House, Collector]) -> None:
+    stack, collector = house
+    collector.spans.clear()
+    asyncio.run(_web_killed(stack))
+    wait_for(lambda: bool(collector.named("turn.resumed")), "the rest of the turn", timeout_s=10)
+    (rest,), (written,) = collector.named("turn.resumed"), collector.named("llm.write")
+    assert rest.trace == written.trace
+    assert rest.about["antiphon.outcome"] == "heard"
+
+
+async def _web_killed(stack: House) -> None:
+    async with Talker(stack.url) as talker:
+        talker.speak(1.2)
+        await talker.until("response.output_audio.delta")
+        stack.kill_web()
+        answer = await talker.answered(1)
+        assert answer.status == ["completed"], talker.story()
+
+
+def lines_of(stack: House) -> list[str]:
+    return [line for log in stack.folder.glob("*.log") for line in log.read_text().splitlines()]
+
+
+def assert_nothing_private(lines: list[str], talker: Talker, stack: House) -> None:
+    secrets = [talker._token.partition(".")[2], stack.state.server.password, stack.media.server.password]
+    assert talker.user_texts and all(secrets)
     for said in (*REPLY.split(), *talker.user_texts, *secrets):
         told = [line for line in lines if re.search(rf"\b{re.escape(said)}\b", line)]
         assert not told, f"{said!r} stands in the log: {told[0][:300]}"
