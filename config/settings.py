@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.errors import ConfigError
-from config.tuning import LimitSettings, OwnershipSettings, PacingSettings, TurnSettings
+from config.tuning import LimitSettings, ObserveSettings, OwnershipSettings, PacingSettings, TurnSettings
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -66,6 +66,7 @@ class Settings(BaseSettings, frozen=True):
     turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
+    observe: ObserveSettings = ObserveSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

@@ -4,13 +4,14 @@
 """
 
 import os
+import time
 from typing import Any
 
 import click
 from celery import Celery
 
 from config.gpu_names import GPU_NAME
-from config.redis_keys import STAGES, VOICES
+from config.redis_keys import ASKED, STAGES, VOICES
 from config.settings import load
 
 settings = load()
@@ -76,4 +77,7 @@ app.user_options["worker"].add(
 
 def submit(task: str, *args: Any) -> None:
     """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower."""
-    app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+    asked = {ASKED: time.time()}
+    app.send_task(
+        task, args, headers=asked, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05}
+    )
