@@ -20,7 +20,7 @@ from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.errors import ConfigError
 from config.tracing import TracingSettings
-from config.tuning import LimitSettings, OwnershipSettings, PacingSettings, TurnSettings
+from config.tuning import LimitSettings, ObserveSettings, OwnershipSettings, PacingSettings, TurnSettings
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -73,6 +73,7 @@ class Settings(BaseSettings, frozen=True):
     turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
+    observe: ObserveSettings = ObserveSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
 

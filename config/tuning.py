@@ -121,6 +121,15 @@ class OwnershipSettings(BaseModel, frozen=True):
     """How long a session waits for its client to come back."""
 
 
+class ObserveSettings(BaseModel, frozen=True):
+    """How often is looked at what metrics show."""
+
+    look_s: float = Field(2.0, ge=0.1, le=60)
+    """Queues, slots and the Redis servers: a dozen cheap commands each time, from each web process."""
+    ping_s: float = Field(10.0, ge=0.1, le=60)
+    """A client is pinged about so often: proxies close what is silent for a minute."""
+
+
 class LimitSettings(BaseModel, frozen=True):
     """Bounds of queues and messages."""
 

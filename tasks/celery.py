@@ -4,13 +4,14 @@
 """
 
 import os
+import time
 from typing import Any
 
 import click
 from celery import Celery, current_task
 
 from config.gpu_names import GPU_NAME
-from config.redis_keys import STAGES, VOICES
+from config.redis_keys import ASKED, STAGES, VOICES
 from config.settings import load
 from config.tracing import HEADER
 
@@ -87,11 +88,9 @@ def submit(task: str, *args: Any, trace: str = "") -> None:
 
     trace: the traceparent it belongs to, if not that of the task that sends it.
     """
-    trace = trace or carried()
+    headers: dict[str, Any] = {ASKED: time.time()}
+    if trace := trace or carried():
+        headers[HEADER] = trace
     app.send_task(
-        task,
-        args,
-        retry=True,
-        retry_policy={"max_retries": 2, "interval_start": 0.05},
-        headers={HEADER: trace} if trace else None,
+        task, args, headers=headers, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05}
     )

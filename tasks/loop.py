@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from config import metrics
 from config.errors import ConfigError, DeviceLost
 from config.messages import VERSION, Body, Claimed, Command, Failed, Result, encode
 from config.tracing import trace_id
@@ -20,6 +19,7 @@ from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
+from tasks.loop_metrics import SeatMetrics
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -206,6 +206,7 @@ class Loop(threading.Thread):
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stopping = False
+        self.count = SeatMetrics(self.stage)
         self._count_seats()
 
     # --- called from other threads
@@ -327,6 +328,7 @@ class Loop(threading.Thread):
                 continue
             self.seats[seat.sid, seat.lease.reply] = seat
             self._count_seats()
+            self.count.begun.inc()
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
             try:
                 self.begin(seat)
@@ -348,7 +350,7 @@ class Loop(threading.Thread):
             return True
         stale = min(before, seat, key=lambda one: one.lease.epoch)
         stale.lost = True
-        metrics.seats_lost.labels(self.stage).inc()
+        self.count.lost.inc()
         if stale is seat:
             seat.over.set()
             return False
@@ -378,12 +380,12 @@ class Loop(threading.Thread):
             log.error(
                 "%s slot %d is given up: %s", self.stage, seat.slot, faults[seat.slot], extra=seat.about
             )
-            metrics.slots_shed.labels(self.stage).inc()
+            self.count.shed.inc()
             self.leave(seat, done=False)
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:
-            metrics.seats_lost.labels(self.stage).inc()
+            self.count.lost.inc()
             self.leave(seat, done=False)
 
     def _dismiss_all(self) -> None:
@@ -394,4 +396,4 @@ class Loop(threading.Thread):
             self._arrivals.get().over.set()
 
     def _count_seats(self) -> None:
-        metrics.seats_taken.labels(self.stage).set(len(self.seats))
+        self.count.taken(len(self.seats))

@@ -1,5 +1,6 @@
 """A worker's life: pool size, engines warm before the first task, heartbeat, drain. Hooks into Celery's bootsteps."""
 
+import errno
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from tasks import submit as submissions
 from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
+from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import RedisError, connect, read
 from tasks.voices import SLOTS, Desk, desks
@@ -108,6 +110,23 @@ def place_on(gpu: Gpu | None, asked: list[placement.Ask]) -> Iterator[None]:
     metrics.watch_gpu(lambda: gpus.load(gpu.name))
 
 
+def show_metrics(settings: Settings) -> None:
+    """Serves this worker's own /metrics, if it has a port; before engines are loaded, for that may take minutes."""
+    metrics.announce()
+    if not settings.metrics_port:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        where = f"port {settings.metrics_port} of {settings.metrics_host}"
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        end(
+            f"{where} {reason}: no metrics could be shown there; give each worker of a machine an "
+            "ANTIPHON_METRICS_PORT of its own, or 0 for none",
+            MUST_MEND,
+        )
+
+
 @signals.worker_init.connect
 def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
@@ -165,6 +184,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
         settings = load()
+        show_metrics(settings)
         name = f"{socket.gethostname()}-{os.getpid()}"
         self._tracer = tracing.start(settings.tracing, name)
         media = connect(settings.media_url, connections=512)
@@ -182,8 +202,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         except Exception:
             log.exception("a stage could not start")
             os._exit(NOT_STARTED)
-        if settings.metrics_port:
-            start_http_server(settings.metrics_port, addr=settings.metrics_host)
+        Pulse({"state": state, "media": media}, settings.observe.look_s).start()
         ControlListener(name, ties).start()
         says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
         if clones(worker):

@@ -7,8 +7,9 @@ from flask import Flask, request
 from flask_sock import Sock
 from simple_websocket import Server
 
-from config import logs
+from config import logs, metrics
 from config.settings import load
+from web import session_metrics
 from web.entrance import admit
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
@@ -32,6 +33,7 @@ def create_app() -> Flask:
     """The app; Redis is not touched before the first request."""
     settings = load()
     logs.set_up(settings, "web")
+    metrics.announce()
     flask = Flask(__name__)
     flask.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["realtime"], "thread_class": NoThread}
     flask.register_blueprint(http)
@@ -48,7 +50,8 @@ def create_app() -> Flask:
             authorized="Authorization" in request.headers,
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
-        admit(runtime(), client, handshake)
+        with session_metrics.connection(), runtime().pinger.watching(client.ping):
+            admit(runtime(), client, handshake)
 
     flask.extensions["antiphon_drain"] = lambda: runtime().drain()
     flask.extensions["antiphon_flush"] = flush

@@ -116,10 +116,12 @@ class Conversation:
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
-            actions.CancelReply: lambda a: self._work.cancel(a, self.inbox),
+            actions.CancelReply: lambda a: self._work.cancel(
+                a, self.inbox, self.input.ago_s(self._turn.voice_from)
+            ),
             actions.EndReply: self._reply_heard,
             actions.HangUp: lambda a: self._hang_up(),
-            actions.Mute: lambda a: self._work.mute(),
+            actions.Mute: lambda a: self._work.mute(self.input.ago_s(self._turn.voice_from)),
             actions.Unmute: lambda a: self._work.unmute(),
         }
 
@@ -133,6 +135,7 @@ class Conversation:
         """The connection is over."""
         self._recorder.close()
         self._trace.close("connection ended")
+        self.stages.end()
 
     def patience_s(self) -> float:
         """Seconds until time brings something."""
@@ -167,7 +170,7 @@ class Conversation:
         self._send(self._dialect.configured())
         if not self._listening.on:
             self._listening.begin()
-            self._times.ended_s = time.monotonic()
+            self._times.reply_asked(time.monotonic())
             self._happen(happenings.ReplyAsked())
 
     def _prepare(self) -> None:
@@ -189,7 +192,7 @@ class Conversation:
             self._complain(error, getattr(request, "event_id", None))
             return
         if isinstance(happening, happenings.ReplyAsked):
-            self._times.ended_s = time.monotonic()
+            self._times.reply_asked(time.monotonic())
         self._happen(happening)
 
     def _text_typed(self, request: base.AddText) -> None:
@@ -273,6 +276,7 @@ class Conversation:
         if not self._turn.replying and not self._turn.prepared:
             return
         if self._replier.may_begin():
+            self._times.sound_begins(now_s)
             self._happen(happenings.SoundBegan(self._turn.reply))
         self._replier.pump(now_s)
         if self._replier.heard_all(now_s):
@@ -331,11 +335,11 @@ class Conversation:
         submit.prefill(self.sid)
 
     def _speech_stopped(self, action: actions.SpeechStopped) -> None:
-        self._times.ended_s = time.monotonic()
+        self._times.voice_over(time.monotonic(), self.input.ago_s(action.at))
         self._send(self._dialect.speech_stopped(action.at))
 
     def _user_silent(self, action: actions.UserSilent) -> None:
-        self._times.ended_s = time.monotonic()
+        self._times.reply_asked(time.monotonic())
         self._send(self._dialect.idle_timeout(action.at))
 
     def _close_utterance(self, action: actions.CloseUtterance) -> None:

@@ -13,7 +13,9 @@ from tasks.leases import Leases
 from tasks.streams import Channels, append_inputs, connect
 from web.fanout import Fanout
 from web.intake import Intake
+from web.pinger import Pinger
 from web.roles import cast
+from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
 
@@ -37,6 +39,13 @@ class Runtime:
         self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
+        )
+        self.pinger = Pinger(settings.observe.ping_s)
+        self.vitals = Vitals(
+            {"state": self.state, "media": self.media},
+            self.watchdog.health,
+            self.watchdog.sessions,
+            settings.observe.look_s,
         )
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False

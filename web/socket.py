@@ -7,13 +7,17 @@ are used.
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import gevent
 from simple_websocket import Server
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from web import session_metrics
+from web.pinger import Pings
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class ClientSocket:
         self._draining = False
         # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
         self._encrypted = isinstance(server.sock, ssl.SSLSocket)
+        self._pings = Pings()
         self.open = True
         self._closing = False
         self.close_code = 1006
@@ -99,12 +104,18 @@ class ClientSocket:
         finally:
             self._draining = False
 
+    def ping(self) -> None:
+        """Asks the client for an answer, whose time is a metric."""
+        if self.open and not self._closing:
+            self._write(self._wire.send(Ping(self._pings.next(time.monotonic()))))
+
     def close(self, code: int, reason: str = "") -> None:
         """Says goodbye with a close frame; the reader ends."""
         if not self.open or self._closing:
             return
         self._closing = True
         self.close_code = code
+        session_metrics.ended_by_us(code)
         try:
             self._write(self._wire.send(CloseConnection(code, reason[:120])))
             with gevent.Timeout(1.0, False):
@@ -151,6 +162,8 @@ class ClientSocket:
         """Answers pings and goodbyes; False when nothing more will come."""
         if isinstance(event, Ping):
             self._write(self._wire.send(event.response()))
+        elif isinstance(event, Pong):
+            self._pings.answered(bytes(event.payload), time.monotonic())
         elif isinstance(event, BytesMessage):
             self.close(1003, "send JSON as text messages")
             return False

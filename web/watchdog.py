@@ -12,6 +12,7 @@ from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
 from tasks import streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
+from web import session_metrics
 from web.stage_watch import StageWatch, Verdict
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ class Watchdog:
             submit.again(watch.stage, session.sid, watch.reply, watch.trace)
         elif verdict is Verdict.WAITING:
             watch.told = True
+            session_metrics.missed(watch.stage)
             session.waits_for(watch.stage)
 
     def _room(self, stage: str) -> bool:
