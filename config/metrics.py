@@ -157,6 +157,9 @@ sessions_refused = Counter(
     "Connections that were not let in, by the code of the error that they were told, or redis_away.",
     ["reason"],
 )
+messages_dropped = Counter(
+    "antiphon_messages_dropped_total", "Messages of a kind that only another version knows."
+)
 voices_cloned = Counter("antiphon_voices_cloned_total", "Recordings by what became of them.", ["outcome"])
 build_info = Gauge(
     "antiphon_build_info", "1, for each running version.", ["version"], multiprocess_mode="livemax"

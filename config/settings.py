@@ -20,7 +20,14 @@ from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.errors import ConfigError
 from config.tracing import TracingSettings
-from config.tuning import LimitSettings, ObserveSettings, OwnershipSettings, PacingSettings, TurnSettings
+from config.tuning import (
+    AdmissionSettings,
+    LimitSettings,
+    ObserveSettings,
+    OwnershipSettings,
+    PacingSettings,
+    TurnSettings,
+)
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -75,6 +82,7 @@ class Settings(BaseSettings, frozen=True):
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
     observe: ObserveSettings = ObserveSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

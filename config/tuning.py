@@ -145,3 +145,25 @@ class LimitSettings(BaseModel, frozen=True):
     """Life of a session's state after its last change."""
     replay_items: int = Field(4000, gt=0)
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
+
+
+class AdmissionSettings(BaseModel, frozen=True):
+    """Who is let in when there is little room."""
+
+    llm_share: float = Field(0.35, ge=0, le=1)
+    """Slots of the LLM that a session is expected to need. It writes for a small part of a conversation, but many talk
+    at once. Lower lets more sessions in, and their replies wait for one another; 1: nobody ever waits."""
+    tts_share: float = Field(0.35, ge=0, le=1)
+    """The same for the voice: the assistant speaks about a third of the time, and is made faster than that."""
+    longest_wait_s: float = Field(20.0, ge=0)
+    """How long a new session waits for a place before it is sent away with 1013. People hang up sooner."""
+    most_waiting: int = Field(64, ge=0)
+    """Sessions in the line, over all web processes; more are sent away at once. 0: nobody waits."""
+    ask_again_s: float = Field(0.25, gt=0, le=5)
+    """How often a session in the line asks: one script call each."""
+    look_s: float = Field(0.5, gt=0, le=5)
+    """How often a web process counts the fleet's slots and advertises itself."""
+    memory_share: float = Field(0.8, gt=0, le=1)
+    """New sessions are refused while a Redis server has used this share of its maxmemory: those there need the rest."""
+    memory_look_s: float = Field(2.0, gt=0, le=60)
+    """How often that is asked: at 64 kB/s a session, 1000 of them fill 128 MB in that time, were nothing trimmed."""

@@ -83,14 +83,13 @@ def carried() -> str:
     return current_task.request.get(HEADER) or "" if current_task else ""
 
 
-def submit(task: str, *args: Any, trace: str = "") -> None:
-    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower.
+def submit(task: str, *args: Any, priority: int = 0, trace: str = "") -> None:
+    """Sends a task, the lowest priority first; its arguments are ids and numbers only, for they show in logs.
 
     trace: the traceparent it belongs to, if not that of the task that sends it.
     """
     headers: dict[str, Any] = {ASKED: time.time()}
     if trace := trace or carried():
         headers[HEADER] = trace
-    app.send_task(
-        task, args, headers=headers, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05}
-    )
+    retries = {"max_retries": 2, "interval_start": 0.05}
+    app.send_task(task, args, headers=headers, priority=priority, retry=True, retry_policy=retries)

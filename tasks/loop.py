@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from config.errors import ConfigError, DeviceLost
-from config.messages import VERSION, Body, Claimed, Command, Failed, Result, encode
+from config.messages import Body, Claimed, Command, Failed, Result, encode
 from config.tracing import trace_id
+from config.versions import VERSION
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.laps import Laps

@@ -13,6 +13,7 @@ from config.errors import VoiceExpired
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
 from config.tracing import OFF, Tracer
+from config.versions import refusal, understands
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
 from tasks import streams
@@ -126,8 +127,11 @@ class Stage:
     def _seat(self, lease: Lease, slot: int) -> Seat | None:
         """Everything the seat needs from Redis; None when it is not there any more."""
         field = keys.LISTEN if self.name == "stt" else keys.ORDER
-        data, trace = self._ties.leases.read(lease.sid, [field, keys.TRACE])
+        data, version, trace = self._ties.leases.read(lease.sid, [field, keys.VERSION, keys.TRACE])
         if data is None:
+            return None
+        if not understands(spoken := int(version or 1)):
+            log.error("%s lets a session go: %s", self.name, refusal("its web process", spoken))
             return None
         make: dict[str, Callable[[Lease, int, bytes], Seat | None]] = {
             "stt": self._ear,
@@ -189,7 +193,8 @@ class Stage:
 
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
-        return {"slots": self.slots, "free": self.loop.free, "model": self.model}
+        draining = int(self.loop.draining)
+        return {"slots": self.slots, "free": self.loop.free, "model": self.model, "draining": draining}
 
 
 class Keeper(threading.Thread):

@@ -17,6 +17,7 @@ from config import redis_keys as keys
 from config.messages import (
     Command,
     CustomVoice,
+    Drain,
     InEntry,
     Result,
     VoiceMade,
@@ -37,6 +38,9 @@ CONNECT_TIMEOUT_S = 2.0
 
 #: Entries of `ctl:{worker}`: a second of commands for a full worker.
 CONTROL_ITEMS = 1000
+
+#: Life of that stream after its worker.
+CONTROL_S = 60
 
 #: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
 VOICE_UPLOAD_S = 60
@@ -204,10 +208,15 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
-def command(media: Client, worker: str, what: Command) -> None:
+def command(media: Client, worker: str, what: Command | Drain) -> None:
     """Tells a worker something that may be lost, and is if the server is away."""
     with suppress(RedisError):
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
+
+
+def keep_control(media: Client, worker: str) -> None:
+    """A worker is there: what it is told does not die yet."""
+    media.expire(keys.control(worker), CONTROL_S)
 
 
 class Channels:
@@ -296,9 +305,10 @@ def has_voice(media: Client, voice: str) -> bool:
 
 def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
     """Advertises a worker for `ttl_s`."""
+    ttl_ms = int(ttl_s * 1000)
     pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=cast(Any, dict(says)))
-    pipe.pexpire(keys.worker(stage, name), int(ttl_s * 1000))
+    pipe.hset(keys.worker(stage, name), mapping=cast(Any, {**says, "ttl_ms": ttl_ms}))
+    pipe.pexpire(keys.worker(stage, name), ttl_ms)
     pipe.zadd(keys.workers(stage), {name: time.time()})
     pipe.execute()
 
@@ -311,13 +321,34 @@ def retire(state: Client, stage: str, name: str) -> None:
     pipe.execute()
 
 
-def workers(state: Client, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
+def workers(state: Client, stage: str) -> dict[str, dict[str, str]]:
     """What each live worker of a stage says of itself, by name."""
-    listing = keys.workers(stage)
-    state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
-    names = [name.decode() for name in cast(list[bytes], state.zrange(listing, 0, -1))]
+    return {name: said for name, (said, _) in advertised(state, (stage,))[stage].items()}
+
+
+#: What a process says of itself, and how many seconds ago.
+Beat = tuple[dict[str, str], float]
+
+
+def advertised(state: Client, stages: Sequence[str]) -> dict[str, dict[str, Beat]]:
+    """By stage and name, in two round trips. Who is alive Redis says: beats die by its clock alone."""
     pipe = state.pipeline(transaction=False)
-    for name in names:
+    for stage in stages:
+        pipe.zrange(keys.workers(stage), 0, -1)
+    listed = [
+        (stage, name.decode()) for stage, found in zip(stages, pipe.execute(), strict=True) for name in found
+    ]
+    for stage, name in listed:
         pipe.hgetall(keys.worker(stage, name))
-    said = zip(names, pipe.execute(), strict=True)
-    return {name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said if fields}
+        pipe.pttl(keys.worker(stage, name))
+    answers = iter(pipe.execute())
+    beats: dict[str, dict[str, Beat]] = {stage: {} for stage in stages}
+    for (stage, name), fields, left_ms in zip(listed, answers, answers, strict=True):
+        said = {k.decode(): v.decode() for k, v in fields.items()}
+        if said:
+            age_s = int(said.get("ttl_ms", left_ms)) / 1e3 - left_ms / 1e3
+            beats[stage][name] = said, max(0.0, age_s)
+        else:
+            pipe.zrem(keys.workers(stage), name)
+    pipe.execute()
+    return beats

@@ -17,19 +17,19 @@ from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
 from config import metrics, tracing
-from config.errors import AntiphonError, ConfigError, DeviceLost
+from config.errors import AntiphonError, ConfigError, DeviceLost, VersionRefused
 from config.gpu_names import GPU_NAME
-from config.messages import decode_command
+from config.messages import Drain, decode_command
 from config.redis_keys import STAGES, VOICES, control
 from config.settings import Settings, load
-from tasks import gpus, loading, placement
+from tasks import fleet, gpus, loading, placement, redis_check
 from tasks import submit as submissions
 from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import RedisError, connect, read
+from tasks.streams import Client, RedisError, connect, keep_control, read
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
@@ -127,6 +127,29 @@ def show_metrics(settings: Settings) -> None:
         )
 
 
+def check_redis(state: Client, media: Client) -> None:
+    """Says what is wrong with the servers. Raises ConfigError where nothing may start with them."""
+    try:
+        findings = redis_check.check(state, media)
+    except RedisError as error:
+        log.warning("Redis could not be checked, for it does not answer: %s", type(error).__name__)
+        return
+    redis_check.tell(findings, log.warning)
+
+
+def check_fleet(state: Client, name: str, stages: list[str]) -> None:
+    """Raises VersionRefused where this release cannot work with those that are at work, and leaves a note of it."""
+    try:
+        why = fleet.meets(fleet.look(state))
+        if why is None:
+            return
+        for stage in stages:
+            fleet.refuse(state, stage, name, why)
+    except RedisError:
+        return  # nobody is at work then
+    raise VersionRefused(why)
+
+
 @signals.worker_init.connect
 def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
@@ -141,6 +164,7 @@ class ControlListener(threading.Thread):
 
     def __init__(self, worker: str, ties: Ties) -> None:
         super().__init__(name="control", daemon=True)
+        self._worker = worker
         self._key = control(worker)
         self._media = ties.media
 
@@ -149,6 +173,7 @@ class ControlListener(threading.Thread):
         cursor = "0"
         while True:
             try:
+                keep_control(self._media, self._worker)
                 for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
@@ -162,6 +187,12 @@ class ControlListener(threading.Thread):
         for data in commands:
             try:
                 command = decode_command(data)
+                if isinstance(command, Drain):
+                    log.warning(
+                        "told to drain: replies are finished, sessions handed over, then this worker ends"
+                    )
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    continue
             except msgspec.DecodeError:
                 log.warning("a command could not be read")
                 continue
@@ -195,8 +226,12 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             Emitter(media, settings.limits.replay_items, settings.limits.session_ttl_s),
             submissions.again, self._tracer,
         )  # fmt: skip
+        stages = queues_of(worker)
+        also = [VOICES] if clones(worker) else []
         try:
-            self._load(settings, queues_of(worker), ties, also=[VOICES] if clones(worker) else [])
+            check_redis(state, media)
+            check_fleet(state, name, [*stages, *also])
+            self._load(settings, stages, ties, also=also)
         except AntiphonError as error:
             end(error, DEVICE_LOST if isinstance(error, DeviceLost) else MUST_MEND)
         except Exception:
@@ -204,7 +239,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             os._exit(NOT_STARTED)
         Pulse({"state": state, "media": media}, settings.observe.look_s).start()
         ControlListener(name, ties).start()
-        says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
+        says = {**fleet.introduction(), "gpu": visible_gpu() or ""}
         if clones(worker):
             desks.append(Desk(settings, name, state, media, says))
             desks[0].open()

@@ -181,9 +181,7 @@ class House:
 
     def _advertises(self, stage: str, child: Child) -> bool:
         with self.state.server.client(0) as client:
-            return not child.alive or any(
-                pid_of(name) == child.pid for name in advertised(client, stage, ttl_s=2.0)
-            )
+            return not child.alive or any(pid_of(name) == child.pid for name in advertised(client, stage))
 
     # --- looking
 

@@ -9,7 +9,7 @@ from simple_websocket import Server
 
 from config import logs, metrics
 from config.settings import load
-from web import session_metrics
+from web import session_metrics, startup
 from web.entrance import admit
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
@@ -55,6 +55,8 @@ def create_app() -> Flask:
 
     flask.extensions["antiphon_drain"] = lambda: runtime().drain()
     flask.extensions["antiphon_flush"] = flush
+    flask.extensions["antiphon_reload"] = lambda: runtime().reload()
+    flask.extensions["antiphon_check"] = lambda: startup.check(settings)
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

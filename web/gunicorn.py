@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 
 from config import logs
+from config.errors import AntiphonError
 from config.settings import load
 from web import metric_folder
 
@@ -27,6 +28,10 @@ timeout = 60
 accesslog = None
 #: It would lie in the home directory, the same for every server of this user.
 control_socket_disable = True
+
+#: Exit status of a worker: the operator must mend something. Gunicorn takes it for a worker that cannot start, and ends
+#: with the same.
+MUST_MEND = 3
 
 #: <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
@@ -51,15 +56,33 @@ def on_exit(_server: Any) -> None:
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """The last that a worker does: the spans that still wait are sent."""
-    worker.wsgi.extensions["antiphon_flush"]()
+    """The last that a worker does: the spans that still wait are sent. One that could not start has none."""
+    if app := getattr(worker, "wsgi", None):
+        app.extensions["antiphon_flush"]()
+
+
+def on_starting(arbiter: Any) -> None:
+    """SIGHUP reloads characters in place. Gunicorn's own way would be new processes, and the end of every session."""
+
+    def pass_on() -> None:
+        arbiter.log.info("Hang up: the workers read their characters again")
+        arbiter.kill_workers(signal.SIGHUP)
+
+    arbiter.handle_hup = pass_on
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM clients are closed with 1012, so that they come back to another process; then gunicorn's own way."""
+    """What must be mended ends all of it with one line. On SIGTERM clients are closed with 1012, so that they come back
+    to another process; then gunicorn's own way."""
+    try:
+        worker.wsgi.extensions["antiphon_check"]()
+    except AntiphonError as error:
+        print(f"antiphon web: {error}", file=sys.stderr, flush=True)
+        sys.exit(MUST_MEND)
 
     def drain() -> None:
         worker.wsgi.extensions["antiphon_drain"]()
         worker.handle_exit(signal.SIGTERM, None)
 
+    gevent.signal_handler(signal.SIGHUP, worker.wsgi.extensions["antiphon_reload"])
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))

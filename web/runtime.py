@@ -1,5 +1,6 @@
 """What all sessions of a web process share: Redis, fan-out, intake, roles. Built once per process, after the fork."""
 
+import logging
 import os
 import socket
 from functools import cache
@@ -7,10 +8,12 @@ from functools import cache
 import gevent
 
 from config import tracing
+from config.errors import ConfigError
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.streams import Channels, append_inputs, connect
+from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
 from web.pinger import Pinger
@@ -18,6 +21,8 @@ from web.roles import cast
 from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
 
 #: The most that a client may take to hear that it shall come back elsewhere.
 FAREWELL_S = 2.0
@@ -40,6 +45,7 @@ class Runtime:
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
+        self.admission = Admission(settings, self.name, self.state, self.media)
         self.pinger = Pinger(settings.observe.ping_s)
         self.vitals = Vitals(
             {"state": self.state, "media": self.media},
@@ -49,6 +55,15 @@ class Runtime:
         )
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
+
+    def reload(self) -> None:
+        """Reads the characters again. Sessions keep those they have; with a mistake in the file, so does everybody."""
+        try:
+            self.roles = cast(load_characters(self.settings.voices_file), self.settings)
+        except ConfigError as error:
+            log.error("the characters stay as they were: %s", error)
+        else:
+            log.info("%d characters were read again", len(self.roles))
 
     def drain(self) -> None:
         """No session begins here any more. Those there are sent on, all at once: one may be slow to take it."""

@@ -46,7 +46,7 @@ class Stages:
         self.expect(stage, reply, fresh=stage != "stt")
         trace = self._watches[stage].trace = self.traced(stage, reply)
         self._asked_s[stage] = time.monotonic()
-        submit.again(stage, self._sid, reply, trace)
+        submit.order(stage, self._sid, reply, trace)
 
     def order_again(self, watch: StageWatch) -> None:
         """Takes it from a worker that gives nothing, and submits it once more."""

@@ -85,7 +85,6 @@ class Uploads:
         ask: Callable[[str], None] = submit.clone,
     ) -> None:
         self._rules = settings.voices
-        self._beat_ttl_s = settings.ownership.heartbeat_ttl_s
         self._state, self._media = state, media
         self._ask = ask
         self._room = BoundedSemaphore(self._rules.uploads_at_once)
@@ -125,7 +124,7 @@ class Uploads:
         return True
 
     def _require_worker(self) -> None:
-        workers = streams.workers(self._state, VOICES, self._beat_ttl_s)
+        workers = streams.workers(self._state, VOICES)
         if not workers:
             raise CloningAway("no worker clones voices at the moment; please try again later")
         if all(said.get("missing") for said in workers.values()):

@@ -10,7 +10,7 @@ import gevent
 from config import metrics
 from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
-from tasks import streams, submit
+from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
 from web import session_metrics
 from web.stage_watch import StageWatch, Verdict
@@ -154,20 +154,12 @@ class Watchdog:
 
     def _room(self, stage: str) -> bool:
         """Somebody advertises a free slot."""
-        said = streams.workers(self._state, stage, self._rules.heartbeat_ttl_s)
-        return any(int(fields.get("free", 0)) > 0 for fields in said.values())
+        return fleet.counts(fleet.look(self._state, (stage,)), (stage,))[stage]["free"] > 0
 
     def health(self) -> dict[str, dict[str, int]]:
         """Workers and slots of each stage."""
         return self._count(STAGES)
 
     def _count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
-        answer = {}
-        for stage in stages:
-            said = streams.workers(self._state, stage, self._rules.heartbeat_ttl_s)
-            answer[stage] = {
-                "workers": len(said),
-                "slots": sum(int(fields.get("slots", 0)) for fields in said.values()),
-                "free": sum(int(fields.get("free", 0)) for fields in said.values()),
-            }
-        return answer
+        stages = tuple(stages)
+        return fleet.counts(fleet.look(self._state, stages), stages)
