@@ -26,6 +26,7 @@ from config.tuning import (
     ObserveSettings,
     OwnershipSettings,
     PacingSettings,
+    ScaleSettings,
     TurnSettings,
 )
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings, frozen=True):
     observe: ObserveSettings = ObserveSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
     admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
+    scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
