@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import llm, machine, plumbing, ready, recovery, report, voice
+from bench import llm, machine, plumbing, ready, recovery, report, scale, voice
 from bench.report import Section
 from bench.steps import run as steps
 from bench.turns import run as turns
@@ -81,6 +81,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
             lambda: plumbing.measure((1, 4) if quick else (1, 16, 64), 10.0 if quick else 40.0, _say),
         ),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
+        ("scale", lambda: scale.measure(scale.Scope(1) if quick else scale.Scope(), _say)),
         ("steps", lambda: steps.measure(steps.Scope((4,), 5.0, 10.0) if quick else steps.Scope(), _say)),
     ]
     _tell(here, [_one(name, part) for name, part in parts], not quick, json_file)
@@ -213,6 +214,16 @@ def turns_command(
     if virtual_only and live_only:
         raise click.UsageError("--virtual-only and --live-only exclude each other")
     return turns.measure(turns.Scope(seed, only, sweep, not live_only, not virtual_only, quick), _say)
+
+
+@main.command(name="scale")
+@click.option(
+    "--days", default=5, show_default=True, type=click.IntRange(min=1), help="Days to live through."
+)
+@_finding
+def scale_command(days: int) -> Section:
+    """How well /v1/scale follows a day's load, in virtual time."""
+    return scale.measure(scale.Scope(days), _say)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ STAGES = ("stt", "llm", "tts")
 #: The queue of voice cloning. No stage: a conversation is possible without it.
 VOICES = "voices"
 
+#: Header of a task: when it was asked for (unix time). `tasks/streams.py` reads it by this name.
+ASKED = "asked_s"
+
+#: Kombu keeps a list for each of these steps of a queue's priority, tasks without one in the first.
+PRIORITY_STEPS = (0, 3, 6, 9)
 #: Web processes beat like workers, under this name.
 WEB = "web"
 
@@ -48,6 +53,7 @@ LISTEN = "listen"
 ORDER = "order"
 DRAFT = "draft"
 TOKEN = "token"
+TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
@@ -101,6 +107,11 @@ def worker(stage: str, name: str) -> str:
 def workers(stage: str) -> str:
     """Names of the stage's workers by their last beat."""
     return f"workers:{stage}"
+
+
+def queue_lists(queue: str) -> list[str]:
+    """Lists of a Celery queue, as kombu names them."""
+    return [f"{queue}\x06\x16{step}" if step else queue for step in PRIORITY_STEPS]
 
 
 def sessions() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -75,6 +76,55 @@ def answers(client: redis.Redis) -> bool:
     except RedisError:
         return False
 
+
+def round_trip_s(client: Client) -> float:
+    """How long a PING takes, over a connection that is open already. Raises RedisError."""
+    began = time.perf_counter()
+    client.ping()
+    return time.perf_counter() - began
+
+
+def memory(client: Client) -> tuple[int, int]:
+    """Bytes in use, and the most the server may take (0: no limit)."""
+    said: Any = client.info("memory")
+    return int(said["used_memory"]), int(said.get("maxmemory", 0))
+
+
+def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | None]]:
+    """Of each Celery queue: its tasks that nobody has taken, and when the oldest was asked for (unix time; None: there
+    is none, or it does not say)."""
+    pipe = state.pipeline(transaction=False)
+    for name in names:
+        for key in keys.queue_lists(name):
+            pipe.llen(key)
+            pipe.lindex(key, -1)  # new tasks come in from the left
+    answers = iter(pipe.execute())
+    found: dict[str, tuple[int, float | None]] = {}
+    for name in names:
+        lists = [(next(answers), next(answers)) for _ in keys.queue_lists(name)]
+        asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
+        found[name] = sum(length for length, _ in lists), min(asked, default=None)
+    return found
+
+
+def _asked_s(task: bytes) -> float | None:
+    try:
+        return _task.decode(task).headers.asked_s
+    except msgspec.DecodeError:
+        return None
+
+
+class _Headers(msgspec.Struct):
+    asked_s: float | None = None
+
+
+class _Task(msgspec.Struct):
+    """What is read of a task as Celery puts it into a list."""
+
+    headers: _Headers
+
+
+_task = msgspec.json.Decoder(_Task)
 
 Entry = tuple[str, bytes]
 

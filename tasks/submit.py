@@ -14,14 +14,14 @@ def listen(sid: str, priority: int = BEGIN) -> None:
     submit("stt.listen", sid, priority=priority)
 
 
-def reply(sid: str, number: int, priority: int = REPLY) -> None:
+def reply(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
     """Someone shall write reply `number`."""
-    submit("llm.reply", sid, number, priority=priority)
+    submit("llm.reply", sid, number, priority=priority, trace=trace)
 
 
-def speak(sid: str, number: int, priority: int = REPLY) -> None:
+def speak(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
     """Someone shall speak reply `number`."""
-    submit("tts.speak", sid, number, priority=priority)
+    submit("tts.speak", sid, number, priority=priority, trace=trace)
 
 
 def prefill(sid: str) -> None:
@@ -34,21 +34,21 @@ def clone(upload: str) -> None:
     submit("voices.clone", upload)
 
 
-def order(stage: str, sid: str, number: int) -> None:
-    """The stage's own task."""
+def order(stage: str, sid: str, number: int, trace: str = "") -> None:
+    """The stage's own task; trace: the traceparent of the work it does, where that is known."""
     if stage == "stt":
         listen(sid)
     elif stage == "llm":
-        reply(sid, number)
+        reply(sid, number, trace=trace)
     else:
-        speak(sid, number)
+        speak(sid, number, trace=trace)
 
 
-def again(stage: str, sid: str, number: int) -> None:
+def again(stage: str, sid: str, number: int, trace: str = "") -> None:
     """The same once more, before all others: its session has waited already."""
     if stage == "stt":
         listen(sid, RECOVERY)
     elif stage == "llm":
-        reply(sid, number, RECOVERY)
+        reply(sid, number, RECOVERY, trace)
     else:
-        speak(sid, number, RECOVERY)
+        speak(sid, number, RECOVERY, trace)

@@ -1,5 +1,6 @@
 """A worker's life: pool size, engines warm before the first task, heartbeat, drain. Hooks into Celery's bootsteps."""
 
+import errno
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ import msgspec
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
-from config import metrics
+from config import metrics, tracing
 from config.errors import AntiphonError, ConfigError, DeviceLost, VersionRefused
 from config.gpu_names import GPU_NAME
 from config.messages import Drain, decode_command
@@ -26,6 +27,7 @@ from tasks import submit as submissions
 from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
+from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import Client, RedisError, connect, keep_control, read
 from tasks.voices import SLOTS, Desk, desks
@@ -106,6 +108,23 @@ def place_on(gpu: Gpu | None, asked: list[placement.Ask]) -> Iterator[None]:
         placement.check_room(asked, gpus.look(gpu.name))
         yield
     metrics.watch_gpu(lambda: gpus.load(gpu.name))
+
+
+def show_metrics(settings: Settings) -> None:
+    """Serves this worker's own /metrics, if it has a port; before engines are loaded, for that may take minutes."""
+    metrics.announce()
+    if not settings.metrics_port:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        where = f"port {settings.metrics_port} of {settings.metrics_host}"
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        end(
+            f"{where} {reason}: no metrics could be shown there; give each worker of a machine an "
+            "ANTIPHON_METRICS_PORT of its own, or 0 for none",
+            MUST_MEND,
+        )
 
 
 def check_redis(state: Client, media: Client) -> None:
@@ -191,18 +210,21 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._slots = slots
         self._gpu = gpu
         self._keeper: Keeper | None = None
+        self._tracer = tracing.OFF
 
     def start(self, worker: Any) -> None:
         """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
         settings = load()
+        show_metrics(settings)
         name = f"{socket.gethostname()}-{os.getpid()}"
+        self._tracer = tracing.start(settings.tracing, name)
         media = connect(settings.media_url, connections=512)
         state = connect(settings.redis_url, connections=512)
         ties = Ties(
             settings, name, state, media,
             Leases(state, settings.ownership.lease_ms),
             Emitter(media, settings.limits.replay_items, settings.limits.session_ttl_s),
-            submissions.again,
+            submissions.again, self._tracer,
         )  # fmt: skip
         stages = queues_of(worker)
         also = [VOICES] if clones(worker) else []
@@ -215,8 +237,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         except Exception:
             log.exception("a stage could not start")
             os._exit(NOT_STARTED)
-        if settings.metrics_port:
-            start_http_server(settings.metrics_port, addr=settings.metrics_host)
+        Pulse({"state": state, "media": media}, settings.observe.look_s).start()
         ControlListener(name, ties).start()
         says = {**fleet.introduction(), "gpu": visible_gpu() or ""}
         if clones(worker):
@@ -282,6 +303,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             desk.close()
         if self._keeper is not None:
             self._keeper.stop()
+        self._tracer.flush()
 
 
 @signals.worker_shutting_down.connect

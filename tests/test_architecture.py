@@ -258,6 +258,8 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
 #: vLLM, and OpenMP under it, take these from the environment and nowhere else; vLLM's own processes inherit them.
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
+#: prometheus_client looks here, and nowhere else, for the folder that gunicorn's processes share.
+MAY_NAME_PROMETHEUS = ("web.metric_folder",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
 
@@ -267,7 +269,11 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    for names, prefix in ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_')):
+    for names, prefix in (
+        (MAY_NAME_CUDA, r'"CUDA_'),
+        (MAY_NAME_VLLM, r'"(VLLM|OMP)_'),
+        (MAY_NAME_PROMETHEUS, r'"PROMETHEUS_MULTIPROC_DIR"'),
+    ):
         if module.name in names:
             source = module.path.read_text().splitlines()
             reads = [line for line in reads if not re.search(prefix, source[line - 1])]

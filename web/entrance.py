@@ -12,6 +12,7 @@ from random import Random
 
 import msgspec
 
+from config import metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, SessionTaken, SessionUnknown
 from config.versions import VERSION
@@ -95,9 +96,11 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
         token = handshake.resume_token
         session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
     except AntiphonError as error:
+        metrics.sessions_refused.labels(error.code).inc()
         socket.close(error.close_code or 1008, str(error))
         return
     except RedisError as error:
+        metrics.sessions_refused.labels("redis_away").inc()
         log.warning("a session could not begin without Redis: %s", type(error).__name__)
         socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
         return

@@ -1,15 +1,26 @@
-"""Gunicorn's settings: gevent workers, and a shutdown that sends every client on with a close frame."""
+"""Gunicorn's settings: gevent workers, metrics of all of them together, and a shutdown that sends every client on with
+a close frame."""
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from typing import Any
 
 import gevent
 
+from config import logs
 from config.errors import AntiphonError
+from config.settings import load
+from web import metric_folder
 
+#: Of this server's processes, by the name that gunicorn does not take for a setting.
+METRICS = metric_folder.make()
+
+from web import metric_files  # noqa: E402  # prometheus_client looks for the folder when it is imported
+
+logconfig_dict = logs.for_gunicorn(load())
 worker_class = "gevent"
 worker_connections = 4000
 graceful_timeout = 5
@@ -32,6 +43,22 @@ def post_fork(_server: Any, worker: Any) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != worker.ppid:
             os._exit(1)
+
+
+def child_exit(server: Any, _worker: Any) -> None:
+    """What a worker has counted stays; where it stood does not."""
+    metric_files.bury(METRICS, alive=set(server.WORKERS))
+
+
+def on_exit(_server: Any) -> None:
+    """Nothing is left in memory."""
+    shutil.rmtree(METRICS, ignore_errors=True)
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """The last that a worker does: the spans that still wait are sent. One that could not start has none."""
+    if app := getattr(worker, "wsgi", None):
+        app.extensions["antiphon_flush"]()
 
 
 def on_starting(arbiter: Any) -> None:

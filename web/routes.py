@@ -1,10 +1,12 @@
 """HTTP: health, voices, metrics. Each answer is JSON but the last."""
 
 from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
+from config.unmute_metrics import health_ok
+from web import metric_files
 from web.roles import listing
 from web.runtime import runtime
 
@@ -17,6 +19,7 @@ def health() -> tuple[Response, int]:
     stages = runtime().watchdog.health()
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
+    health_ok.observe(ok)
     cloning = runtime().uploads.up()
     return jsonify({**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}), 200 if ok else 503
 
@@ -46,5 +49,5 @@ def clone_voice() -> tuple[Response, int]:
 
 @http.get("/metrics")
 def metrics() -> Response:
-    """Prometheus' text format."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """Prometheus' text format: all processes of this server together."""
+    return Response(metric_files.page(), content_type=CONTENT_TYPE_LATEST)

@@ -7,6 +7,7 @@ from functools import cache
 
 import gevent
 
+from config import tracing
 from config.errors import ConfigError
 from config.settings import Settings, load
 from config.voices import load as load_characters
@@ -15,7 +16,9 @@ from tasks.streams import Channels, Commands, Inputs, connect
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
+from web.pinger import Pinger
 from web.roles import cast
+from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
 
@@ -32,6 +35,7 @@ class Runtime:
         self.settings = settings
         self.roles = cast(load_characters(settings.voices_file), settings)
         self.name = f"web-{socket.gethostname()}-{os.getpid()}"
+        self.tracer = tracing.start(settings.tracing, self.name)
         self.state = connect(settings.redis_url, connections=1024)
         self.media = connect(settings.media_url, connections=1024)
         self.leases = Leases(self.state, settings.ownership.lease_ms)
@@ -43,6 +47,13 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
+        self.pinger = Pinger(settings.observe.ping_s)
+        self.vitals = Vitals(
+            {"state": self.state, "media": self.media},
+            self.watchdog.health,
+            self.watchdog.sessions,
+            settings.observe.look_s,
+        )
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
 
@@ -66,3 +77,9 @@ class Runtime:
 def runtime() -> Runtime:
     """This process's runtime."""
     return Runtime(load())
+
+
+def flush() -> None:
+    """The process ends: what it has to tell of its turns is sent, if it had any."""
+    if runtime.cache_info().currsize:
+        runtime().tracer.flush()

@@ -14,6 +14,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_input_stream
 
+from config import unmute_metrics
 from config.errors import (
     AntiphonError,
     BadVoiceSample,
@@ -166,6 +167,7 @@ class Uploads:
         if not data:
             raise ClientError("the recording is empty", param=FIELD)
         known(data)
+        unmute_metrics.voice_donation_submissions.inc()
         return data
 
     def _made(self, data: bytes) -> str:

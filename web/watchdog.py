@@ -12,6 +12,7 @@ from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
 from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
+from web import session_metrics
 from web.stage_watch import StageWatch, Verdict
 
 log = logging.getLogger(__name__)
@@ -145,9 +146,10 @@ class Watchdog:
             metrics.recoveries.labels(watch.stage).inc()
             watch.submitted(now_s)
             session.may_have_missed()
-            submit.again(watch.stage, session.sid, watch.reply)
+            submit.again(watch.stage, session.sid, watch.reply, watch.trace)
         elif verdict is Verdict.WAITING:
             watch.told = True
+            session_metrics.missed(watch.stage)
             session.waits_for(watch.stage)
 
     def _room(self, stage: str) -> bool:
