@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 import psutil
 
-from bench import crowd, histogram, processes
+from bench import crowd, processes
 from bench.crowd import PACKET_S, Gathered, Plan
 from bench.figures import NONE, Spread, at_most, show, spread
-from bench.histogram import Histogram
 from bench.machine import ROOT
 from bench.processes import Usage
 from bench.report import Bar, Section, Table
 from bench.server import BenchFailed, Server, running
+from cli.loadtest import histogram
+from cli.loadtest.histogram import Histogram
 from gpu_workers.llm.null import Settings as LlmTimes
 from gpu_workers.stt.null import Settings as SttTimes
 from gpu_workers.tts.null import Settings as TtsTimes

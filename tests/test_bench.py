@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from bench import histogram, report
+from bench import report
 from bench.crowd import HUM, PACKET_S, PACKET_SAMPLES, SILENCE, Gathered, joined
 from bench.figures import at_most, percentile, show, spread
-from bench.histogram import Histogram, Quantile
 from bench.plumbing import STEPS, floor_ms
 from bench.processes import Usage, cpu_ms_per_session_second, in_order
 from bench.report import Bar, Section, Table, placed
 from bench.speech import RECORDINGS, Utterance, mixed
 from bench.wer import word_error_rate, words
+from cli.loadtest import histogram
+from cli.loadtest.histogram import Histogram, Quantile
 from cli.sound import cut
 
 # --- percentiles
