@@ -1,7 +1,8 @@
 """The highest number of sessions that holds the targets: what to try next, from what was found so far. Pure.
 
-Doubling until a number is too many, then halving what lies between. A number is too many if it missed twice: one miss may
-be the weather. Where the generator itself could not keep time, nothing is learned about the server, and the search ends.
+Doubling until a number is too many, then halving what lies between. A number is too many if it missed twice, for one
+miss may be the weather. Where the generator itself could not keep time, nothing is learned about the server, and the
+search ends.
 """
 
 from dataclasses import dataclass, field
