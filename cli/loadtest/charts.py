@@ -67,7 +67,7 @@ def svg(chart: Chart) -> str:
         *frame.grid(chart),
         *(_drawn(series, frame) for series in chart.series),
         *(_target(name, value, frame) for name, value in chart.targets if value <= frame.high),
-        *(_upright(name, value, frame) for name, value in chart.upright),
+        *(_upright(name, value, frame, row) for row, (name, value) in enumerate(chart.upright)),
         "</svg>",
     ]
     return "".join(parts)
@@ -117,9 +117,9 @@ class _Frame:
             lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
             lines.append(f'<text x="{LEFT - 6}" y="{at + 4}" text-anchor="end">{tick:g}</text>')
         for tick in self.x_ticks:
-            lines.append(
-                f'<text x="{self.x(tick)}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{tick:g}</text>'
-            )
+            anchor = "end" if tick == self.right else "middle"
+            at = self.x(tick) + (4 if tick == self.right else 0)
+            lines.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 15}" text-anchor="{anchor}">{tick:g}</text>')
         lines.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(chart.x)}</text>')
         lines.append(f'<text x="4" y="{HEIGHT - 4}">{escape(chart.y)}</text>')
         return lines
@@ -160,9 +160,10 @@ def _target(name: str, value: float, frame: _Frame) -> str:
     )
 
 
-def _upright(name: str, value: float, frame: _Frame) -> str:
+def _upright(name: str, value: float, frame: _Frame, row: int) -> str:
+    """Its name stands a line lower than that of the one before."""
     at = frame.x(value)
     return (
         f'<line class="target" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="target" x="{at + 4}" y="{TOP + 10}">{escape(name)}</text>'
+        f'<text class="target" x="{at + 4}" y="{TOP + 60 + 14 * row}">{escape(name)}</text>'
     )

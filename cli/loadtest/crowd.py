@@ -103,6 +103,7 @@ class Conversation:
         if self._plan.begin_s <= now_s:
             figures.count(self._found.sent_late, now_s - self._due_s)
         if self._talker.over or now_s >= self._plan.end_s:
+            self._talker.break_off(now_s)
             if not self.done.done():
                 self.done.set_result(None)
             return

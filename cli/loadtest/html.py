@@ -6,7 +6,7 @@ from html import escape
 from cli.loadtest.charts import Chart, Series, svg
 from cli.loadtest.figures import percentile
 from cli.loadtest.gathered import Turn
-from cli.loadtest.report import HEAD, Report, between, cells, show
+from cli.loadtest.report import HEAD, Report, between, cells, notes, show
 from cli.loadtest.targets import Row
 
 #: Values of so long a time make one point of a line.
@@ -27,7 +27,8 @@ th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 .scroll { overflow-x: auto; }
 .held { color: var(--good); } .missed, .invalid { color: var(--bad); font-weight: 600; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1rem; }
+.charts { margin-top: 1rem; display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); }
 figure { margin: 0; padding: .8rem; background: var(--card); border-radius: 8px; }
 figure h3 { margin: 0 0 .3rem; font-size: .95rem; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim); }
@@ -35,6 +36,7 @@ svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim);
 .target { stroke: var(--bad); stroke-dasharray: 5 4; } text.target { stroke: none; fill: var(--bad); }
 .bars { stroke-width: 4; } .dots { fill-opacity: .35; }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .8em; }
+.key.dots { border-radius: 50%; opacity: .5; }
 """ + "".join(
     f".line.c{n}, .bars.c{n} {{ stroke: var(--c{n}); }} .dots.c{n} {{ fill: var(--c{n}); }} "
     f".key.c{n} {{ background: var(--c{n}); }}\n"
@@ -82,6 +84,7 @@ def _verdict(told: Report, answer: str | None) -> str:
         f"<h1>Load test: {told.sessions} sessions</h1>"
         f'<p class="dim">{escape(told.url)}, {told.dialect} dialect, {told.took_s:.0f} s; talkers say '
         f'{escape(told.speech)}</p>{capacity}<p class="{kind}">{escape(said)}.</p>'
+        + "".join(f"<p>Note: {escape(note)}.</p>" for note in notes(told))
     )
 
 
@@ -162,7 +165,9 @@ def _charts(charts: Iterable[Chart]) -> str:
 
 
 def _figure(chart: Chart) -> str:
-    keys = "".join(f'<span class="key {one.colour}"></span>{escape(one.name)}' for one in chart.series)
+    keys = "".join(
+        f'<span class="key {one.shape} {one.colour}"></span>{escape(one.name)}' for one in chart.series
+    )
     return f"<figure><h3>{escape(chart.title)}</h3>{svg(chart)}<figcaption>{keys}</figcaption></figure>"
 
 
@@ -227,7 +232,7 @@ def _up(told: Report) -> list[tuple[float, float]]:
     points = []
     for second in sorted(told.found.busy, key=lambda one: one.at_s):
         known[second.process] = second.up
-        points.append((second.at_s, float(sum(known.values()))))
+        points.append((max(0.0, second.at_s), float(sum(known.values()))))
     return points
 
 

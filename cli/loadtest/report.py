@@ -140,6 +140,19 @@ def _generator(told: Report) -> str:
     )
 
 
+#: A machine that is so busy gives nobody their time.
+FULL = 0.97
+
+
+def notes(told: Report) -> list[str]:
+    """What a reader must know of the run."""
+    if told.machine_busy < FULL:
+        return []
+    return [
+        f"this machine was {told.machine_busy:.0%} busy: the generator, and a server that runs here, had to wait"
+    ]
+
+
 def _verdict(told: Report) -> str:
     """One line each, so that they can be searched for."""
     lines = [f"{mark:<6} {_p95(row)}" for row in told.judged.rows if (mark := cells(row)[-1])]
@@ -151,6 +164,7 @@ def _verdict(told: Report) -> str:
     if not told.valid:
         lines += [f"INVALID the generator was the bottleneck: {'; '.join(told.health.troubles)}"]
     missed = told.judged.missed
+    lines += [f"note: {note}" for note in notes(told)]
     lines.append("targets held" if not missed else f"targets missed: {', '.join(missed)}")
     return "\n".join(lines)
 

@@ -179,6 +179,11 @@ class Talker:
             self._found.fail(now_s - self._plan.zero_s, "no greeting", "the assistant did not speak first")
         self._phase, self._answer = Phase.RESTING, None
 
+    def break_off(self, now_s: float) -> None:
+        """The run ends in the middle of a turn: what is known of its answer counts, if one is being heard."""
+        if self._asked is not None and self._answer is not None and self._answer.audio_s is not None:
+            self._close(EARLY if self._asked.early else OK, now_s)
+
     def _close(self, outcome: str, now_s: float) -> None:
         """The turn is over; it counts if its voice ended while it is measured."""
         asked, answer = self._asked, self._answer
@@ -211,7 +216,7 @@ class Talker:
             llm_ms=_between(known_s, answer.text_s),
             tts_ms=_between(answer.text_s, answer.audio_s),
             voice_to_voice_ms=_between(asked.spoken_s, answer.audio_s),
-            first_words_ms=_between(asked.onset_s, asked.words_s),
+            first_words_ms=None if self.wire.says_final else _between(asked.onset_s, asked.words_s),
             audio_s=answer.player.audio_s,
             factor=answer.factor,
             late_ms=round(1000 * answer.player.late_s, 1),
