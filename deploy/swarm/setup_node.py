@@ -213,7 +213,7 @@ def set_labels(node: Node, labels: list[str]) -> None:
     identity, manages = swarm.get("NodeID") or "NODE", swarm.get("ControlAvailable")
     command = ["docker", "node", "update", *arguments, identity]
     if swarm.get("LocalNodeState") != "active":
-        node.fault(f"this machine is in no swarm yet; afterwards, on a manager: {' '.join(command)}")
+        node.say("note", f"this machine is in no swarm yet; afterwards, on a manager: {' '.join(command)}")
     elif not manages:
         node.say("note", f"on a manager: {' '.join(command)}")
     else:
