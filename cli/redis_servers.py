@@ -66,10 +66,11 @@ def prepare(name: str, data: DataDir) -> RedisServer:
     own = STATE if name == "state" else MEDIA
     conf = data.run / f"{name}.conf"
     write_private(conf, BOTH.format(port=port, password=password, folder=folder) + own)
-    return RedisServer(name, f"redis://:{password}@127.0.0.1:{port}/0", (_binary(), str(conf)))
+    return RedisServer(name, f"redis://:{password}@127.0.0.1:{port}/0", (binary(), str(conf)))
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The server that is started. Raises ConfigError where there is none."""
     try:
         path: str | None = str(get_binary_path())
     except ValkeyBinaryNotFoundError:
