@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -41,13 +41,14 @@ def drain(worker: str, where: Where, wait: bool, timeout_s: float) -> None:
         click.echo(f"{worker} is told to drain")
         if not wait:
             return
-
-        def look() -> list[Member]:
-            return [member for member in fleet.look(state) if member.name == worker]
-
-        ended = watch(look, time.monotonic() + timeout_s, click.echo)
-    if not ended:
-        click.echo(f"{worker} has not ended within {timeout_s:.0f} s; `antiphon status` shows it", err=True)
+        farewell = Farewell(worker)
+        began_s = time.monotonic()
+        while not farewell.over and time.monotonic() - began_s < timeout_s:
+            time.sleep(LOOK_S)
+            if said := farewell.note(fleet.look(state), time.monotonic() - began_s):
+                click.echo(said)
+    if not farewell.over:
+        click.echo(f"{farewell.still()} after {timeout_s:.0f} s", err=True)
         sys.exit(NOT_ENDED)
 
 
@@ -59,29 +60,29 @@ def unknown(name: str, members: Sequence[Member]) -> str:
     return f"there is no worker {name!r}; there are: {there or 'none'}"
 
 
-def watch(look: Callable[[], list[Member]], deadline_s: float, say: Callable[[str], object]) -> bool:
-    """Whether it has ended by the monotonic deadline; changes are said. Raises RedisError."""
-    began_s = time.monotonic()
-    drained, before = False, ""
-    while time.monotonic() < deadline_s:
-        members = look()
-        if not members or (drained and not any(member.draining for member in members)):
-            again = "; a new worker has taken its name" if members else ""
-            say(f"it has ended after {time.monotonic() - began_s:.1f} s{again}")
-            return True
-        drained = drained or any(member.draining for member in members)
-        now = progress(members)
-        if now != before:
-            before = now
-            say(now)
-        time.sleep(LOOK_S)
-    return False
+class Farewell:
+    """How far a worker is that was told to drain, from what the fleet says of it. Pure."""
 
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._noticed = False
+        self.over = False
 
-def progress(members: Sequence[Member]) -> str:
-    """What it has to finish."""
-    if not any(member.draining for member in members):
-        return "it has not noticed yet"
-    return "it finishes its replies and hands its sessions over: " + ", ".join(
-        member.stage for member in members
-    )
+    def note(self, members: Sequence[Member], after_s: float) -> str:
+        """Takes a look at the fleet; what is new, in a line."""
+        its = [member for member in members if member.name == self._worker]
+        draining = [member.stage for member in its if member.draining]
+        if not its or (self._noticed and not draining):
+            self.over = True
+            again = ", and a new worker has its name" if its else ""
+            return f"{self._worker} has ended after {after_s:.1f} s{again}"
+        if draining and not self._noticed:
+            self._noticed = True
+            return f"it finishes its replies and hands its sessions over ({', '.join(draining)})"
+        return ""
+
+    def still(self) -> str:
+        """What is the matter with it."""
+        if self._noticed:
+            return f"{self._worker} still finishes its replies"
+        return f"{self._worker} has not noticed: its log may say why; SIGTERM does the same"

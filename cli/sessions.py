@@ -17,6 +17,9 @@ from tasks.sessions import Listed
 #: There is no such session.
 UNKNOWN = 1
 
+#: Clients see it before the id.
+PREFIX = "sess_"
+
 #: Of a reason, so many characters reach the client: a close frame holds 123 bytes.
 REASON_BYTES = 100
 
@@ -110,7 +113,7 @@ def end(sid: str, where: Where, reason: str) -> None:
             f"{len(reason.encode())} bytes; a close frame has room for {REASON_BYTES}", param_hint="--reason"
         )
     with where.both() as (state, media):
-        known = open_sessions.end(state, media, sid, reason)
+        known = open_sessions.end(state, media, sid.removeprefix(PREFIX), reason)
     if not known:
         click.echo(
             f"there is no session {sid!r}, or it is over; `antiphon sessions list` shows those there are",

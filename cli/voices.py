@@ -133,7 +133,7 @@ def reload(data_dir: Path) -> None:
     containers: docker kill --signal HUP CONTAINER, for each of web's.
 
     \b
-      antiphon voices check && antiphon voices reload
+      antiphon voices reload --data-dir /srv/antiphon
     """
     root = data_dir.expanduser().resolve()
     pid = holder(root)

@@ -78,14 +78,16 @@ def run(checks: Mapping[str, Check], deadline_s: float) -> list[Finding]:
     found = side_by_side({name: partial(_guarded, name, check) for name, check in checks.items()}, deadline_s)
     late = f"could not be checked within {deadline_s:g} s"
     mend = "what it asks hangs, or is out of reach, or this machine is very busy"
-    return [finding for name in checks for finding in found.get(name, (fail(name, late, mend),))]
+    return [finding for name in checks for finding in found.get(name, [fail(name, late, mend)])]
 
 
 def _guarded(name: str, check: Check) -> Sequence[Finding]:
+    found: list[Finding] = []
     try:
-        return tuple(check()) or (ok(name, "nothing to check"),)
+        found.extend(check())
     except AntiphonError as error:
         what, _, remedy = str(error).partition("; ")
-        return (fail(name, what, remedy),)
+        found.append(fail(name, what, remedy))
     except Exception as error:  # a check of ours that breaks hides no other
-        return (fail(name, f"the check itself failed: {type(error).__name__}: {error}", "tell us of it"),)
+        found.append(fail(name, f"the check itself failed: {type(error).__name__}: {error}", "tell us of it"))
+    return found

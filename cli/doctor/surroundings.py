@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from types import ModuleType
@@ -9,12 +10,13 @@ from types import ModuleType
 import numpy as np
 
 from cli import columns, fleet_picture, gpu_plan, models, redis_servers
+from cli.doctor import variables
 from cli.doctor.finding import Finding, Verdict, fail, ok, side_by_side, warn
 from cli.gpu_plan import NoAnswer, Wanted
 from cli.servers import no_answer
 from cli.voices import report
 from cli.weight_store import State, Weight, weights_of
-from config.errors import AntiphonError
+from config.errors import AntiphonError, ConfigError
 from config.redis_keys import STAGES
 from config.settings import SAMPLE_RATE, Settings
 from gpu_workers import loader
@@ -181,8 +183,9 @@ def engines(settings: Settings, wanted: Wanted | None, patience_s: float) -> Ite
         if stage not in answers:
             what = f"{stage} engine {settings.stage(stage).engine!r} did not import within {patience_s:g} s"
             yield warn("engines", what, SLOW)
-    yield from (answer for answer in answers.values() if isinstance(answer, Finding))
-    asked = [answer for stage in STAGES if isinstance(answer := answers.get(stage), Ask)]
+    for answer in answers.values():
+        yield from answer.findings
+    asked = [ask for stage in STAGES if stage in answers and (ask := answers[stage].ask)]
     if asked:
         yield ok("engines", f"{', '.join(map(str, asked))}: installed, and their options fit")
     if wanted is not None:
@@ -192,19 +195,34 @@ def engines(settings: Settings, wanted: Wanted | None, patience_s: float) -> Ite
     yield _gpu([ask for ask in asked if ask.wants_gpu], all_known=len(asked) == len(STAGES))
 
 
-def _ask(settings: Settings, stage: str, patience_s: float) -> Ask | Finding:
+@dataclass(frozen=True)
+class _Answer:
+    """What came of asking an engine."""
+
+    ask: Ask | None
+    findings: tuple[Finding, ...] = ()
+
+
+def _ask(settings: Settings, stage: str, patience_s: float) -> _Answer:
     """An engine that this interpreter runs is asked here; others by theirs, as `antiphon up` does."""
     choice = settings.stage(stage)
+    environment = gpu_plan.environment_of(settings)
     try:
-        if choice.python is None:
-            return Ask(stage, choice.engine, choice.slots, loader.needs(stage, choice, choice.slots))
-        environment = gpu_plan.environment_of(settings)
-        return gpu_plan.ask(settings, {stage: {}}, environment, patience_s)[stage]
+        if choice.python is not None:
+            return _Answer(gpu_plan.ask(settings, {stage: {}}, environment, patience_s)[stage])
+        ask = Ask(stage, choice.engine, choice.slots, loader.needs(stage, choice, choice.slots))
+        slips = variables.check_options(stage, environment, loader.option_names(stage, choice))
+        return _Answer(ask, tuple(slips))
     except NoAnswer as error:
-        return warn("engines", str(error), SLOW)
+        return _Answer(None, (warn("engines", str(error), SLOW),))
     except AntiphonError as error:
-        what, _, remedy = str(error).partition("; ")
-        return fail("engines", what, remedy or "mend the profile, or the variable that overrides it")
+        return _Answer(None, (_failed("engines", error),))
+
+
+def _failed(check: str, error: AntiphonError) -> Finding:
+    """Our errors say what is wrong, and after that how to mend it."""
+    what, _, remedy = str(error).partition("; ")
+    return fail(check, what, remedy or "mend the profile, or the variable that overrides it")
 
 
 def _gpu(wanting: Sequence[Ask], *, all_known: bool) -> Finding:
@@ -226,5 +244,8 @@ def _gpu(wanting: Sequence[Ask], *, all_known: bool) -> Finding:
         return fail("gpu", f"{seen}; wanted by {names}", "install NVIDIA's driver, or choose another profile")
     if len(there) > 1:
         return ok("gpu", f"{seen}; --gpu (as for `antiphon up`) says whether a plan fits")
-    check_room(wanting, there[0])
+    try:
+        check_room(wanting, there[0])
+    except ConfigError as error:
+        return _failed("gpu", error)
     return ok("gpu", f"{seen}; there is room for {names}")

@@ -1,7 +1,7 @@
 """Environment variables that look like settings and are none: slips, which pydantic lets pass in silence. Pure."""
 
 import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any, Union, get_args, get_origin
 
@@ -35,6 +35,21 @@ def check(names: Iterable[str]) -> Iterator[Finding]:
         )
     if not unknown:
         yield ok("variables", f"{len(ours)} set, each of which names a setting")
+
+
+def check_options(stage: str, environment: Mapping[str, str], known: Collection[str]) -> Iterator[Finding]:
+    """Variables that set options which the stage's engine does not know. known: those it does."""
+    base = f"{PREFIX}{stage.upper()}{DELIMITER}OPTIONS"
+    given = {
+        name: name.upper().removeprefix(base + DELIMITER).partition(DELIMITER)[0].lower()
+        for name in environment
+        if name.upper().startswith(base + DELIMITER)
+    }
+    for name, option in given.items():
+        if option not in known:
+            nearest = get_close_matches(option, known, 1, 0)
+            mend = f"the nearest is {base}{DELIMITER}{nearest[0].upper()}" if nearest else "it has none"
+            yield warn("variables", f"{name}: the engine of {stage} has no such option", mend)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
