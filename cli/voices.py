@@ -15,8 +15,7 @@ from cli.data_dir import holder
 from config import voices as characters
 from config.errors import ConfigError
 from config.settings import Settings, load
-from web import roles
-from web.roles import Role
+from web.roles import Role, cast
 
 #: The file has a mistake, or nobody of it can be talked to.
 NOT_RIGHT = 1
@@ -56,7 +55,7 @@ class Report:
 def report(path: Path, settings: Settings) -> Report:
     """Reads the file; asks no engine, and loads none."""
     try:
-        return Report(path, "", roles.cast(characters.load(path), settings))
+        return Report(path, "", cast(characters.load(path), settings))
     except ConfigError as error:
         return Report(path, str(error), ())
 
