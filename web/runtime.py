@@ -6,6 +6,7 @@ from functools import cache
 
 import gevent
 
+from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
@@ -39,9 +40,10 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
         self.pinger = Pinger(settings.observe.ping_s)
+        serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(
             {"state": self.state, "media": self.media},
-            self.watchdog.health,
+            lambda: self.watchdog.count(serving),
             self.watchdog.sessions,
             settings.observe.look_s,
         )
