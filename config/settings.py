@@ -55,8 +55,9 @@ class Settings(BaseSettings, frozen=True):
     hub_token: SecretStr | None = Field(None, validation_alias=AliasChoices("ANTIPHON_HUB_TOKEN", "HF_TOKEN"))
     """For models whose terms must be accepted. Shown to the hub alone, and never logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    metrics_port: int = Field(0, ge=0, le=65535)
-    """Port of a worker's own /metrics; 0: none."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port of a worker's own /metrics; 0: none. `antiphon up` gives its workers this and the following ones, or, if it
+    is not set, looks for free ones from 9400 on; a worker that is started alone has none then."""
     metrics_host: str = "127.0.0.1"
     """Address of that port; 0.0.0.0 in an overlay network, where Prometheus comes from elsewhere."""
     stt: EngineChoice
