@@ -138,9 +138,10 @@ def test_what_unmutes_dashboard_counts_as_steps_is_our_seconds(tmp_path):
 @pytest.mark.parametrize("alert", sorted(CASES))
 def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
     rule = alerts()[alert]
+    told = rule["annotations"]
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
-    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
-    assert not rule["annotations"]["summary"].endswith(".") and rule["annotations"]["description"].endswith(".")
+    assert set(told) == {"summary", "description", "runbook"}
+    assert not told["summary"].endswith(".") and told["description"].endswith(".")
 
 
 @pytest.mark.parametrize("alert", sorted(CASES))
