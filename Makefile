@@ -112,9 +112,10 @@ clean: ## remove what setup, tests and builds made; data stays
 	@$(INSTALL) -r requirements/whisper.txt
 	@touch $@
 
-.venv/.installed-dev: requirements/dev.txt .venv/.installed .venv/.installed-kokoro .venv/.installed-whisper
+.venv/.installed-dev: requirements/dev.txt tools/dev-packages .venv/.installed .venv/.installed-kokoro .venv/.installed-whisper
 	@echo "setup: installing what tests and checks need"
 	@$(INSTALL) -r requirements/dev.txt
+	@tools/dev-packages $(BIN)
 	@touch $@
 
 # Everything of .venv, and before it what is here: no test needs two installations of the server.

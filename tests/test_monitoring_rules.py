@@ -1,7 +1,6 @@
 """Prometheus' configuration, rules and alerts, by promtool: each alert fires where it is to, and nowhere else."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import promql
 from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent
@@ -19,12 +19,11 @@ CASES: dict[str, dict[str, Any]] = yaml.load((ROOT / "tests/data/alerts.yaml").r
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    groups = yaml.safe_load((PROMETHEUS / "rules/alerts.yml").read_text())["groups"]
-    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    return {rule["alert"]: rule for rule in promql.rules("alert")}
 
 
 def promtool(*arguments: str | Path) -> None:
-    if (found := shutil.which("promtool")) is None:
+    if (found := promql.program("promtool")) is None:
         missing("promtool (tools/dev-packages)")
         return
     done = subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)

@@ -185,7 +185,7 @@ QUEUES = Dashboard(
             Panel("Recordings", [Query(rate("antiphon_voices_cloned_total", "outcome"), "{{outcome}}")],
                   "By what became of them.", "ops", width=6, stacked=True),
             Panel("Workers and tasks that wait",
-                  [Query('antiphon:workers{stage="voices"}', "workers"),
+                  [Query('sum(up{job="voices"}) or vector(0)', "workers"),
                    Query('max(antiphon_queue_length{queue="voices"})', "recordings waiting"),
                    Query('max(antiphon_queue_age_seconds{queue="voices"})', "age of the oldest, s")],
                   "Nobody has to clone voices.", width=6),
@@ -247,7 +247,7 @@ WEB = Dashboard(
     about="The processes that clients talk to, and the two servers between them and the workers.",
     rows=[
         Row("Web", [
-            Panel("Sessions of each process", [Query("antiphon_sessions", "{{instance}}")],
+            Panel("Sessions of each process", [Query('antiphon_sessions{job="web"}', "{{instance}}")],
                   "200 is what one process was measured with.", limits=(180, 200)),
             latency("ping", "Ping to the clients", "Network and the web's own delay. Target 100 ms."),
             Panel("Sessions begun and refused",
@@ -318,7 +318,7 @@ MACHINES = Dashboard(
                   "By containers.", "percentunit", limits=(0.8, 0.95), most=1),
         ]),
         Row("Processes", [
-            Panel("Do not answer Prometheus", [Query("count by (job) (up == 0)", "{{job}}")],
+            Panel("Do not answer Prometheus", [Query("sum by (job) (1 - up)", "{{job}}")],
                   "docs/debugging.md: Prometheus sees nothing.", limits=(1, 1)),
             Panel("Seconds since the start", [Query('time() - process_start_time_seconds{job=~"stt|llm|tts|voices"}',
                                                     "{{replica}}")], "Saw teeth: it starts again and again.", "s"),

