@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from celery import Celery
+from kombu.entity import Exchange, Queue
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import ASKED, STAGES, VOICES
@@ -19,6 +20,8 @@ settings = load()
 app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
 app.conf.update(
     task_default_queue="stt",
+    #: As they would be made by themselves. Flower knows those of workers that run, and else those that stand here.
+    task_queues=[Queue(queue, Exchange(queue), queue) for queue in (*STAGES, VOICES)],  # type: ignore[no-untyped-call]
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
