@@ -1,6 +1,5 @@
 """Prometheus' configuration, rules and alerts, by promtool: each alert fires where it is to, and nowhere else."""
 
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -141,10 +140,3 @@ def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert set(told) == {"summary", "description", "runbook"}
     assert not told["summary"].endswith(".") and told["description"].endswith(".")
-
-
-@pytest.mark.parametrize("alert", sorted(CASES))
-def test_where_an_alert_says_to_read_on_there_is_a_chapter(alert):
-    path, _, anchor = alerts()[alert]["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
-    assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""What Grafana shows of Antiphon. `make dashboards` writes it to dashboards/, for Grafana to read.
+"""What Grafana shows of Antiphon. `make monitoring` writes it to dashboards/, for Grafana to read.
 
 python deploy/grafana/dashboards.py            writes
 python deploy/grafana/dashboards.py --check    says whether what is written is what stands here
@@ -215,7 +215,7 @@ TURNS = Dashboard(
                   "Below a third they cost more than they save: turn.preempt.", "percentunit", most=1),
         ]),
         Row("Interruptions", [
-            latency("barge_in", "Onset of a voice to silence", "Target 300 ms."),
+            latency("barge_in", "Onset of a voice to silence", "Target 450 ms."),
             Panel("Interruptions", [Query(rate("antiphon_interruptions_total", "outcome"), "{{outcome}}")],
                   "true: words followed. false: nobody, echo or noise.", "ops", stacked=True),
             Panel("Interruptions by nobody", [Query("antiphon:false_interruptions:ratio15m", "false")],
@@ -345,7 +345,7 @@ def main(arguments: list[str]) -> int:
         stale = [
             path.name for path, text in written().items() if not path.exists() or path.read_text() != text
         ]
-        print(f"not as described: {', '.join(stale)}; make dashboards" if stale else "as described")
+        print(f"not as described: {', '.join(stale)}; make monitoring" if stale else "as described")
         return 1 if stale else 0
     for path, text in written().items():
         path.write_text(text)
