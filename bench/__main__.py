@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import llm, machine, plumbing, ready, recovery, report, scale, voice
+from bench import llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
 from bench.report import Section
 from bench.steps import run as steps
 from bench.turns import run as turns
@@ -121,6 +121,15 @@ def voice_command(
 def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
     """What everything but the models costs: latency, CPU, memory."""
     return plumbing.measure(sessions, seconds, _say)
+
+
+@main.command(name="metrics")
+@click.option("--sessions", default="16,64", show_default=True, callback=_numbers, help="How many at once.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=5), help="Of each run.")
+@_finding
+def metrics_command(sessions: tuple[int, ...], seconds: float) -> Section:
+    """What counting and measuring costs, as a share of all CPU time."""
+    return metrics_cost.measure(sessions, seconds, _say)
 
 
 @main.command(name="ready")

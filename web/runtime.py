@@ -9,6 +9,7 @@ import gevent
 
 from config import tracing
 from config.errors import ConfigError
+from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
@@ -48,9 +49,10 @@ class Runtime:
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
         self.pinger = Pinger(settings.observe.ping_s)
+        serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(
             {"state": self.state, "media": self.media},
-            self.watchdog.health,
+            lambda: self.watchdog.count(serving),
             self.watchdog.sessions,
             settings.observe.look_s,
         )

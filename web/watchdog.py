@@ -115,7 +115,7 @@ class Watchdog:
 
     def _look_for_spare(self) -> None:
         if self._sessions:
-            seen = self._count(("llm", "tts"))
+            seen = self.count(("llm", "tts"))
             self.spare = all(
                 stage["slots"] and stage["free"] >= self._free_share * stage["slots"]
                 for stage in seen.values()
@@ -158,8 +158,9 @@ class Watchdog:
 
     def health(self) -> dict[str, dict[str, int]]:
         """Workers and slots of each stage."""
-        return self._count(STAGES)
+        return self.count(STAGES)
 
-    def _count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
+    def count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
+        """The same of these queues."""
         stages = tuple(stages)
         return fleet.counts(fleet.look(self._state, stages), stages)
