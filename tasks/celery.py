@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from celery import Celery
+from kombu.entity import Exchange, Queue
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
@@ -15,9 +16,18 @@ from config.settings import load
 
 settings = load()
 
+
+def _queue(name: str) -> Queue:
+    """Redis is not told that a task was taken, and then that it was begun (a fifth of an LLM worker's CPU): it
+    is the same moment, and what dies between is sent again by the watchdog, as what dies after."""
+    exchange = Exchange(name)  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name, no_ack=True)  # type: ignore[no-untyped-call]
+
+
 app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
 app.conf.update(
     task_default_queue="stt",
+    task_queues=[_queue(name) for name in (*STAGES, VOICES)],
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
