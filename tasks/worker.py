@@ -27,13 +27,16 @@ from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import RedisError, connect, read
+from tasks.streams import Reader, RedisError, connect
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
 
 #: Pool threads beyond the slots: tasks that wait for a slot or prefill.
 SPARE_THREADS = 4
+
+#: Between two reads of commands: those of many sessions are taken together, and none is in more of a hurry.
+CONTROL_BEAT_S = 0.02
 
 #: How long replies may finish after SIGTERM.
 DRAIN_S = 20.0
@@ -123,16 +126,17 @@ class ControlListener(threading.Thread):
     def __init__(self, worker: str, ties: Ties) -> None:
         super().__init__(name="control", daemon=True)
         self._key = control(worker)
-        self._media = ties.media
+        self._reader = Reader(ties.media)
 
     def run(self) -> None:
         """For the life of the process."""
         cursor = "0"
         while True:
             try:
-                for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
+                for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
+                time.sleep(CONTROL_BEAT_S)
             except RedisError:
                 time.sleep(0.2)
             except Exception:

@@ -67,7 +67,7 @@ class Conversation:
         hang_up: Callable[[], None],
     ) -> None:
         self.sid = lease.sid
-        self.stages = Stages(self.sid, runtime.commands.tell)
+        self.stages = Stages(self.sid, runtime.tell)
         self._memory = Memory(runtime, lease)
         self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
         self.input = UserInput(
