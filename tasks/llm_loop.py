@@ -123,6 +123,7 @@ class LlmLoop(Loop):
         assert isinstance(seat, Pen)
         seat.count = len(seat.written)
         seat.task = self._loop.create_task(self._write(seat))
+        self._gather()  # that it was claimed is to be told
 
     def end(self, seat: Seat) -> None:
         """Stops it."""

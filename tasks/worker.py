@@ -1,5 +1,6 @@
 """A worker's life: pool size, engines warm before the first task, heartbeat, drain. Hooks into Celery's bootsteps."""
 
+import gc
 import logging
 import os
 import signal
@@ -193,6 +194,8 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             desks[0].open()
         self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
+        gc.collect()
+        gc.freeze()  # modules and weights stay: looking through them again and again holds the loops up
 
     def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:
         """also: what shares the process besides, and is loaded later."""

@@ -1,6 +1,7 @@
 """Gunicorn's settings: gevent workers, and a shutdown that sends every client on with a close frame."""
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -36,3 +37,5 @@ def post_worker_init(worker: Any) -> None:
         worker.handle_exit(signal.SIGTERM, None)
 
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))
+    gc.collect()
+    gc.freeze()  # modules and their like stay: looking through them again and again holds all sessions up

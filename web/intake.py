@@ -11,8 +11,9 @@ from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
 
-#: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once.
-GATHER_S = 0.003
+#: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once. It grows with the
+#: number of sessions: a round trip costs as much for one entry as for ten.
+GATHER_S, GATHER_PER_SESSION_S, LONG_GATHER_S = 0.003, 0.000_05, 0.006
 
 #: Entries kept while Redis is away; the oldest go first.
 BACKLOG_ITEMS = 20_000
@@ -45,8 +46,13 @@ class Intake:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            quiet = time.monotonic() - self._last_s > GATHER_S
-            gevent.spawn_later(0.0 if quiet else GATHER_S, self._run)
+            gather_s = self._gather_s
+            quiet = time.monotonic() - self._last_s > gather_s
+            gevent.spawn_later(0.0 if quiet else gather_s, self._run)
+
+    @property
+    def _gather_s(self) -> float:
+        return min(LONG_GATHER_S, max(GATHER_S, GATHER_PER_SESSION_S * len(self._sources)))
 
     def add_source(self, sid: str, recent: Callable[[], list[InEntry]]) -> None:
         """Where the newest input of a session is found again, should the media server lose it."""
@@ -69,7 +75,7 @@ class Intake:
                 self._waiting = self._everything(batch + self._waiting)[-BACKLOG_ITEMS:]
                 gevent.sleep(0.2)
             if self._waiting or self._told:
-                gevent.sleep(GATHER_S)
+                gevent.sleep(self._gather_s)
         self._running = False
 
     def _everything(self, unsent: list[tuple[str, InEntry]]) -> list[tuple[str, InEntry]]:
