@@ -18,13 +18,21 @@ from config.tracing import HEADER
 
 settings = load()
 
+
+def _queue(name: str) -> Queue:
+    """Redis is not told that a task was taken, and then that it was begun (a fifth of an LLM worker's CPU): it
+    is the same moment, and what dies between is sent again by the watchdog, as what dies after."""
+    exchange = Exchange(name)  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name, no_ack=True)  # type: ignore[no-untyped-call]
+
+
 app = Celery(
     "antiphon", broker=settings.redis_url, include=["tasks.log_setup", "tasks.worker", "tasks.duties"]
 )
 app.conf.update(
     task_default_queue="stt",
-    #: As they would be made by themselves. Flower knows those of workers that run, and else those that stand here.
-    task_queues=[Queue(queue, Exchange(queue), queue) for queue in (*STAGES, VOICES)],  # type: ignore[no-untyped-call]
+    #: Flower knows the queues of workers that run, and else those that stand here.
+    task_queues=[_queue(name) for name in (*STAGES, VOICES)],
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],

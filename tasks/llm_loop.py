@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 #: Words of all replies that come within this time leave in one round trip; a reply's first word does not wait.
 GATHER_S = 0.005
 
-#: Longest sleep with nothing to do.
-IDLE_S = 0.2
+#: Longest sleep while there are replies, whose leases may be lost meanwhile, and with nothing to do.
+BUSY_S, IDLE_S = 0.05, 0.2
 
 
 @dataclass(eq=False)
@@ -53,6 +53,8 @@ class LlmLoop(Loop):
         self._wake = asyncio.Event()
         self._prefills: set[asyncio.Task[None]] = set()
         self._device_lost: DeviceLost | None = None
+        self._gathered: asyncio.TimerHandle | None = None
+        """Ends the wait for company."""
 
     def enter(self, seat: Seat) -> None:
         """Hands a seat over and wakes the loop."""
@@ -105,15 +107,25 @@ class LlmLoop(Loop):
         self.outbox.flush()
 
     async def _doze(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), GATHER_S if self.seats else IDLE_S)
+        alarm = self._loop.call_later(BUSY_S if self.seats else IDLE_S, self._wake.set)
+        await self._wake.wait()
+        alarm.cancel()
         self._wake.clear()
+        if self._gathered is not None:
+            self._gathered.cancel()
+            self._gathered = None
+
+    def _gather(self) -> None:
+        """Something waits to be sent: soon, with what comes meanwhile."""
+        if self._gathered is None:
+            self._gathered = self._loop.call_later(GATHER_S, self._wake.set)
 
     def begin(self, seat: Seat) -> None:
         """Starts the reply's coroutine."""
         assert isinstance(seat, Pen)
         seat.count = len(seat.written)
         seat.task = self._loop.create_task(self._write(seat))
+        self._gather()  # that it was claimed is to be told
 
     def end(self, seat: Seat) -> None:
         """Stops it."""
@@ -177,6 +189,8 @@ class LlmLoop(Loop):
         pen.mark("first_word")
         if pen.count == len(pen.written):
             self._try_flush()
+        else:
+            self._gather()
         pen.count += len(whole)
 
     @staticmethod

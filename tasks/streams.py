@@ -29,7 +29,7 @@ from config.messages import (
     encode,
 )
 from tasks.wire import Command as WireCommand
-from tasks.wire import Wire, Wires
+from tasks.wire import Wire
 
 #: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
 #: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
@@ -191,10 +191,19 @@ class Inputs:
         """Streams that were told when to die, since `_told_s`."""
         self._told_s = 0.0
 
-    def append(self, entries: Sequence[tuple[str, InEntry]]) -> None:
-        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added."""
+    def append(
+        self, entries: Sequence[tuple[str, InEntry]], told: Sequence[tuple[str, Command]] = ()
+    ) -> None:
+        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added.
+
+        told: what workers are told with it. It may be lost, and is if the server is away.
+        """
+        words: list[WireCommand] = [
+            ("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))
+            for worker, what in told
+        ]
         try:
-            answers = self._wire.ask(self._commands(entries), again=False)
+            answers = self._wire.ask([*words, *self._commands(entries)], again=False)[len(words) :]
         except (redis.ConnectionError, redis.TimeoutError):
             self._lasting.clear()  # it may have come back empty
             answers = self._wire.ask(self._commands(entries), again=False)
@@ -242,22 +251,8 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
-class Commands:
-    """The web's words to workers; what is said may be lost, and is if the server is away."""
-
-    def __init__(self, media: Client) -> None:
-        self._wires = Wires(media)
-
-    def tell(self, worker: str, what: Command) -> None:
-        """Says it to one worker."""
-        with suppress(RedisError):
-            self._wires.ask(
-                [("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))]
-            )
-
-
 def command(media: Client, worker: str, what: Command | Drain) -> None:
-    """Tells a worker something that may be lost, and is if the server is away."""
+    """Tells a worker something at once; it may be lost, and is if the server is away."""
     with suppress(RedisError):
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 

@@ -24,8 +24,10 @@ from tasks.loop_metrics import Hearing, StepMetrics
 
 log = logging.getLogger(__name__)
 
-#: The shortest beat: packets of many sessions meet in one step.
-BEAT_S = 0.004
+#: The shortest beat: packets of many sessions meet in one step. It grows with the number of sessions, for a turn costs
+#: as much for one frame as for ten: at 128 sessions this is a fifth of them in hand at once, and 0.3 ms of CPU per
+#: session-second less than with 4 ms.
+BEAT_S, BEAT_PER_SEAT_S, LONG_BEAT_S = 0.004, 0.000_08, 0.010
 
 #: Steps begin no sooner than so many of their own lengths after one another: they are fuller, and most of the device's
 #: time is left to other stages. 3 would make p95 of a frame's wait 25 ms with a step of 8 ms.
@@ -152,7 +154,10 @@ class SttLoop(Loop):
     def _rest(self, began: float) -> None:
         """Says when the next beat is."""
         took_s = time.monotonic() - began
-        self._next_beat = began + max(BEAT_S, min(LONGEST_BEAT_FRAMES * self._frame_s, BEAT_STEPS * took_s))
+        shortest_s = min(LONG_BEAT_S, max(BEAT_S, BEAT_PER_SEAT_S * len(self._ears)))
+        self._next_beat = began + max(
+            shortest_s, min(LONGEST_BEAT_FRAMES * self._frame_s, BEAT_STEPS * took_s)
+        )
 
     def _read(self, block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
         """What came since; an entry that does not fit its struct costs itself alone."""

@@ -1,6 +1,7 @@
 """A worker's life: pool size, engines warm before the first task, heartbeat, drain. Hooks into Celery's bootsteps."""
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -29,13 +30,16 @@ from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import Client, RedisError, connect, keep_control, read
+from tasks.streams import CONTROL_S, Client, Reader, RedisError, connect, keep_control
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
 
 #: Pool threads beyond the slots: tasks that wait for a slot or prefill.
 SPARE_THREADS = 4
+
+#: Between two reads of commands: those of many sessions are taken together, and none is in more of a hurry.
+CONTROL_BEAT_S = 0.02
 
 #: How long replies may finish after SIGTERM.
 DRAIN_S = 20.0
@@ -167,20 +171,29 @@ class ControlListener(threading.Thread):
         self._worker = worker
         self._key = control(worker)
         self._media = ties.media
+        self._reader = Reader(ties.media)
+        self._kept_s = float("-inf")
 
     def run(self) -> None:
         """For the life of the process."""
         cursor = "0"
         while True:
             try:
-                keep_control(self._media, self._worker)
-                for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
+                self._keep()
+                for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
+                time.sleep(CONTROL_BEAT_S)
             except RedisError:
                 time.sleep(0.2)
             except Exception:
                 log.exception("commands could not be read")
+
+    def _keep(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._kept_s > CONTROL_S / 4:
+            keep_control(self._media, self._worker)
+            self._kept_s = now_s
 
     @staticmethod
     def _pass_on(commands: list[bytes]) -> None:
@@ -245,6 +258,8 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             desks[0].open()
         self._keeper = Keeper(list(running.values()), ties, says)
         self._keeper.start()
+        gc.collect()
+        gc.freeze()  # modules and weights stay: looking through them again and again holds the loops up
 
     def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:
         """also: what shares the process besides, and is loaded later."""

@@ -2,6 +2,7 @@
 a close frame."""
 
 import ctypes
+import gc
 import os
 import shutil
 import signal
@@ -86,3 +87,5 @@ def post_worker_init(worker: Any) -> None:
 
     gevent.signal_handler(signal.SIGHUP, worker.wsgi.extensions["antiphon_reload"])
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))
+    gc.collect()
+    gc.freeze()  # modules and their like stay: looking through them again and again holds all sessions up

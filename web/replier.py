@@ -180,7 +180,8 @@ class Replier:
             for word in speech.words
             if reply.told <= word.index < len(reply.words)
         ]
-        reply.told = max([reply.told, *(word.index + 1 for word, _ in words)])
+        if words:
+            reply.told = max(word.index + 1 for word, _ in words)
         return AudioOut(reply.number, packets, speech.samples, words)
 
     def heard_all(self, now_s: float) -> bool:

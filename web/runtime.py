@@ -9,11 +9,12 @@ import gevent
 
 from config import tracing
 from config.errors import ConfigError
+from config.messages import Command, Played
 from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, Commands, Inputs, connect
+from tasks.streams import Channels, Inputs, command, connect
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
@@ -43,7 +44,6 @@ class Runtime:
         self.fanout = Fanout(lambda: Channels(self.media))
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
         self.intake = Intake(Inputs(self.media, keep_s).append)
-        self.commands = Commands(self.media)
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
@@ -67,6 +67,13 @@ class Runtime:
             log.error("the characters stay as they were: %s", error)
         else:
             log.info("%d characters were read again", len(self.roles))
+
+    def tell(self, worker: str, what: Command) -> None:
+        """What may be lost. Positions can wait for company; a cancellation comes before what is submitted after it."""
+        if isinstance(what, Played):
+            self.intake.tell(worker, what)
+        else:
+            command(self.media, worker, what)
 
     def drain(self) -> None:
         """No session begins here any more. Those there are sent on, all at once: one may be slow to take it."""
