@@ -213,8 +213,8 @@ def _loopback(host: str) -> bool:
 
 @contextmanager
 def _signals() -> Iterator[Asked]:
-    """The first signal asks to stop; the second raises KeyboardInterrupt, wherever we are. SIGHUP asks to reload, unless
-    it tells that our terminal is gone."""
+    """The first signal asks to stop; the second raises KeyboardInterrupt, wherever we are. SIGHUP asks to reload, if
+    it does not tell that our terminal is gone."""
     asked = Asked(threading.Event(), threading.Event())
     had_terminal = _terminal()
 
