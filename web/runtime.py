@@ -3,15 +3,18 @@
 import logging
 import os
 import socket
+import time
 from functools import cache
 
 import gevent
 
-from config.errors import ConfigError
+from config.errors import ConfigError, MemoryFull
+from config.messages import InEntry
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, append_inputs, connect
+from tasks.redis_view import out_of_memory
+from tasks.streams import Channels, RedisError, append_inputs, connect
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 
 #: The most that a client may take to hear that it shall come back elsewhere.
 FAREWELL_S = 2.0
+
+
+#: While Redis has no memory for what is said, clients are told so often.
+TELL_AGAIN_S = 10.0
 
 
 class Runtime:
@@ -37,13 +44,26 @@ class Runtime:
         self.leases = Leases(self.state, settings.ownership.lease_ms)
         self.fanout = Fanout(lambda: Channels(self.media))
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
-        self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
+        self.intake = Intake(lambda batch: self._append(batch, keep_s))
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
+        self._told_s = float("-inf")
+
+    def _append(self, batch: list[tuple[str, InEntry]], keep_s: float) -> None:
+        """Raises RedisError; where memory is what lacks, nobody else would notice, so everybody is told."""
+        try:
+            append_inputs(self.media, batch, keep_s)
+        except RedisError as error:
+            now_s = time.monotonic()
+            if out_of_memory(error) and now_s > self._told_s + TELL_AGAIN_S:
+                self._told_s = now_s
+                for session in self.watchdog.sessions():
+                    session.tell(MemoryFull())
+            raise
 
     def reload(self) -> None:
         """Reads the characters again. Sessions keep those they have; with a mistake in the file, so does everybody."""
