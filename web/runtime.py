@@ -3,18 +3,20 @@
 import logging
 import os
 import socket
+import time
 from functools import cache
 
 import gevent
 
 from config import tracing
-from config.errors import ConfigError
-from config.messages import Command, Played
+from config.errors import ConfigError, MemoryFull
+from config.messages import Command, InEntry, Played
 from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, Inputs, command, connect
+from tasks.redis_view import out_of_memory
+from tasks.streams import Channels, Inputs, RedisError, command, connect
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
@@ -30,6 +32,10 @@ log = logging.getLogger(__name__)
 FAREWELL_S = 2.0
 
 
+#: While Redis has no memory for what is said, clients are told so often.
+TELL_AGAIN_S = 10.0
+
+
 class Runtime:
     """The rim of the web tier."""
 
@@ -42,8 +48,8 @@ class Runtime:
         self.media = connect(settings.media_url, connections=1024)
         self.leases = Leases(self.state, settings.ownership.lease_ms)
         self.fanout = Fanout(lambda: Channels(self.media))
-        keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
-        self.intake = Intake(Inputs(self.media, keep_s).append)
+        self._inputs = Inputs(self.media, settings.limits.audio_keep_s + settings.turn.longest_turn_s)
+        self.intake = Intake(self._append)
         self.watchdog = Watchdog(
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
         )
@@ -58,6 +64,19 @@ class Runtime:
         )
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
+        self._told_s = float("-inf")
+
+    def _append(self, batch: list[tuple[str, InEntry]], told: list[tuple[str, Command]]) -> None:
+        """Raises RedisError; where memory is what lacks, nobody else would notice, so everybody is told."""
+        try:
+            self._inputs.append(batch, told)
+        except RedisError as error:
+            now_s = time.monotonic()
+            if out_of_memory(error) and now_s > self._told_s + TELL_AGAIN_S:
+                self._told_s = now_s
+                for session in self.watchdog.sessions():
+                    session.tell(MemoryFull())
+            raise
 
     def reload(self) -> None:
         """Reads the characters again. Sessions keep those they have; with a mistake in the file, so does everybody."""

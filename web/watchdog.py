@@ -8,6 +8,7 @@ from typing import Protocol
 import gevent
 
 from config import metrics
+from config.errors import AntiphonError
 from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
 from tasks import fleet, streams, submit
@@ -38,6 +39,10 @@ class Watched(Protocol):
 
     def waits_for(self, stage: str) -> None:
         """Nobody does, and nobody can."""
+        ...
+
+    def tell(self, error: AntiphonError) -> None:
+        """Something its client should know."""
         ...
 
     def give_up(self, stage: str) -> None:
