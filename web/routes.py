@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
 from config.unmute_metrics import health_ok
+from tasks.streams import RedisError
 from web import metric_files
 from web.roles import listing
 from web.runtime import runtime
@@ -22,6 +23,15 @@ def health() -> tuple[Response, int]:
     health_ok.observe(ok)
     cloning = runtime().uploads.up()
     return jsonify({**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}), 200 if ok else 503
+
+
+@http.get("/v1/scale")
+def scale() -> tuple[Response, int]:
+    """How many workers each queue should have, for whoever starts and stops them; 503 while Redis cannot say."""
+    try:
+        return jsonify(runtime().scaling.look()), 200
+    except RedisError as error:
+        return jsonify({"error": f"the fleet cannot be seen: {type(error).__name__}"}), 503
 
 
 @http.get("/v1/voices")

@@ -18,6 +18,7 @@ from web.fanout import Fanout
 from web.intake import Intake
 from web.pinger import Pinger
 from web.roles import cast
+from web.scaling import Scaling
 from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
@@ -53,6 +54,7 @@ class Runtime:
             self.watchdog.sessions,
             settings.observe.look_s,
         )
+        self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
 
