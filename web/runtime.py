@@ -6,6 +6,7 @@ import socket
 from functools import cache
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from config import tracing
 from config.errors import ConfigError
@@ -74,13 +75,23 @@ class Runtime:
         gevent.joinall(farewells, timeout=FAREWELL_S)
 
 
+#: Making a runtime talks to Redis, and other requests run meanwhile: without this the first few made one each, and
+#: sessions of one process were spread over them.
+_one_at_a_time = BoundedSemaphore()
+
+
 @cache
+def _made() -> Runtime:
+    return Runtime(load())
+
+
 def runtime() -> Runtime:
     """This process's runtime."""
-    return Runtime(load())
+    with _one_at_a_time:
+        return _made()
 
 
 def flush() -> None:
     """The process ends: what it has to tell of its turns is sent, if it had any."""
-    if runtime.cache_info().currsize:
+    if _made.cache_info().currsize:
         runtime().tracer.flush()
