@@ -44,6 +44,9 @@ CONTROL_ITEMS = 1000
 #: Life of that stream after its worker.
 CONTROL_S = 60
 
+#: Life of the list of late replies, should nobody ask for it.
+LATE_REPLIES_S = 300
+
 #: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
 VOICE_UPLOAD_S = 60
 
@@ -105,6 +108,36 @@ def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | 
         asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
         found[name] = sum(length for length, _ in lists), min(asked, default=None)
     return found
+
+
+def remember_most(
+    state: Client, queue: str, at: int, seats: float, *, since: int, ttl_s: int
+) -> dict[int, float]:
+    """The most slots that the queue needed in each piece of time from `since` on, these at `at` among them."""
+    key = keys.scale(queue)
+    pipe = state.pipeline(transaction=False)
+    pipe.zadd(key, {str(at): seats}, gt=True)
+    pipe.expire(key, ttl_s)
+    pipe.zrange(key, 0, -1, withscores=True)
+    found = {int(piece): float(most) for piece, most in pipe.execute()[2]}
+    if gone := [str(piece) for piece in found if piece < since]:
+        state.zrem(key, *gone)
+    return {piece: most for piece, most in found.items() if piece >= since}
+
+
+def note_late_reply(media: Client, sid: str, reply: int) -> None:
+    """A reply's audio came late. Nobody waits for this, and it may be lost."""
+    with suppress(RedisError):
+        media.zadd(keys.late_replies(), {f"{sid}:{reply}": time.time()})
+        media.expire(keys.late_replies(), LATE_REPLIES_S)
+
+
+def late_replies(media: Client, since_s: float) -> int:
+    """How many there were since this unix time; those before are forgotten."""
+    pipe = media.pipeline(transaction=False)
+    pipe.zremrangebyscore(keys.late_replies(), "-inf", since_s)
+    pipe.zcard(keys.late_replies())
+    return int(pipe.execute()[1])
 
 
 def _asked_s(task: bytes) -> float | None:

@@ -13,6 +13,9 @@ from web.replier import Replier
 from web.reply import Reply
 from web.stages import Stages
 
+#: Audio that is late by more counts against the voice: a hole so short is hardly heard.
+LATE_S = 0.1
+
 
 class ReplyWork:
     """Does what turn-taking decided about replies; the state was saved before."""
@@ -108,6 +111,8 @@ class ReplyWork:
         if reply is None:
             return
         streams.forget_text(self._media, self._sid, [reply.number])
+        if reply.playback.late_s > LATE_S:
+            streams.note_late_reply(self._media, self._sid, reply.number)
         for stage in ("stt", "tts"):
             if stage in inbox.taken:
                 streams.trim_results(self._media, stage, self._sid, *inbox.taken[stage])

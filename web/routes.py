@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
 from config.unmute_metrics import health_ok
+from tasks.streams import RedisError
 from web import metric_files
 from web.roles import listing
 from web.runtime import runtime
@@ -28,6 +29,15 @@ def health() -> tuple[Response, int]:
     if refused := {member.name: member.why_not for member in runtime().admission.members if member.why_not}:
         answer["refused"] = refused
     return jsonify(answer), 200 if ok else 503
+
+
+@http.get("/v1/scale")
+def scale() -> tuple[Response, int]:
+    """How many workers each queue should have, for whoever starts and stops them; 503 while Redis cannot say."""
+    try:
+        return jsonify(runtime().scaling.look()), 200
+    except RedisError as error:
+        return jsonify({"error": f"the fleet cannot be seen: {type(error).__name__}"}), 503
 
 
 @http.get("/v1/voices")

@@ -7,6 +7,7 @@ import time
 from functools import cache
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from config import tracing
 from config.errors import ConfigError, MemoryFull
@@ -22,6 +23,7 @@ from web.fanout import Fanout
 from web.intake import Intake
 from web.pinger import Pinger
 from web.roles import cast
+from web.scaling import Scaling
 from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
@@ -62,6 +64,7 @@ class Runtime:
             self.watchdog.sessions,
             settings.observe.look_s,
         )
+        self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
         self._told_s = float("-inf")
@@ -101,13 +104,23 @@ class Runtime:
         gevent.joinall(farewells, timeout=FAREWELL_S)
 
 
+#: Making a runtime talks to Redis, and other requests run meanwhile: without this the first few made one each, and
+#: sessions of one process were spread over them.
+_one_at_a_time = BoundedSemaphore()
+
+
 @cache
+def _made() -> Runtime:
+    return Runtime(load())
+
+
 def runtime() -> Runtime:
     """This process's runtime."""
-    return Runtime(load())
+    with _one_at_a_time:
+        return _made()
 
 
 def flush() -> None:
     """The process ends: what it has to tell of its turns is sent, if it had any."""
-    if runtime.cache_info().currsize:
+    if _made.cache_info().currsize:
         runtime().tracer.flush()
