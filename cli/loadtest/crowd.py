@@ -6,6 +6,7 @@ per packet: packets leave by timers, and what comes is read where it arrives.
 
 import asyncio
 import gc
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -232,6 +233,8 @@ def main(path: str) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
         sys.stdout.buffer.flush()
 
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.freeze()  # what was made so far stays; collections need not look at it
     asyncio.run(Crowd(plan, tell).hold())
 
