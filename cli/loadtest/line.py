@@ -176,7 +176,8 @@ def _refusal(error: Exception) -> LineFailed:
     match error:
         case InvalidStatus():
             body = " ".join(bytes(error.response.body or b"").decode(errors="replace").split())
-            return LineFailed(f"refused with HTTP {error.response.status_code}", body[:MOST_TOLD])
+            told = error.response.reason_phrase if body.startswith("<") else body[:MOST_TOLD]
+            return LineFailed(f"refused with HTTP {error.response.status_code}", told)
         case InvalidHandshake() | WebSocketException():
             return LineFailed("no WebSocket", str(error))
     return LineFailed("line lost", str(error))
