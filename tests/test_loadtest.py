@@ -24,7 +24,7 @@ from cli.loadtest.gathered import MOST_FAILURES, Busy, Gathered, Turn, joined
 from cli.loadtest.generator import MOST_BUSY, MOST_LATE_P95_MS, Order, health
 from cli.loadtest.plan import Plan, Speech, Utterance
 from cli.loadtest.progress import line
-from cli.loadtest.talker import GIVE_UP_S, GREETING_S, Talker
+from cli.loadtest.talker import GIVE_UP_S, GREETING_S, OVERDUE_S, Talker
 from cli.loadtest.targets import Targets, judge
 from cli.loadtest.wires import GaWire, Heard, Kind, UnmuteWire, prepared
 from cli.ogg_pages import OggPages, page_crc
@@ -422,6 +422,14 @@ def test_a_turn_that_is_being_answered_when_the_run_ends_counts():
     scene.hear(0.4, Kind.AUDIO, 1920)
     scene.talker.break_off(scene.now_s + 1)
     assert [turn.voice_to_voice_ms for turn in scene.found.turns] == [400]
+
+
+def test_a_turn_that_has_waited_long_when_the_run_ends_is_a_failure_and_a_new_one_is_not():
+    for waited_s, outcomes in ((OVERDUE_S - 0.1, []), (OVERDUE_S + 0.1, ["unanswered"])):
+        scene = Scene(turns=None)
+        spoken_s = scene.until_spoken()
+        scene.talker.break_off(spoken_s + waited_s)
+        assert [turn.outcome for turn in scene.found.turns] == outcomes
 
 
 def test_who_is_greeted_waits_for_the_end_of_the_greeting():
