@@ -14,7 +14,6 @@ from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
 from cli.loadtest.capacity import Search
 from cli.loadtest.generator import RAMP_PER_SESSION_S, Order
-from cli.loadtest.plan import Speech
 from cli.loadtest.progress import Progress
 from cli.loadtest.report import Report
 from cli.loadtest.runner import Wish, find_capacity, probe, run
@@ -193,8 +192,11 @@ def loadtest(
     if address and url:
         raise click.UsageError("give the URL once")
     asked = address or url or "ws://127.0.0.1:8000/v1/realtime"
+    chosen = None if speech in (None, "piper") else sounds.choose(speech)
+    probe(asked, dialect)
+    source, clips = chosen or sounds.choose(speech)  # it takes seconds to make speech
     order = Order(
-        url=asked, dialect=dialect, speech=_speech(speech, dialect, int(packet_ms)), sessions=sessions,
+        url=asked, dialect=dialect, speech=sounds.speech(source, clips, dialect, int(packet_ms)), sessions=sessions,
         ramp_s=RAMP_PER_SESSION_S * sessions if ramp_s is None else ramp_s, conversations=conversations,
         turns=turns, processes=processes,
     )  # fmt: skip
@@ -207,15 +209,9 @@ def loadtest(
             warm_up_s=WARM_UP_S,
             counts_ramp=False,
         )
-    probe(order)
     judged = Targets(**{name.removeprefix("target_"): value for name, value in targets.items()})  # type: ignore[arg-type]
     wish = Wish(order, judged, metrics_urls or tuple(metrics.default_urls(asked)), Progress())
     _tell(wish, Search(sessions, max_sessions) if search else None, json_file, html_file)
-
-
-def _speech(asked: str | None, dialect: str, packet_ms: int) -> Speech:
-    source, clips = sounds.choose(asked)
-    return sounds.speech(source, clips, dialect, packet_ms)
 
 
 def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: Path | None) -> None:
@@ -231,7 +227,7 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
     if html_file is not None:
         html_file.write_text(html.page(shown, steps, answer))
-    if search is not None:
+    if search is not None and not shown.interrupted:
         sys.exit(0 if search.best else UNKNOWN if search.saturated_at else MISSED)
     sys.exit(UNKNOWN if not shown.valid else 0 if shown.judged.held else MISSED)
 

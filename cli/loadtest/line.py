@@ -4,6 +4,7 @@ A talker needs none of them: whatever comes is judged where it arrives. Costs a 
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from cli.call import MAX_MESSAGE_BYTES
 
 #: A server that leaves so much unread has stopped reading: 20 s of PCM in base64.
 MOST_UNSENT_BYTES = 2**20
+
+#: Of the page of who refuses: a failure is told in one line.
+MOST_TOLD = 120
 
 
 class LineFailed(Exception):
@@ -64,7 +68,9 @@ class Line(asyncio.Protocol):
             await loop.create_connection(lambda: self, parts.hostname or "", port, ssl=context)
             await self._opened
         except OSError as error:
-            raise LineFailed("cannot connect", error.strerror or str(error)) from None
+            # asyncio's own text names the address again; a name that is not known has a text of its own
+            told = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise LineFailed("cannot connect", told or str(error)) from None
 
     # --- asyncio.Protocol
 
@@ -137,8 +143,8 @@ class Line(asyncio.Protocol):
         """A text message; nothing once the line has ended."""
         if self.ended.done() or self._transport is None:
             return
-        self._protocol.send_text(message)
-        self._flush()
+        # as the protocol machine would, without its five calls: a line that has not ended is open
+        self._transport.write(Frame(Opcode.TEXT, message).serialize(mask=True))
         if self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             self._end(LineFailed("server does not read", "it left 1 MiB of our audio unread"))
             self._transport.abort()
@@ -169,8 +175,9 @@ def _settle(future: "asyncio.Future[None]") -> None:
 def _refusal(error: Exception) -> LineFailed:
     match error:
         case InvalidStatus():
-            body = bytes(error.response.body or b"").decode(errors="replace").strip()
-            return LineFailed(f"refused with HTTP {error.response.status_code}", body)
+            body = " ".join(bytes(error.response.body or b"").decode(errors="replace").split())
+            told = error.response.reason_phrase if body.startswith("<") else body[:MOST_TOLD]
+            return LineFailed(f"refused with HTTP {error.response.status_code}", told)
         case InvalidHandshake() | WebSocketException():
             return LineFailed("no WebSocket", str(error))
     return LineFailed("line lost", str(error))
