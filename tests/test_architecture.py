@@ -245,6 +245,8 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
 #: vLLM, and OpenMP under it, take these from the environment and nowhere else; vLLM's own processes inherit them.
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
+#: ONNX Runtime reads there, while it is imported, whether it may report to its maker.
+MAY_NAME_ORT = ("gpu_workers.onnx",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
 
@@ -254,7 +256,8 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    for names, prefix in ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_')):
+    may = ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_'), (MAY_NAME_ORT, r'"ORT_DISABLE_'))
+    for names, prefix in may:
         if module.name in names:
             source = module.path.read_text().splitlines()
             reads = [line for line in reads if not re.search(prefix, source[line - 1])]
