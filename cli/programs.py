@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: with a hundred threads would hold hundreds of MB. Engines set the threads they need; numpy's would only fight them.
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing.
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
+#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing. ONNX
+#: Runtime, whoever imports it, tells Microsoft nothing.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 class Rank(IntEnum):

@@ -260,6 +260,8 @@ MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
 #: prometheus_client looks here, and nowhere else, for the folder that gunicorn's processes share.
 MAY_NAME_PROMETHEUS = ("web.metric_folder",)
+#: ONNX Runtime reads there, while it is imported, whether it may report to its maker.
+MAY_NAME_ORT = ("gpu_workers.onnx",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
 
@@ -273,6 +275,7 @@ def test_only_settings_reads_the_environment(module):
         (MAY_NAME_CUDA, r'"CUDA_'),
         (MAY_NAME_VLLM, r'"(VLLM|OMP)_'),
         (MAY_NAME_PROMETHEUS, r'"PROMETHEUS_MULTIPROC_DIR"'),
+        (MAY_NAME_ORT, r'"ORT_DISABLE_'),
     ):
         if module.name in names:
             source = module.path.read_text().splitlines()

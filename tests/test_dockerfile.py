@@ -134,3 +134,17 @@ def test_shellcheck_finds_nothing_in_our_scripts():
         [tool("shellcheck"), *map(str, scripts)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("variable", [{}, {"ORT_DISABLE_TELEMETRY": "0"}])
+def test_onnx_runtime_reports_to_nobody(variable):
+    """The thread that would is begun when it is imported: none more than where it was told not to."""
+
+    def threads(module: str, said: dict[str, str]) -> str:
+        script = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
+        others = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+        return subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env={**others, **said}, capture_output=True, text=True, check=True
+        ).stdout  # fmt: skip
+
+    assert threads("gpu_workers.onnx", variable) == threads("onnxruntime", {"ORT_DISABLE_TELEMETRY": "1"})
