@@ -12,6 +12,7 @@ from celery import Celery
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
 from config.settings import load
+from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S
 
 settings = load()
 
@@ -31,8 +32,13 @@ app.conf.update(
     worker_enable_remote_control=True,
     broker_connection_retry_on_startup=True,
     broker_pool_limit=16,
+    #: A worker whose link is away for a night joins again in the morning.
+    broker_connection_max_retries=None,
+    worker_consumer="tasks.consumer:Consumer",
     broker_transport_options={
-        "socket_timeout": 10,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_keepalive": True,
+        "socket_keepalive_options": KEEPALIVE,
         "socket_connect_timeout": 2,
         "queue_order_strategy": "priority",
     },

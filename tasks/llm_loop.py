@@ -13,6 +13,7 @@ from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, 
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class LlmLoop(Loop):
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
             return False
-        self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        self.outbox.add(pen, Words(pen.count, whole, shared_time.now_s()))
         if pen.count == len(pen.written):
             self._try_flush()
         pen.count += len(whole)
@@ -186,7 +187,7 @@ class LlmLoop(Loop):
 
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
-            self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            self.outbox.add(pen, Words(pen.count, [pen.part], shared_time.now_s()))
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"
         self.outbox.add(pen, TextDone(pen.count, reason, usage.input_tokens, usage.output_tokens))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 With `tasks/leases.py` the only module that sends commands to Redis. Works under gevent and threads alike.
 """
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from config.messages import (
     decode_voice_answer,
     encode,
 )
+from tasks.shared_time import shared_time
 
 #: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
 #: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
@@ -43,6 +45,21 @@ VOICE_UPLOAD_S = 60
 #: One blocking read of a long wait, well under `SOCKET_TIMEOUT_S`.
 BLOCK_S = 2.0
 
+#: How soon a link that carries nothing any more is noticed, by a connection that listens as by one that has something
+#: to say; without a word from the other end, neither would notice for many minutes. If this were shorter, a link that
+#: is away for a moment would cost every connection; a lost packet comes again within a second.
+LINK_SILENT_S, PROBE_EVERY_S, PROBES = 3, 1, 3
+
+_PROBING = {
+    "TCP_KEEPIDLE": LINK_SILENT_S,
+    "TCP_KEEPINTVL": PROBE_EVERY_S,
+    "TCP_KEEPCNT": PROBES,
+    "TCP_USER_TIMEOUT": 1000 * (LINK_SILENT_S + PROBES * PROBE_EVERY_S),
+}
+
+#: The same as socket options, as far as the system has them.
+KEEPALIVE = {getattr(socket, name): value for name, value in _PROBING.items() if hasattr(socket, name)}
+
 RedisError = redis.RedisError
 
 #: A connection to one of the two servers; only this module and `tasks/leases.py` use its commands.
@@ -58,6 +75,7 @@ def connect(url: str, *, connections: int = 64) -> Client:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
     )
 
@@ -68,6 +86,13 @@ def answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except RedisError:
         return False
+
+
+def follow_clock(media: Client) -> None:
+    """Asks the media server what time it is. Raises RedisError."""
+    asked_s = time.monotonic()
+    seconds, micros = media.time()
+    shared_time.learn(seconds + micros / 1e6, asked_s, time.monotonic())
 
 
 Entry = tuple[str, bytes]
@@ -120,7 +145,7 @@ def newest_input(media: Client, sid: str) -> InEntry | None:
 
 def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
     """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed, and dies soon."""
-    oldest = int((time.time() - keep_s) * 1000)
+    oldest = int((shared_time.now_s() - keep_s) * 1000)
     pipe = media.pipeline(transaction=False)
     for sid, entry in entries:
         pipe.xadd(keys.audio_in(sid), {"d": encode(entry)}, minid=oldest, approximate=True)
@@ -219,7 +244,7 @@ def await_answer(media: Client, upload: str, deadline: float) -> VoiceMade | Voi
 
 def keep_voice(media: Client, voice: str, custom: CustomVoice, keep_s: int, most: int) -> bool:
     """Keeps a cloned voice; False when there are `most` of them already (a few more where several come at once)."""
-    now = time.time()
+    now = shared_time.now_s()
     media.zremrangebyscore(keys.custom_voices(), "-inf", now)
     if media.zcard(keys.custom_voices()) >= most:
         return False
@@ -235,7 +260,7 @@ def use_voice(media: Client, voice: str, keep_s: int) -> CustomVoice | None:
     data = cast("bytes | None", media.getex(keys.custom_voice(voice), ex=keep_s))
     if data is None:
         return None
-    media.zadd(keys.custom_voices(), {voice: time.time() + keep_s})
+    media.zadd(keys.custom_voices(), {voice: shared_time.now_s() + keep_s})
     return decode_custom_voice(data)
 
 
@@ -264,10 +289,13 @@ def retire(state: Client, stage: str, name: str) -> None:
 def workers(state: Client, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
     """What each live worker of a stage says of itself, by name."""
     listing = keys.workers(stage)
-    state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
     names = [name.decode() for name in cast(list[bytes], state.zrange(listing, 0, -1))]
     pipe = state.pipeline(transaction=False)
     for name in names:
         pipe.hgetall(keys.worker(stage, name))
-    said = zip(names, pipe.execute(), strict=True)
-    return {name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said if fields}
+    said = dict(zip(names, pipe.execute(), strict=True))
+    if gone := [name for name, fields in said.items() if not fields]:
+        state.zrem(listing, *gone)  # who is alive the server's clock says, by which beats die
+    return {
+        name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said.items() if fields
+    }

@@ -20,6 +20,7 @@ from tasks import streams
 from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.shared_time import shared_time
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class SttLoop(Loop):
             assert isinstance(frame, tuple)
             frames[slot] = frame[0]
             received.append(frame[1])
-        now = time.time()
+        now = shared_time.now_s()
         for at in received[:: 1 + len(received) // OBSERVED]:
             metrics.frame_wait.observe(max(0.0, now - at))
         return frames

@@ -27,7 +27,7 @@ from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import RedisError, connect, read
+from tasks.streams import RedisError, connect, follow_clock, read
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ NOT_STARTED = 4
 
 #: Exit status: the device under an engine is gone; started again, the worker may find it well. (EX_OSERR)
 DEVICE_LOST = 71
+
+#: A worker asks the media server so often what time it is.
+ASK_TIME_EVERY_S = 10.0
 
 #: How long the seats of a lost device may take to be let go; their leases end by themselves soon after.
 GIVE_BACK_S = 1.0
@@ -118,7 +121,7 @@ def size_pool(sender: Any, **_: Any) -> None:
 
 
 class ControlListener(threading.Thread):
-    """Reads `ctl:{worker}` and passes each command to the loops."""
+    """Reads `ctl:{worker}` and passes each command to the loops; keeps the shared time, too."""
 
     def __init__(self, worker: str, ties: Ties) -> None:
         super().__init__(name="control", daemon=True)
@@ -128,8 +131,12 @@ class ControlListener(threading.Thread):
     def run(self) -> None:
         """For the life of the process."""
         cursor = "0"
+        asked_time_s = float("-inf")
         while True:
             try:
+                if time.monotonic() > asked_time_s + ASK_TIME_EVERY_S:
+                    follow_clock(self._media)
+                    asked_time_s = time.monotonic()
                 for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])

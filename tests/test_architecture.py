@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "config": (),
     "gpu_workers": ("config",),
     "tasks": ("config",),
-    "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases"),
+    "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases", "tasks.shared_time"),
     "cli": (
         "config",
         "tasks",
@@ -100,7 +100,7 @@ MAY_IMPORT = {
 #: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
 
 #: The parts of `tasks` that the web has too; with them it must not get the engines.
-LIGHT_TASKS = ("tasks", "tasks.celery", "tasks.submit", "tasks.streams", "tasks.leases")
+LIGHT_TASKS = ("tasks", "tasks.celery", "tasks.submit", "tasks.streams", "tasks.leases", "tasks.shared_time")
 
 
 def allowed(module: Module) -> tuple[str, ...]:

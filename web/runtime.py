@@ -9,9 +9,10 @@ import gevent
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, append_inputs, connect
+from tasks.streams import Channels, append_inputs, connect, follow_clock
 from web.fanout import Fanout
 from web.intake import Intake
+from web.pulse import Pulse
 from web.roles import cast
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
@@ -33,8 +34,9 @@ class Runtime:
         self.fanout = Fanout(lambda: Channels(self.media))
         keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
         self.intake = Intake(lambda batch: append_inputs(self.media, batch, keep_s))
+        pulse = Pulse(lambda: follow_clock(self.media), settings.ownership.renew_s)
         self.watchdog = Watchdog(
-            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
+            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False

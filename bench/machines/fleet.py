@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,6 +46,8 @@ class Fleet:
     layout: Layout
     folder: Path
     settings: Mapping[str, str]
+    clocks: Mapping[str, int] = field(default_factory=dict)
+    """By how many seconds a machine's wall clock is ahead."""
     password: str = field(default_factory=lambda: secrets.token_hex(16))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -62,9 +65,8 @@ class Fleet:
     def start_web(self) -> None:
         """Gunicorn."""
         address = f"{self.layout.address(WEB)}:{WEB_PORT}"
-        self._start(
-            WEB, [sys.executable, "-m", "gunicorn", "-c", "python:web.gunicorn", "-b", address, "web.app:app"]
-        )
+        command = ["-m", "gunicorn", "-c", "python:web.gunicorn", "-b", address, "web.app:app"]
+        self._start(WEB, [sys.executable, *command])
 
     def start_worker(self, machine: str, **settings: str) -> None:
         """A worker of the stage that the machine is named for; `when_ready` waits for it."""
@@ -86,6 +88,8 @@ class Fleet:
             "ANTIPHON_METRICS_PORT": str(METRICS_PORT),
             "ANTIPHON_METRICS_HOST": self.layout.address(machine),
         }
+        if ahead_s := self.clocks.get(machine):
+            ours |= wrong_clock(self.folder, ahead_s)
         env = {**inherited, **ours, **self.settings, **(settings or {})}
         self.processes[machine] = self.layout.start(machine, command, env, self.log(machine))
 
@@ -131,7 +135,7 @@ class Fleet:
     def when_ready(self, *machines: str) -> None:
         """Waits until web answers and these workers advertise themselves. Raises BenchFailed."""
         for machine in machines:
-            self.wait(lambda m=machine: self.is_there(m), f"{machine} to be ready", machine)
+            self.wait(partial(self.is_there, machine), f"{machine} to be ready", machine)
 
     def is_there(self, machine: str) -> bool:
         """Whether web answers, or a worker advertises itself."""
@@ -171,22 +175,27 @@ def machine_of(holder: Holder) -> str:
     return holder.owner.rpartition("-")[0]
 
 
-def skewed(folder: Path, seconds: int) -> dict[str, str]:
+def wrong_clock(folder: Path, seconds: int) -> dict[str, str]:
     """The environment of a process whose wall clock is ahead by so much. Raises BenchFailed without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise BenchFailed("a wall clock that is wrong needs a C compiler")
     library = folder / "skew.so"
-    source = Path(__file__).with_name("skew.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    if not library.exists():
+        source = Path(__file__).with_name("skew.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     return {"LD_PRELOAD": str(library), "SKEW_S": str(seconds)}
 
 
 @contextmanager
-def running(workers: tuple[str, ...], settings: Mapping[str, str] | None = None) -> Iterator[Fleet]:
+def running(
+    workers: Sequence[str],
+    settings: Mapping[str, str] | None = None,
+    clocks: Mapping[str, int] | None = None,
+) -> Iterator[Fleet]:
     """A fleet that is ready, with workers on these machines, as long as the context lasts. Raises BenchFailed."""
     with TemporaryDirectory(prefix="antiphon-machines-") as name, laid_out(MACHINES) as layout:
-        fleet = Fleet(layout, Path(name), settings or DEFAULTS)
+        fleet = Fleet(layout, Path(name), settings or DEFAULTS, clocks or {})
         try:
             for redis in (STATE, MEDIA):
                 fleet.start_redis(redis)
