@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
 from config.settings import load
-from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S
+from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S, RedisError
 
 settings = load()
 
@@ -81,5 +82,8 @@ app.user_options["worker"].add(
 
 
 def submit(task: str, *args: Any) -> None:
-    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower."""
-    app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower. Raises RedisError."""
+    try:
+        app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+    except OperationalError as error:  # not Redis' own, and whoever minds those would not mind it
+        raise RedisError(f"the broker does not answer: {error}") from error

@@ -1,6 +1,9 @@
-"""Asking for work. Sending the same request twice does no harm: claims decide."""
+"""Asking for work. Sending the same request twice does no harm: claims decide. All but `prefill` raise RedisError."""
+
+from contextlib import suppress
 
 from tasks.celery import submit
+from tasks.streams import RedisError
 
 
 def listen(sid: str) -> None:
@@ -19,8 +22,9 @@ def speak(sid: str, number: int) -> None:
 
 
 def prefill(sid: str) -> None:
-    """Someone may read the prompt that probably comes."""
-    submit("llm.prefill", sid)
+    """Someone may read the prompt that probably comes; without a broker, nobody does."""
+    with suppress(RedisError):
+        submit("llm.prefill", sid)
 
 
 def clone(upload: str) -> None:
