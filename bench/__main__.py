@@ -78,7 +78,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
         ("voice", lambda: voice.measure(scope, _say)),
         (
             "plumbing",
-            lambda: plumbing.measure((1, 4) if quick else (1, 16, 64), 10.0 if quick else 40.0, _say),
+            lambda: plumbing.measure((1, 4) if quick else (1, 16, 64, 128), 10.0 if quick else 40.0, _say),
         ),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
         ("steps", lambda: steps.measure(steps.Scope((4,), 5.0, 10.0) if quick else steps.Scope(), _say)),
@@ -112,7 +112,9 @@ def voice_command(
 
 
 @main.command(name="plumbing")
-@click.option("--sessions", default="1,16,64", show_default=True, callback=_numbers, help="How many at once.")
+@click.option(
+    "--sessions", default="1,16,64,128", show_default=True, callback=_numbers, help="How many at once."
+)
 @click.option("--seconds", default=40.0, show_default=True, type=click.FloatRange(min=5), help="Of each run.")
 @_finding
 def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
