@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from bench import histogram
 from bench.machines import layout
 from bench.machines.fleet import MACHINES, MEDIA, WEB, Fleet, machine_of, running
 from bench.machines.wire import Quality
+from cli.loadtest import histogram
 from config.redis_keys import STAGES
 from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS

@@ -85,7 +85,8 @@ class Layout:
         self._wire: subprocess.Popen[bytes] | None = None
         self._cuts: set[tuple[str, str]] = set()
         namespace = next(iter(self.links.values())).namespace
-        # one thread for all its life: processes that it starts end with it
+        # the leash of a process is held by the thread that started it: this one is there as long as all of them
+        self._starter = ThreadPoolExecutor(1, "starter")
         self._there = ThreadPoolExecutor(1, "on the first machine", enter, (namespace,))
 
     def address(self, machine: str) -> str:
@@ -114,6 +115,7 @@ class Layout:
     def down(self) -> None:
         """Removes everything, whatever is there of it."""
         self._there.shutdown()
+        self._starter.shutdown()
         for link in self.links.values():
             with suppress(BenchFailed):
                 _remove(link.namespace)
@@ -164,14 +166,15 @@ class Layout:
         named = ["sh", "-c", 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"', machine]
         leashed = [sys.executable, "-I", "-S", leash.__file__, "SIGKILL", str(log.with_suffix(".pid"))]
         with log.open("ab") as out:
-            return subprocess.Popen(
+            return self._starter.submit(
+                subprocess.Popen[bytes],
                 [*inside, *named, *leashed, *command],
                 cwd=ROOT,
                 env={**env, leash.HOLDER: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-            )
+            ).result()
 
     def inside(self, what: Callable[[], T]) -> T:
         """Runs a function on the first machine, always in the same thread; its sockets and threads are there, too."""
