@@ -125,9 +125,9 @@ class Layout:
 
     # --- what happens to the wire
 
-    def worsen(self, quality: Quality, machines: Sequence[str]) -> Counted:
+    def worsen(self, quality: Quality, machines: Sequence[str]) -> None:
         """Packets that leave these machines are so from now on, those of all others undisturbed."""
-        return self._say(Order(quality=dict.fromkeys(machines, quality)))
+        self._say(Order(quality=dict.fromkeys(machines, quality)))
 
     def cut(self, one: str, other: str = EVERYONE) -> None:
         """Nothing passes between them any more, and nobody is told."""
@@ -140,7 +140,7 @@ class Layout:
         self._say(Order(cut=[]))
 
     def count(self) -> Counted:
-        """What the wire did since the last order."""
+        """What the wire did so far."""
         return self._say(Order())
 
     def _say(self, order: Order) -> Counted:

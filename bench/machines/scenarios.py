@@ -120,7 +120,7 @@ def _play(fleet: Fleet, scenario: Scenario, sessions: int, seconds: float) -> No
     times, troubles = Times(), list[str]()
     if scenario.quality is not None:
         fleet.layout.worsen(scenario.quality, SERVING)
-    fleet.layout.count()
+    before = fleet.layout.count()
     try:
         with Generator(order) as talkers:
             happening = threading.Thread(
@@ -131,7 +131,9 @@ def _play(fleet: Fleet, scenario: Scenario, sessions: int, seconds: float) -> No
             happening.join()
     finally:
         fleet.layout.mend()
-        counted = fleet.layout.worsen(Quality(), ())
+        fleet.layout.worsen(Quality(), ())
+    after = fleet.layout.count()
+    counted = Counted(after.carried - before.carried, after.lost - before.lost, after.cpu_s - before.cpu_s)
     fleet.when_ready(*(machine for machine in fleet.processes if machine[:3] in STAGES))
     return Noticed(scenario, gathered, times, counted, "; ".join(troubles))
 

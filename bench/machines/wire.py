@@ -72,7 +72,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What the wire did since the order before."""
+    """What the wire did since it was there."""
 
     carried: int
     lost: int
@@ -113,7 +113,6 @@ class Wire:
         self._carried = self._lost = 0
         self._sequence = itertools.count()
         self._random = random.Random(1)
-        self._cpu_s = time.process_time()
 
     def serve(self) -> None:
         """Until stdin ends."""
@@ -136,10 +135,7 @@ class Wire:
             self._quality = order.quality
         if order.cut is not None:
             self._cut = {*order.cut, *((b, a) for a, b in order.cut)}
-        cpu_s = time.process_time()
-        counted = Counted(self._carried, self._lost, cpu_s - self._cpu_s)
-        self._carried = self._lost = 0
-        self._cpu_s = cpu_s
+        counted = Counted(self._carried, self._lost, time.process_time())
         sys.stdout.buffer.write(msgspec.json.encode(counted) + b"\n")
         sys.stdout.buffer.flush()
         return True
