@@ -188,6 +188,8 @@ class Keeper(threading.Thread):
         self._ties = ties
         self._says = says
         self._stopping = threading.Event()
+        self.deaf_s: Callable[[], float] = lambda: 0.0
+        """How long the media server was not heard: who hears nothing cannot work, and others may."""
         self._orphans: dict[tuple[str, str], float] = {}
 
     def run(self) -> None:
@@ -220,7 +222,7 @@ class Keeper(threading.Thread):
         if silent_s > 2 * rules.step_deadline_s:
             log.critical("%s step hangs for %.0f s: this worker ends", stage.name, silent_s)
             os._exit(70)
-        if silent_s > rules.step_deadline_s:
+        if max(silent_s, self.deaf_s()) > rules.step_deadline_s:
             return
         seats = list(stage.loop.seats.values())
         for seat, standing in zip(

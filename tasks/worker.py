@@ -127,6 +127,11 @@ class ControlListener(threading.Thread):
         super().__init__(name="control", daemon=True)
         self._key = control(worker)
         self._media = ties.media
+        self._heard_s = time.monotonic()
+
+    def deaf_s(self) -> float:
+        """How long the media server was not heard."""
+        return time.monotonic() - self._heard_s
 
     def run(self) -> None:
         """For the life of the process."""
@@ -136,11 +141,13 @@ class ControlListener(threading.Thread):
             try:
                 if time.monotonic() > asked_time_s + ASK_TIME_EVERY_S:
                     follow_clock(self._media)
-                    asked_time_s = time.monotonic()
+                    self._heard_s = asked_time_s = time.monotonic()
                 for _, entries in read(self._media, {self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
+                self._heard_s = time.monotonic()
             except RedisError:
+                asked_time_s = float("-inf")  # that is answered at once, when the server is back
                 time.sleep(0.2)
             except Exception:
                 log.exception("commands could not be read")
@@ -189,12 +196,14 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             os._exit(NOT_STARTED)
         if settings.metrics_port:
             start_http_server(settings.metrics_port, addr=settings.metrics_host)
-        ControlListener(name, ties).start()
+        control_listener = ControlListener(name, ties)
+        control_listener.start()
         says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
         if clones(worker):
             desks.append(Desk(settings, name, state, media, says))
             desks[0].open()
         self._keeper = Keeper(list(running.values()), ties, says)
+        self._keeper.deaf_s = control_listener.deaf_s
         self._keeper.start()
 
     def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:

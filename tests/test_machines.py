@@ -43,6 +43,9 @@ TAKEOVER_S = 2.5
 #: From the end of a cut until the machine takes work again: the next attempt to connect, and a task's way.
 REJOINED_S = 6.0
 
+#: From a cut that leaves a worker its leases: the deadline of a step, its lease, and the watchdog's next look.
+DEAF_S = 9.0
+
 #: Longer than a worker needs to notice it.
 CUT_S = 6.0
 
@@ -163,6 +166,19 @@ def read_count(fleet: Fleet, machine: str) -> float:
         if line.startswith(f'antiphon_seats_lost_total{{stage="{machine[:3]}"}}'):
             return float(line.rsplit(" ", 1)[1])
     return 0.0
+
+
+def test_a_listener_that_reaches_only_the_state_server_lets_others_listen(fleet: Fleet) -> None:
+    async def scenario() -> None:
+        async with Talker(fleet.url) as talker:
+            talker.speak(SPEECH_S)
+            await talker.until("input_audio_buffer.speech_started")
+            machine = await held(fleet, "stt", talker.sid)
+            fleet.layout.cut(machine, MEDIA)
+            assert await replaced(fleet, "stt", talker.sid, machine) <= DEAF_S
+            assert_whole(talker, await talker.answered(1))
+
+    there(fleet, scenario())
 
 
 def test_a_second_without_the_media_server_is_heard_and_nothing_is_lost(fleet: Fleet) -> None:

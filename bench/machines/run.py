@@ -78,8 +78,8 @@ def _section(noticed: Sequence[Noticed], scope: Scope) -> Section:
         [
             f"{scope.sessions} talkers for {scope.seconds:.0f} s in each scenario, against {', '.join(WORKERS)}, web "
             "and the two Redis servers, each on a machine of its own: a network namespace on a wire that delays, loses "
-            "and cuts. The round trip is that between any two of these machines; loss is of packets of each link. Talkers "
-            "reach web without delay.",
+            "and cuts. The round trip is that between any two of these machines; loss is of packets of each link. "
+            "Talkers reach web without delay.",
             "Latency: last packet of voice to first audio, the null engines' own time in it. Late: replies that "
             "stopped in the middle, for audio came too late. Told: errors that talkers got.",
             "Taken over: from the cut until the last of the sessions or replies that were worked on there was worked "
