@@ -1,6 +1,7 @@
-"""What time it is for a whole fleet, and what becomes of a request when the broker cannot be reached."""
+"""Between machines: one clock for all, connections that notice a dead link, a broker that cannot be reached."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -99,3 +100,22 @@ def test_a_broker_that_cannot_be_reached_is_told_as_redis_is() -> None:
         timeout=60,
     )
     assert done.stdout.startswith("as Redis: the broker does not answer"), done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone has it")
+def test_a_link_that_carries_nothing_is_noticed_by_every_connection_to_redis(state: redis.Redis) -> None:
+    with streams.connect(f"redis://{address(state)}") as client:
+        connection = client.connection_pool.get_connection()
+        options = {
+            name: connection._sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        }
+        assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        client.connection_pool.release(connection)
+    probed_s = options["TCP_KEEPIDLE"] + options["TCP_KEEPINTVL"] * options["TCP_KEEPCNT"]
+    assert probed_s == options["TCP_USER_TIMEOUT"] / 1000 <= 6
+
+
+def address(client: redis.Redis) -> str:
+    known = client.connection_pool.connection_kwargs
+    return f":{known['password']}@{known['host']}:{known['port']}/0"
