@@ -61,6 +61,11 @@ word_lag = Histogram(
 reply_wait = Histogram(
     "antiphon_reply_wait_seconds", "From the end of the turn to the first audio sent.", buckets=TURN_BUCKETS_S
 )
+clock_ahead = Gauge(
+    "antiphon_clock_ahead_seconds",
+    "By how much this machine's wall clock is ahead of the media server's; nothing but logs goes by it.",
+    multiprocess_mode="livemostrecent",
+)
 sessions = Gauge("antiphon_sessions", "Sessions with a client connected now.", multiprocess_mode="livesum")
 turns = Counter("antiphon_turns_total", "Turns by how they ended.", ["outcome"])
 preempted = Counter("antiphon_preempted_total", "Replies made ahead, by what became of them.", ["outcome"])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 from tasks.loop_metrics import Writing
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class LlmLoop(Loop):
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
             return
-        self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        self.outbox.add(pen, Words(pen.count, whole, shared_time.now_s()))
         pen.writing.wrote(len(whole))
         pen.mark("first_word")
         if pen.count == len(pen.written):
@@ -204,7 +204,7 @@ class LlmLoop(Loop):
 
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
-            self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            self.outbox.add(pen, Words(pen.count, [pen.part], shared_time.now_s()))
             pen.writing.wrote(1)
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"

@@ -21,6 +21,7 @@ from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
 from tasks.loop_metrics import SeatMetrics
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Seat:
     """The lease is gone: whatever comes of it is dropped."""
     trace: str = ""
     """The traceparent under which it works."""
-    marks: dict[str, float] = field(default_factory=lambda: {"claimed": time.time()})
+    marks: dict[str, float] = field(default_factory=lambda: {"claimed": shared_time.now_s()})
     """Unix times of what it did for the first time."""
 
     @property
@@ -76,7 +77,7 @@ class Seat:
 
     def mark(self, what: str) -> None:
         """It does this now, and it counts if it is the first time."""
-        self.marks.setdefault(what, time.time())
+        self.marks.setdefault(what, shared_time.now_s())
 
 
 class Outbox:
