@@ -57,6 +57,12 @@ class Seat:
     """The newest results, should the media server lose them."""
     lost: bool = False
     """The lease is gone: whatever comes of it is dropped."""
+    called_off: bool = False
+    """It is lost because nobody wants it any more."""
+
+    def call_off(self) -> None:
+        """The web cancelled it."""
+        self.lost = self.called_off = True
 
     @property
     def sid(self) -> str:
@@ -367,7 +373,8 @@ class Loop(threading.Thread):
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:
-            self.count.lost.inc()
+            if not seat.called_off:
+                self.count.lost.inc()
             self.leave(seat, done=False)
 
     def _dismiss_all(self) -> None:
