@@ -5,6 +5,7 @@ import socket
 from functools import cache
 
 import gevent
+from gevent.lock import RLock
 
 from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
@@ -57,7 +58,16 @@ class Runtime:
         gevent.joinall(farewells, timeout=FAREWELL_S)
 
 
-@cache
+#: Building waits for Redis: without it, first requests that come together would each build one, and share nothing.
+_building = RLock()
+
+
 def runtime() -> Runtime:
     """This process's runtime."""
+    with _building:
+        return _built()
+
+
+@cache
+def _built() -> Runtime:
     return Runtime(load())
