@@ -138,7 +138,7 @@ class LlmLoop(Loop):
             seat = self.seats.get((command.sid, command.reply))
             if seat is not None and not seat.lost:
                 unmute_metrics.vllm_interrupts.inc()
-                seat.lost = True
+                seat.call_off()
 
     async def _write(self, pen: Pen) -> None:
         assert pen.order is not None

@@ -64,6 +64,12 @@ class Seat:
     """The traceparent under which it works."""
     marks: dict[str, float] = field(default_factory=lambda: {"claimed": shared_time.now_s()})
     """Unix times of what it did for the first time."""
+    called_off: bool = False
+    """It is lost because nobody wants it any more."""
+
+    def call_off(self) -> None:
+        """The web cancelled it."""
+        self.lost = self.called_off = True
 
     @property
     def sid(self) -> str:
@@ -387,7 +393,8 @@ class Loop(threading.Thread):
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:
-            self.count.lost.inc()
+            if not seat.called_off:
+                self.count.lost.inc()
             self.leave(seat, done=False)
 
     def _dismiss_all(self) -> None:

@@ -1,5 +1,6 @@
 """The metrics as they are declared, and what moves those that a conversation without failures leaves alone."""
 
+import struct
 import time
 from pathlib import Path
 
@@ -330,6 +331,15 @@ def test_what_the_dead_counted_goes_on_counting_and_their_gauges_go(tmp_path: Pa
     assert _total(tmp_path, "c_total") == 9.0
     metric_files.bury(tmp_path, alive={1})
     assert _total(tmp_path, "c_total") == 9.0, "a second death adds to the first"
+
+
+def test_a_file_that_cannot_be_read_is_dropped_and_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "counter_11.db").write_bytes(b"no")
+    _write(tmp_path, "counter_13.db", "c_total", 4.0)
+    with pytest.raises(struct.error):
+        metric_files.bury(tmp_path, alive={13})
+    metric_files.bury(tmp_path, alive={13})
+    assert _total(tmp_path, "c_total") == 4.0
 
 
 def _write(folder: Path, file: str, name: str, count: float) -> None:
