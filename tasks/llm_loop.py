@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from config import unmute_metrics
+from config import logs, unmute_metrics
 from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
@@ -142,6 +142,7 @@ class LlmLoop(Loop):
 
     async def _write(self, pen: Pen) -> None:
         assert pen.order is not None
+        logs.note(**pen.about)
         answered = "".join(pen.written)
         prompt = Prompt(
             pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid

@@ -155,7 +155,9 @@ class Watchdog:
             if watch.tries >= MOST_TRIES and watch.stage != "stt":
                 session.give_up(watch.stage)
                 return
-            log.info("%s is submitted again", watch.stage)
+            log.info(
+                "%s is submitted again", watch.stage, extra={"session": session.sid, "reply": watch.reply}
+            )
             metrics.recoveries.labels(watch.stage).inc()
             watch.submitted(now_s)
             session.may_have_missed()
