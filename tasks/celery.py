@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from celery import Celery
+from kombu.entity import Exchange, Queue
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import STAGES, VOICES
@@ -15,14 +16,22 @@ from config.settings import load
 
 settings = load()
 
+
+def queue(name: str) -> Any:
+    """A queue without acknowledgements: what a dead worker had in hand the watchdog sends again. Kombu would note each
+    task that is under way, and end the worker where Redis has no memory for the note."""
+    return Queue(name, Exchange(name), name, no_ack=True)  # type: ignore[no-untyped-call]
+
+
 app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
 app.conf.update(
+    task_queues=[queue(name) for name in (*STAGES, VOICES)],
     task_default_queue="stt",
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
-    #: A task is acknowledged at once: recovery goes by leases, and a late ack would deliver long tasks twice.
+    #: Recovery goes by leases; a late ack would deliver long tasks twice.
     task_acks_late=False,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,
