@@ -21,9 +21,12 @@ from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S, RedisError
 settings = load()
 
 
-def _queue(name: str) -> Queue:
-    """Redis is not told that a task was taken, and then that it was begun (a fifth of an LLM worker's CPU): it
-    is the same moment, and what dies between is sent again by the watchdog, as what dies after."""
+def queue(name: str) -> Queue:
+    """A queue without acknowledgements: what a dead worker had in hand the watchdog sends again.
+
+    Kombu would note each task that is under way (a fifth of an LLM worker's CPU), and end the worker where Redis has no
+    memory for the note.
+    """
     exchange = Exchange(name)  # type: ignore[no-untyped-call]
     return Queue(name, exchange, routing_key=name, no_ack=True)  # type: ignore[no-untyped-call]
 
@@ -34,12 +37,12 @@ app = Celery(
 app.conf.update(
     task_default_queue="stt",
     #: Flower knows the queues of workers that run, and else those that stand here.
-    task_queues=[_queue(name) for name in (*STAGES, VOICES)],
+    task_queues=[queue(name) for name in (*STAGES, VOICES)],
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
-    #: A task is acknowledged at once: recovery goes by leases, and a late ack would deliver long tasks twice.
+    #: Recovery goes by leases; a late ack would deliver long tasks twice.
     task_acks_late=False,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,
