@@ -209,9 +209,18 @@ def loadtest(
             warm_up_s=WARM_UP_S,
             counts_ramp=False,
         )
+    pages = _pages(metrics_urls) or tuple(metrics.default_urls(asked))
     judged = Targets(**{name.removeprefix("target_"): value for name, value in targets.items()})  # type: ignore[arg-type]
-    wish = Wish(order, judged, metrics_urls or tuple(metrics.default_urls(asked)), Progress())
+    wish = Wish(order, judged, pages, Progress())
     _tell(wish, Search(sessions, max_sessions) if search else None, json_file, html_file)
+
+
+def _pages(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Pages of metrics that somebody named must be there. Raises ConfigError."""
+    for url in asked:
+        if not metrics.pages([url]):
+            raise ConfigError(f"--metrics {url}: no page of metrics there")
+    return asked
 
 
 def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: Path | None) -> None:
