@@ -15,6 +15,7 @@ import redis
 
 from config import redis_keys as keys
 from config.messages import Result, encode
+from tasks.wire import Command, Wires
 
 #: What a field of a session's state may be written as.
 Value = bytes | str | int | float
@@ -83,69 +84,55 @@ def parse_holder(value: bytes | None) -> Holder | None:
     return Holder(owner, int(epoch), int(reply or 0), int(last_seq))
 
 
+Call = tuple[Sequence[str], Sequence[Value]]
+"""Keys and arguments of one call of a script."""
+
+
 class _Script:
-    """A script by its hash, in as many calls as wished in one round trip.
+    """A script by its hash, in as many calls as wished in one round trip; loaded when the server does not know it."""
 
-    redis-py's own asks the server before every pipeline whether it knows the script; this one loads it when not.
-    """
-
-    def __init__(self, client: redis.Redis, name: str) -> None:
-        self._client: Any = client  # redis-py types nothing of `execute_command`
+    def __init__(self, wires: Wires, name: str) -> None:
+        self._wires = wires
         self._text = (SCRIPTS / f"{name}.lua").read_text()
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: Sequence[str], args: Sequence[Value]) -> Any:
-        """One call."""
+        """One call. Raises RedisError."""
         return self.each([(keys, args)])[0]
 
-    def each(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> list[Any]:
-        """The answer of every call. One that is unknown to the server was not run; the others may run again."""
-        try:
-            return self._run(calls)
-        except redis.exceptions.NoScriptError:
-            self._client.script_load(self._text)
-            return self._run(calls)
+    def each(self, calls: Sequence[Call]) -> list[Any]:
+        """The answer of every call. Raises RedisError, also where a call gave one."""
+        answers = self._known(self._wires.ask(self._commands(calls)), calls)
+        for answer in answers:
+            if isinstance(answer, redis.RedisError):
+                raise answer
+        return answers
 
-    def send(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> Callable[[], list[Any]]:
+    def send(self, calls: Sequence[Call]) -> Callable[[], list[Any]]:
         """Sends the calls and returns at once; what it gives waits for the answers, and must be called. Both raise
-        RedisError."""
-        pool = self._client.connection_pool
-        connection = pool.get_connection()
-        try:
-            commands = [("EVALSHA", self._sha, len(keys), *keys, *args) for keys, args in calls]
-            connection.send_packed_command(connection.pack_commands(commands))
-        except BaseException:
-            connection.disconnect()
-            pool.release(connection)
-            raise
+        RedisError; an error of a call stands among the answers, for others come after it."""
+        wire = self._wires.take()
+        wire.send(self._commands(calls))
 
         def answers() -> list[Any]:
-            try:
-                found = [_answer(connection) for _ in calls]
-            finally:
-                pool.release(connection)
-            if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in found):
-                return self.each(calls)
-            return found
+            found = wire.answers(len(calls))
+            self._wires.give_back(wire)
+            return self._known(found, calls)
 
         return answers
 
-    def _run(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> list[Any]:
-        if len(calls) == 1:
-            keys, args = calls[0]
-            return [self._client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)]
-        pipe = self._client.pipeline(transaction=False)
-        for keys, args in calls:
-            pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
-        return list(pipe.execute())
+    def _commands(self, calls: Sequence[Call]) -> list[Command]:
+        return [("EVALSHA", self._sha, len(keys), *keys, *args) for keys, args in calls]
+
+    def _known(self, answers: list[Any], calls: Sequence[Call]) -> list[Any]:
+        """The answers. One call that is unknown to the server was not run; the others may run again."""
+        if not any(isinstance(answer, redis.ResponseError) and _unknown(answer) for answer in answers):
+            return answers
+        return self._wires.ask([("SCRIPT", "LOAD", self._text), *self._commands(calls)])[1:]
 
 
-def _answer(connection: Any) -> Any:
-    """One answer; an error of the script's is one, too, for others come after it."""
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
+def _unknown(error: redis.ResponseError) -> bool:
+    return str(error).startswith("NOSCRIPT")
 
 
 def _flat(fields: Mapping[str, Value]) -> list[Value]:
@@ -158,9 +145,10 @@ class Leases:
     def __init__(self, state: redis.Redis, lease_ms: int) -> None:
         self._state = state
         self._lease_ms = lease_ms
-        self._claim = _Script(state, "claim")
-        self._renew = _Script(state, "renew")
-        self._save = _Script(state, "save")
+        wires = Wires(state)
+        self._claim = _Script(wires, "claim")
+        self._renew = _Script(wires, "renew")
+        self._save = _Script(wires, "save")
 
     def claim(
         self, stage: str, sid: str, owner: str, reply: int = 0, *, seize: bool = False
@@ -222,7 +210,7 @@ class Emitter:
     def __init__(self, media: redis.Redis, keep_items: int, ttl_s: int) -> None:
         self._keep_items = keep_items
         self._ttl_s = ttl_s
-        self._emit = _Script(media, "emit")
+        self._emit = _Script(Wires(media), "emit")
 
     def emit(self, results: Sequence[tuple[Lease, Result]], begins: Collection[int] = ()) -> list[Stored]:
         """Sends results in one round trip, in order; says of each what became of it.
@@ -264,3 +252,53 @@ class Emitter:
             first = "1" if result.seq == 1 or index in begins else ""
             args += (result.epoch, result.seq, encode(result), first)
         return names, args
+
+
+#: What `Reservations.ask` answers to who gets neither a place nor one in the line.
+LINE_FULL = -1
+
+#: Sessions in one call of the script: others have to wait while it runs.
+HOLD_AT_ONCE = 500
+
+
+class Reservations:
+    """Places of sessions, over all web processes: as many as the fleet's slots allow, and a line for the rest."""
+
+    def __init__(self, state: redis.Redis, hold_ms: int, wait_ms: int) -> None:
+        """hold_ms: life of a place after its web process was last seen; wait_ms: the same of one in the line."""
+        self._state = state
+        self._hold_ms = hold_ms
+        self._wait_ms = wait_ms
+        wires = Wires(state)
+        self._reserve = _Script(wires, "reserve")
+        self._hold = _Script(wires, "hold")
+
+    def ask(self, sid: str, room: int, most_waiting: int, *, first: bool = False) -> int:
+        """0: the session has a place; n: it is the n-th in the line; or LINE_FULL. Who waits asks again."""
+        names = [keys.reserved(), keys.waiting(), keys.waiting_until()]
+        args: list[Value] = [sid, room, self._hold_ms, self._wait_ms, most_waiting, "1" if first else ""]
+        return int(self._reserve(names, args))
+
+    def hold(self, sids: Sequence[str]) -> None:
+        """These sessions are alive and keep their places."""
+        calls: list[tuple[Sequence[str], Sequence[Value]]] = [
+            ([keys.reserved()], [self._hold_ms, *sids[at : at + HOLD_AT_ONCE]])
+            for at in range(0, len(sids), HOLD_AT_ONCE)
+        ]
+        if calls:
+            self._hold.each(calls)
+
+    def give_back(self, sid: str) -> None:
+        """The session needs no place any more, nor waits for one."""
+        pipe = self._state.pipeline(transaction=False)
+        for name in (keys.reserved(), keys.waiting(), keys.waiting_until()):
+            pipe.zrem(name, sid)
+        pipe.execute()
+
+    def count(self) -> tuple[int, int]:
+        """Sessions that have a place, and those that wait for one."""
+        pipe = self._state.pipeline(transaction=False)
+        pipe.zcard(keys.reserved())
+        pipe.zcard(keys.waiting())
+        held, waiting = pipe.execute()
+        return int(held), int(waiting)

@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from config import metrics
+from config import unmute_metrics
 from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.loop_metrics import Writing
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 #: Words of all replies that come within this time leave in one round trip; a reply's first word does not wait.
 GATHER_S = 0.005
 
-#: Longest sleep with nothing to do.
-IDLE_S = 0.2
+#: Longest sleep while there are replies, whose leases may be lost meanwhile, and with nothing to do.
+BUSY_S, IDLE_S = 0.05, 0.2
 
 
 @dataclass(eq=False)
@@ -37,6 +38,7 @@ class Pen(Seat):
     said_again: str = ""
     """What an engine that cannot continue repeats, and nobody wants twice."""
     task: asyncio.Task[None] | None = None
+    writing: Writing = field(init=False)
 
 
 class LlmLoop(Loop):
@@ -51,6 +53,8 @@ class LlmLoop(Loop):
         self._wake = asyncio.Event()
         self._prefills: set[asyncio.Task[None]] = set()
         self._device_lost: DeviceLost | None = None
+        self._gathered: asyncio.TimerHandle | None = None
+        """Ends the wait for company."""
 
     def enter(self, seat: Seat) -> None:
         """Hands a seat over and wakes the loop."""
@@ -103,15 +107,25 @@ class LlmLoop(Loop):
         self.outbox.flush()
 
     async def _doze(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), GATHER_S if self.seats else IDLE_S)
+        alarm = self._loop.call_later(BUSY_S if self.seats else IDLE_S, self._wake.set)
+        await self._wake.wait()
+        alarm.cancel()
         self._wake.clear()
+        if self._gathered is not None:
+            self._gathered.cancel()
+            self._gathered = None
+
+    def _gather(self) -> None:
+        """Something waits to be sent: soon, with what comes meanwhile."""
+        if self._gathered is None:
+            self._gathered = self._loop.call_later(GATHER_S, self._wake.set)
 
     def begin(self, seat: Seat) -> None:
         """Starts the reply's coroutine."""
         assert isinstance(seat, Pen)
         seat.count = len(seat.written)
         seat.task = self._loop.create_task(self._write(seat))
+        self._gather()  # that it was claimed is to be told
 
     def end(self, seat: Seat) -> None:
         """Stops it."""
@@ -122,7 +136,8 @@ class LlmLoop(Loop):
         """Cancels a reply."""
         if isinstance(command, Cancel):
             seat = self.seats.get((command.sid, command.reply))
-            if seat is not None:
+            if seat is not None and not seat.lost:
+                unmute_metrics.vllm_interrupts.inc()
                 seat.lost = True
 
     async def _write(self, pen: Pen) -> None:
@@ -133,27 +148,27 @@ class LlmLoop(Loop):
         )
         pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
-        began = time.monotonic()
-        any_piece = any_word = False
+        writing = pen.writing = Writing(prompt.messages)
         try:
             async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
-                    if not any_piece:
-                        metrics.first_token.observe(time.monotonic() - began)
-                        any_piece = True
-                    if isinstance(piece, str) and self._put(pen, piece) and not any_word:
-                        metrics.first_word.observe(time.monotonic() - began)
-                        any_word = True
+                    writing.piece()
+                    if isinstance(piece, str):
+                        self._put(pen, piece)
             self._finish(pen, usage)
         except asyncio.CancelledError:
             raise
         except DeviceLost as error:
+            unmute_metrics.vllm_hard_errors.inc()
             self._lose_device(error)
         except Exception as error:
-            log.error("llm engine failed: %s", type(error).__name__)
+            unmute_metrics.vllm_hard_errors.inc()
+            log.error("llm engine failed: %s", type(error).__name__, extra=pen.about)
             self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
             self._try_flush()
             self.leave(pen, done=True)
+        finally:
+            writing.over()
 
     def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
         """The model's, or the words that were ordered."""
@@ -161,19 +176,22 @@ class LlmLoop(Loop):
             return _read_out(order.say.removeprefix(prompt.answered))
         return self._engine.generate(prompt, usage)  # type: ignore[return-value]
 
-    def _put(self, pen: Pen, piece: str) -> bool:
-        """Adds a piece; sends the words it completes. True when there were any."""
+    def _put(self, pen: Pen, piece: str) -> None:
+        """Adds a piece; sends the words it completes."""
         if pen.said_again:
             piece = self._skip_repeated(pen, piece)
         pen.part = (pen.part + piece).lstrip() if not pen.count else pen.part + piece
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
-            return False
+            return
         self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        pen.writing.wrote(len(whole))
+        pen.mark("first_word")
         if pen.count == len(pen.written):
             self._try_flush()
+        else:
+            self._gather()
         pen.count += len(whole)
-        return True
 
     @staticmethod
     def _skip_repeated(pen: Pen, piece: str) -> str:
@@ -187,6 +205,7 @@ class LlmLoop(Loop):
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
             self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            pen.writing.wrote(1)
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"
         self.outbox.add(pen, TextDone(pen.count, reason, usage.input_tokens, usage.output_tokens))  # type: ignore[arg-type]

@@ -4,10 +4,11 @@ With `tasks/leases.py` the only module that sends commands to Redis. Works under
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -16,6 +17,7 @@ from config import redis_keys as keys
 from config.messages import (
     Command,
     CustomVoice,
+    Drain,
     InEntry,
     Result,
     VoiceMade,
@@ -26,6 +28,8 @@ from config.messages import (
     decode_voice_answer,
     encode,
 )
+from tasks.wire import Command as WireCommand
+from tasks.wire import Wire
 
 #: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
 #: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
@@ -36,6 +40,12 @@ CONNECT_TIMEOUT_S = 2.0
 
 #: Entries of `ctl:{worker}`: a second of commands for a full worker.
 CONTROL_ITEMS = 1000
+
+#: Life of that stream after its worker.
+CONTROL_S = 60
+
+#: Life of the list of late replies, should nobody ask for it.
+LATE_REPLIES_S = 300
 
 #: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
 VOICE_UPLOAD_S = 60
@@ -70,6 +80,85 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
+def round_trip_s(client: Client) -> float:
+    """How long a PING takes, over a connection that is open already. Raises RedisError."""
+    began = time.perf_counter()
+    client.ping()
+    return time.perf_counter() - began
+
+
+def memory(client: Client) -> tuple[int, int]:
+    """Bytes in use, and the most the server may take (0: no limit)."""
+    said: Any = client.info("memory")
+    return int(said["used_memory"]), int(said.get("maxmemory", 0))
+
+
+def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | None]]:
+    """Of each Celery queue: its tasks that nobody has taken, and when the oldest was asked for (unix time; None: there
+    is none, or it does not say)."""
+    pipe = state.pipeline(transaction=False)
+    for name in names:
+        for key in keys.queue_lists(name):
+            pipe.llen(key)
+            pipe.lindex(key, -1)  # new tasks come in from the left
+    answers = iter(pipe.execute())
+    found: dict[str, tuple[int, float | None]] = {}
+    for name in names:
+        lists = [(next(answers), next(answers)) for _ in keys.queue_lists(name)]
+        asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
+        found[name] = sum(length for length, _ in lists), min(asked, default=None)
+    return found
+
+
+def remember_most(
+    state: Client, queue: str, at: int, seats: float, *, since: int, ttl_s: int
+) -> dict[int, float]:
+    """The most slots that the queue needed in each piece of time from `since` on, these at `at` among them."""
+    key = keys.scale(queue)
+    pipe = state.pipeline(transaction=False)
+    pipe.zadd(key, {str(at): seats}, gt=True)
+    pipe.expire(key, ttl_s)
+    pipe.zrange(key, 0, -1, withscores=True)
+    found = {int(piece): float(most) for piece, most in pipe.execute()[2]}
+    if gone := [str(piece) for piece in found if piece < since]:
+        state.zrem(key, *gone)
+    return {piece: most for piece, most in found.items() if piece >= since}
+
+
+def note_late_reply(media: Client, sid: str, reply: int) -> None:
+    """A reply's audio came late. Nobody waits for this, and it may be lost."""
+    with suppress(RedisError):
+        media.zadd(keys.late_replies(), {f"{sid}:{reply}": time.time()})
+        media.expire(keys.late_replies(), LATE_REPLIES_S)
+
+
+def late_replies(media: Client, since_s: float) -> int:
+    """How many there were since this unix time; those before are forgotten."""
+    pipe = media.pipeline(transaction=False)
+    pipe.zremrangebyscore(keys.late_replies(), "-inf", since_s)
+    pipe.zcard(keys.late_replies())
+    return int(pipe.execute()[1])
+
+
+def _asked_s(task: bytes) -> float | None:
+    try:
+        return _task.decode(task).headers.asked_s
+    except msgspec.DecodeError:
+        return None
+
+
+class _Headers(msgspec.Struct):
+    asked_s: float | None = None
+
+
+class _Task(msgspec.Struct):
+    """What is read of a task as Celery puts it into a list."""
+
+    headers: _Headers
+
+
+_task = msgspec.json.Decoder(_Task)
+
 Entry = tuple[str, bytes]
 
 
@@ -86,17 +175,24 @@ def read(
 
 
 class Reader:
-    """Reads streams over a connection of its own; borrowing one from the pool for each read costs a tenth of it."""
+    """Reads streams over a connection of its own."""
 
     def __init__(self, media: Client) -> None:
-        self._media = media
-        self._own: Client | None = None
+        self._wire = Wire(media)
 
-    def read(self, cursors: Mapping[str, str], block_ms: int) -> list[tuple[str, list[Entry]]]:
+    def read(
+        self, cursors: Mapping[str, str], block_ms: int, count: int = 64
+    ) -> list[tuple[str, list[Entry]]]:
         """As the function of that name. Call it from one thread."""
-        if self._own is None:
-            self._own = cast(Client, cast(Any, self._media).client())
-        return read(self._own, cursors, block_ms)
+        blocking: tuple[str | int, ...] = ("BLOCK", block_ms) if block_ms else ()
+        (answer,) = self._wire.ask(
+            [("XREAD", "COUNT", count, *blocking, "STREAMS", *cursors, *cursors.values())]
+        )
+        if isinstance(answer, RedisError):
+            raise answer
+        return [
+            (key.decode(), [(at.decode(), said[1]) for at, said in entries]) for key, entries in answer or ()
+        ]
 
 
 def newest_result(media: Client, stage: str, sid: str, reply: int) -> Result | None:
@@ -118,15 +214,49 @@ def newest_input(media: Client, sid: str) -> InEntry | None:
     return decode_in(entries[0][1]) if entries else None
 
 
-def append_inputs(media: Client, entries: Sequence[tuple[str, InEntry]], keep_s: float) -> None:
+class Inputs:
     """Adds input entries of many sessions in one round trip; what is older than `keep_s` is trimmed, and dies soon."""
-    oldest = int((time.time() - keep_s) * 1000)
-    pipe = media.pipeline(transaction=False)
-    for sid, entry in entries:
-        pipe.xadd(keys.audio_in(sid), {"d": encode(entry)}, minid=oldest, approximate=True)
-    for sid in {sid for sid, _ in entries}:
-        pipe.expire(keys.audio_in(sid), int(2 * keep_s))
-    pipe.execute()
+
+    def __init__(self, media: Client, keep_s: float) -> None:
+        self._wire = Wire(media)
+        self._keep_s = keep_s
+        self._lasting: set[str] = set()
+        """Streams that were told when to die, since `_told_s`."""
+        self._told_s = 0.0
+
+    def append(
+        self, entries: Sequence[tuple[str, InEntry]], told: Sequence[tuple[str, Command]] = ()
+    ) -> None:
+        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added.
+
+        told: what workers are told with it. It may be lost, and is if the server is away.
+        """
+        words: list[WireCommand] = [
+            ("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))
+            for worker, what in told
+        ]
+        try:
+            answers = self._wire.ask([*words, *self._commands(entries)], again=False)[len(words) :]
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._lasting.clear()  # it may have come back empty
+            answers = self._wire.ask(self._commands(entries), again=False)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+
+    def _commands(self, entries: Sequence[tuple[str, InEntry]]) -> list[WireCommand]:
+        now_s = time.time()
+        oldest = int((now_s - self._keep_s) * 1000)
+        if abs(now_s - self._told_s) > self._keep_s / 2:
+            self._lasting, self._told_s = set(), now_s
+        commands: list[WireCommand] = []
+        for sid, entry in entries:
+            key = keys.audio_in(sid)
+            commands.append(("XADD", key, "MINID", "~", oldest, "*", "d", encode(entry)))
+            if sid not in self._lasting:
+                self._lasting.add(sid)
+                commands.append(("EXPIRE", key, int(2 * self._keep_s)))
+        return commands
 
 
 def trim_results(media: Client, stage: str, sid: str, epoch: int, seq: int) -> None:
@@ -154,33 +284,44 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
-def command(media: Client, worker: str, what: Command) -> None:
-    """Tells a worker something that may be lost, and is if the server is away."""
+def command(media: Client, worker: str, what: Command | Drain) -> None:
+    """Tells a worker something at once; it may be lost, and is if the server is away."""
     with suppress(RedisError):
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 
 
+def keep_control(media: Client, worker: str) -> None:
+    """A worker is there: what it is told does not die yet."""
+    media.expire(keys.control(worker), CONTROL_S)
+
+
 class Channels:
-    """One pub/sub connection for all sessions of a process."""
+    """One pub/sub connection for all sessions of a process; broken once, it stays so."""
 
     def __init__(self, media: Client) -> None:
-        self._pubsub: Any = cast(Any, media).pubsub(ignore_subscribe_messages=True)
-        self._pubsub.subscribe("antiphon")
+        self._wire = Wire(media)
+        self._wire.send([("SUBSCRIBE", "antiphon")])
 
-    def add(self, sid: str) -> None:
-        """Subscribes to a session's results."""
-        self._pubsub.subscribe(keys.results(sid))
+    def add(self, *sids: str) -> None:
+        """Subscribes to sessions' results."""
+        self._say("SUBSCRIBE", sids)
 
     def remove(self, sid: str) -> None:
         """Unsubscribes."""
-        self._pubsub.unsubscribe(keys.results(sid))
+        self._say("UNSUBSCRIBE", [sid])
 
-    def next(self, timeout_s: float) -> tuple[str, Result] | None:
-        """The next result of any session, with its id; None when none came in time. Survives a reconnect."""
-        message: Any = self._pubsub.get_message(timeout=timeout_s)
-        if not message:
-            return None
-        return keys.session_of(message["channel"]), decode_result(message["data"])
+    def _say(self, what: str, sids: Iterable[str]) -> None:
+        if not self._wire.open:
+            raise redis.ConnectionError("the channels are broken")
+        self._wire.send([(what, *map(keys.results, sids))])
+
+    def next(self, timeout_s: float) -> list[tuple[str, bytes]]:
+        """The next results of any sessions, each with its id and still packed; none when none came in time."""
+        return [
+            (keys.session_of(said[1]), said[2])
+            for said in self._wire.arrivals(timeout_s)
+            if isinstance(said, list) and said[0] == b"message"
+        ]
 
 
 def offer_recording(media: Client, upload: str, data: bytes) -> None:
@@ -246,9 +387,10 @@ def has_voice(media: Client, voice: str) -> bool:
 
 def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
     """Advertises a worker for `ttl_s`."""
+    ttl_ms = int(ttl_s * 1000)
     pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=cast(Any, dict(says)))
-    pipe.pexpire(keys.worker(stage, name), int(ttl_s * 1000))
+    pipe.hset(keys.worker(stage, name), mapping=cast(Any, {**says, "ttl_ms": ttl_ms}))
+    pipe.pexpire(keys.worker(stage, name), ttl_ms)
     pipe.zadd(keys.workers(stage), {name: time.time()})
     pipe.execute()
 
@@ -261,13 +403,34 @@ def retire(state: Client, stage: str, name: str) -> None:
     pipe.execute()
 
 
-def workers(state: Client, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
+def workers(state: Client, stage: str) -> dict[str, dict[str, str]]:
     """What each live worker of a stage says of itself, by name."""
-    listing = keys.workers(stage)
-    state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
-    names = [name.decode() for name in cast(list[bytes], state.zrange(listing, 0, -1))]
+    return {name: said for name, (said, _) in advertised(state, (stage,))[stage].items()}
+
+
+#: What a process says of itself, and how many seconds ago.
+Beat = tuple[dict[str, str], float]
+
+
+def advertised(state: Client, stages: Sequence[str]) -> dict[str, dict[str, Beat]]:
+    """By stage and name, in two round trips. Who is alive Redis says: beats die by its clock alone."""
     pipe = state.pipeline(transaction=False)
-    for name in names:
+    for stage in stages:
+        pipe.zrange(keys.workers(stage), 0, -1)
+    listed = [
+        (stage, name.decode()) for stage, found in zip(stages, pipe.execute(), strict=True) for name in found
+    ]
+    for stage, name in listed:
         pipe.hgetall(keys.worker(stage, name))
-    said = zip(names, pipe.execute(), strict=True)
-    return {name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said if fields}
+        pipe.pttl(keys.worker(stage, name))
+    answers = iter(pipe.execute())
+    beats: dict[str, dict[str, Beat]] = {stage: {} for stage in stages}
+    for (stage, name), fields, left_ms in zip(listed, answers, answers, strict=True):
+        said = {k.decode(): v.decode() for k, v in fields.items()}
+        if said:
+            age_s = int(said.get("ttl_ms", left_ms)) / 1e3 - left_ms / 1e3
+            beats[stage][name] = said, max(0.0, age_s)
+        else:
+            pipe.zrem(keys.workers(stage), name)
+    pipe.execute()
+    return beats

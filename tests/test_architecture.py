@@ -85,7 +85,15 @@ MAY_IMPORT = {
     "config": (),
     "gpu_workers": ("config",),
     "tasks": ("config",),
-    "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases"),
+    "web": (
+        "config",
+        "tasks.submit",
+        "tasks.streams",
+        "tasks.leases",
+        "tasks.fleet",
+        "tasks.redis_check",
+        "tasks.redis_view",
+    ),
     "cli": (
         "config",
         "tasks",
@@ -100,7 +108,12 @@ MAY_IMPORT = {
 #: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.
 
 #: The parts of `tasks` that the web has too; with them it must not get the engines.
-LIGHT_TASKS = ("tasks", "tasks.celery", "tasks.submit", "tasks.streams", "tasks.leases")
+LIGHT_TASKS = (
+    "tasks",
+    "tasks.celery",
+    "tasks.wire",
+    *(name for name in MAY_IMPORT["web"] if under(name, "tasks")),
+)
 
 
 def allowed(module: Module) -> tuple[str, ...]:
@@ -196,11 +209,11 @@ def test_only_the_loader_imports_engines(module):
 
 # --- who may touch what
 
-SPEAKS_REDIS = ("tasks.streams", "tasks.leases")
+SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.redis_view", "tasks.wire")
 
 
 @every_module
-def test_only_two_modules_speak_to_redis(module):
+def test_only_three_modules_speak_to_redis(module):
     if module.name not in SPEAKS_REDIS:
         lines = [line for name, line in module.imports if under(name, "redis", "hiredis", "valkey")]
         assert not lines, f"{module.name} imports redis (lines {lines}); that is for {SPEAKS_REDIS}"
@@ -245,6 +258,8 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
 #: vLLM, and OpenMP under it, take these from the environment and nowhere else; vLLM's own processes inherit them.
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
+#: prometheus_client looks here, and nowhere else, for the folder that gunicorn's processes share.
+MAY_NAME_PROMETHEUS = ("web.metric_folder",)
 #: ONNX Runtime reads there, while it is imported, whether it may report to its maker.
 MAY_NAME_ORT = ("gpu_workers.onnx",)
 #: May hand an environment to a child.
@@ -256,8 +271,12 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    may = ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_'), (MAY_NAME_ORT, r'"ORT_DISABLE_'))
-    for names, prefix in may:
+    for names, prefix in (
+        (MAY_NAME_CUDA, r'"CUDA_'),
+        (MAY_NAME_VLLM, r'"(VLLM|OMP)_'),
+        (MAY_NAME_PROMETHEUS, r'"PROMETHEUS_MULTIPROC_DIR"'),
+        (MAY_NAME_ORT, r'"ORT_DISABLE_'),
+    ):
         if module.name in names:
             source = module.path.read_text().splitlines()
             reads = [line for line in reads if not re.search(prefix, source[line - 1])]
@@ -319,7 +338,7 @@ def broken(tmp_path: Path, name: str, source: str) -> Module:
         ("cli.x", "from web import turn", test_imports_point_the_right_way),
         ("web.x", "def f():\n import json", test_imports_stand_at_the_top),
         ("tasks.loop", "from gpu_workers.tts import piper", test_only_the_loader_imports_engines),
-        ("web.x", "from redis.client import Redis", test_only_two_modules_speak_to_redis),
+        ("web.x", "from redis.client import Redis", test_only_three_modules_speak_to_redis),
         ("web.x", "key = f'lease:{1}'", test_only_redis_keys_spells_a_key),
         ("web.x", "import os\nos.environ['A']", test_only_settings_reads_the_environment),
         ("tasks.celery", "import os\nos.getenv('A')", test_only_settings_reads_the_environment),

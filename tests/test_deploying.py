@@ -56,9 +56,9 @@ def test_the_world_reaches_conversations_and_no_metrics():
     assert rule == "Host(`voice.example.org`) && !PathPrefix(`/metrics`) && !PathPrefix(`/v1/scale`)"
 
 
-def test_grafana_and_flower_are_for_the_networks_of_operators():
+def test_grafana_flower_and_advice_on_scaling_are_for_the_networks_of_operators():
     said = routes("acme")["http"]
-    for name in ("grafana", "flower"):
+    for name in ("grafana", "flower", "scale"):
         assert "operators" in said["routers"][name]["middlewares"]
     assert said["middlewares"]["operators"]["ipAllowList"]["sourceRange"] == ["192.0.2.0/24", "2001:db8::/32"]
 

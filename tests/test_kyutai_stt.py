@@ -653,7 +653,7 @@ class Desk:
         self.loop._admit()
 
     def write(self, sid, *entries):
-        streams.append_inputs(self.media, [(sid, entry) for entry in entries], keep_s=60)
+        streams.Inputs(self.media, keep_s=60).append([(sid, entry) for entry in entries])
 
     def said(self, sid):
         return [decode_result(fields[b"d"]) for _, fields in self.media.xrange(keys.replay("stt", sid, 0))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import gevent
 from gevent.lock import RLock
 
-from config.messages import Result
+from config.messages import Result, decode_result
 from tasks.streams import Channels, RedisError
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,26 @@ class Fanout:
             try:
                 if self._broken:
                     self._reconnect()
-                message = self._channels.next(timeout_s=1.0)
-                if message is not None and message[0] in self._takers:
-                    self._takers[message[0]](message[1])
+                for sid, data in self._channels.next(timeout_s=1.0):
+                    self._deliver(sid, data)
             except RedisError as error:
                 log.warning("results wait for Redis: %s", type(error).__name__)
                 gevent.sleep(RECONNECT_S)
                 self._broken = True
             except Exception:
-                log.exception("a result could not be delivered")
+                log.exception("results could not be read")
+
+    def _deliver(self, sid: str, data: bytes) -> None:
+        """One result; what is wrong with it is not the others'."""
+        try:
+            if (take := self._takers.get(sid)) is not None:
+                take(decode_result(data))
+        except Exception:
+            log.exception("a result could not be delivered")
 
     def _reconnect(self) -> None:
         with self._lock:
             self._broken = False
             self._channels = self._connect()
-            for sid in list(self._takers):
-                self._channels.add(sid)
+            if self._takers:
+                self._channels.add(*self._takers)

@@ -128,6 +128,14 @@ class Replier:
             return reply.playback.due_s(now_s, reply.audio[0].samples)
         return reply.playback.left_s(now_s) if reply.all_sent else None
 
+    @property
+    def plays_on(self) -> bool:
+        """There is sound in hand that leaves when it is due."""
+        reply = self.reply
+        return (
+            reply is not None and bool(reply.audio) and not (reply.held or reply.playback.muted or self._gone)
+        )
+
     def may_begin(self) -> bool:
         """Audio is there and none was sent on this connection."""
         reply = self.reply
@@ -172,7 +180,8 @@ class Replier:
             for word in speech.words
             if reply.told <= word.index < len(reply.words)
         ]
-        reply.told = max([reply.told, *(word.index + 1 for word, _ in words)])
+        if words:
+            reply.told = max(word.index + 1 for word, _ in words)
         return AudioOut(reply.number, packets, speech.samples, words)
 
     def heard_all(self, now_s: float) -> bool:
@@ -242,6 +251,10 @@ class Replier:
         metrics.turns.labels(status).inc()
         if reply is None:
             return None
+        if reply.playback.started:
+            metrics.replies_spoken.inc()
+            if reply.playback.late_s:
+                metrics.late_audio.observe(reply.playback.late_s)
         complete = status == "completed"
         done = reply.text_done
         self._send(

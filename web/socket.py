@@ -1,24 +1,39 @@
 """One client's WebSocket: safe sending, bounded buffers, one reader. Owns the socket after flask-sock's handshake.
 
-simple-websocket ignores partial sends and buffers without bound, so only its handshake and its wsproto connection
-are used.
+simple-websocket ignores partial sends and buffers without bound, so only its handshake is used; frames are those of
+`web/frames.py`.
 """
 
 import contextlib
 import logging
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gevent
 from simple_websocket import Server
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from web import session_metrics
+from web.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    FrameReader,
+    Violation,
+    close_code,
+    close_frame,
+    frame,
+    text_of,
+)
+from web.pinger import Pings
 
 log = logging.getLogger(__name__)
 
-#: What one read takes from the kernel.
-READ_BYTES = 65_536
+#: What one read takes from the kernel: three packets of 80 ms, and no memory that must be asked of the kernel first.
+READ_BYTES = 16_384
 
 #: A client that takes nothing for this long is gone.
 SEND_DEADLINE_S = 20.0
@@ -45,30 +60,34 @@ class ClientSocket:
 
     def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int) -> None:
         self._socket = server.sock
-        self._wire = server.ws
         self._server = server
-        self._message_bytes = message_bytes
+        self._frames = FrameReader(message_bytes)
         self._spill_bytes = spill_bytes
         self._spill = bytearray()
         self._draining = False
         # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
         self._encrypted = isinstance(server.sock, ssl.SSLSocket)
+        self._pings = Pings()
         self.open = True
         self._closing = False
         self.close_code = 1006
 
     # --- sending
 
-    def send(self, text: str) -> None:
+    def send(self, texts: Iterable[str]) -> None:
         """Sends at once what the kernel takes; the rest follows by itself. A client too slow is disconnected.
 
         Raises ClientGone once it is closed: who counts what was sent must not count this.
         """
         if self._closing or not self.open:
             raise ClientGone
-        self._write(self._wire.send(TextMessage(data=text)))
+        self._write(b"".join([frame(TEXT, text.encode()) for text in texts]))
+        if not self.open:
+            raise ClientGone
 
     def _write(self, data: bytes) -> None:
+        if not data:
+            return
         if self._draining:
             self._spill += data
             if len(self._spill) > self._spill_bytes:
@@ -99,19 +118,22 @@ class ClientSocket:
         finally:
             self._draining = False
 
+    def ping(self) -> None:
+        """Asks the client for an answer, whose time is a metric."""
+        if self.open and not self._closing:
+            self._write(frame(PING, self._pings.next(time.monotonic())))
+
     def close(self, code: int, reason: str = "") -> None:
         """Says goodbye with a close frame; the reader ends."""
         if not self.open or self._closing:
             return
         self._closing = True
         self.close_code = code
-        try:
-            self._write(self._wire.send(CloseConnection(code, reason[:120])))
-            with gevent.Timeout(1.0, False):
-                while self._draining:
-                    gevent.sleep(0.01)
-        except LocalProtocolError:
-            pass
+        session_metrics.ended_by_us(code)
+        self._write(close_frame(code, reason))
+        with gevent.Timeout(1.0, False):
+            while self._draining:
+                gevent.sleep(0.01)
         self._drop()
 
     def _drop(self) -> None:
@@ -124,40 +146,38 @@ class ClientSocket:
 
     def messages(self) -> Iterator[str]:
         """Whole text messages until the client leaves; one over the limit closes with 1009, a binary one with 1003."""
-        parts: list[str] = []
-        size = 0
         while self.open:
             try:
                 data = self._socket.recv(READ_BYTES)
-                self._wire.receive_data(data or None)
-                events = list(self._wire.events())
-            except (OSError, RemoteProtocolError, LocalProtocolError):
+            except OSError:
+                data = b""
+            if not data:
                 self._drop()
                 return
-            for event in events:
-                if isinstance(event, TextMessage):
-                    parts.append(event.data)
-                    size += len(event.data)
-                    if size > self._message_bytes:
-                        self.close(1009, f"a message may have {self._message_bytes} bytes")
+            try:
+                for opcode, payload in self._frames.read(data):
+                    if opcode == TEXT:
+                        yield text_of(payload)
+                    elif not self._control(opcode, payload):
                         return
-                    if event.message_finished:
-                        yield "".join(parts)
-                        parts, size = [], 0
-                elif not self._control(event):
-                    return
+            except Violation as error:
+                self.close(error.code, str(error))
+                return
 
-    def _control(self, event: Any) -> bool:
+    def _control(self, opcode: int, payload: bytes) -> bool:
         """Answers pings and goodbyes; False when nothing more will come."""
-        if isinstance(event, Ping):
-            self._write(self._wire.send(event.response()))
-        elif isinstance(event, BytesMessage):
+        if opcode == PING and not self._closing:
+            self._write(frame(PONG, payload))
+        elif opcode == PONG:
+            self._pings.answered(payload, time.monotonic())
+        elif opcode == BINARY:
             self.close(1003, "send JSON as text messages")
             return False
-        elif isinstance(event, CloseConnection):
-            self.close_code = event.code
-            with contextlib.suppress(LocalProtocolError):
-                self._write(self._wire.send(event.response()))
+        elif opcode == CLOSE:
+            code = close_code(payload)
+            if not self._closing:
+                self.close_code = code
+                self._write(close_frame(code))
             self._drop()
             return False
         return True

@@ -19,7 +19,6 @@ import redis
 from bench.steps.plan import FRAME_S, FRAME_SAMPLES, TASKS, Fed, Plan
 from config import redis_keys as keys
 from config.messages import (
-    VERSION,
     Audio,
     AudioFormat,
     Commit,
@@ -37,6 +36,7 @@ from config.messages import (
     encode,
 )
 from config.settings import SAMPLE_RATE
+from config.versions import VERSION
 from gpu_workers.null_timing import word
 from tasks import streams
 from tasks.codec import encoder
@@ -96,6 +96,7 @@ class Feeder:
         self.plan = plan
         self.state = streams.connect(plan.state_url)
         self.media = streams.connect(plan.media_url)
+        self.inputs = streams.Inputs(self.media, KEEP_S)
         self.leases = Leases(self.state, WEB_LEASE_MS)
         self.emitter = Emitter(self.media, 4000, 600)
         self.dice = random.Random(plan.users)
@@ -169,7 +170,7 @@ class Talks:
                         talkers[place] = self.begin(talker.next_s, dice.uniform(*SESSION_S))
                         self.feeder.fed.ended += 1
             if entries:
-                streams.append_inputs(self.feeder.media, entries, KEEP_S)
+                self.feeder.inputs.append(entries)
             time.sleep(TICK_S)
 
     def say(self, talker: Talker, now_s: float) -> list[InEntry]:
@@ -273,7 +274,7 @@ class Replies:
             return
         listener.report_s += REPORT_S
         heard = min(listener.made, round((now_s - listener.first_s) * SAMPLE_RATE))
-        streams.command(self.feeder.media, self.plan.worker, Played(listener.sid, 1, heard))
+        self.feeder.inputs.append([], [(self.plan.worker, Played(listener.sid, 1, heard))])
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ Shapes and order: docs of the protocol and openai-python's `types/realtime`, aga
 event sent here.
 """
 
-import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -174,6 +173,14 @@ class GaDialect:
         session = {**self._session, "antiphon": ours}
         return [self._event("session.created", session=session)]
 
+    def queued(self, place: int) -> list[str]:
+        """An extension: others learn by session.updated that they are served."""
+        return [self._event("antiphon.queued", place=place)] if self._ours else []
+
+    def served(self) -> list[str]:
+        """What the session is now."""
+        return self.configured()
+
     def configured(self) -> list[str]:
         """The whole effective configuration."""
         return [self._event("session.updated", session=self._session)]
@@ -306,9 +313,8 @@ class GaDialect:
         """One delta for all packets of a step."""
         self._voice_heard = True
         self._audio.send(audio.number, audio.samples)
-        delta = base64.b64encode(b"".join(audio.packets)).decode()
-        where = self._names.content(audio.number)
-        return [self._event("response.output_audio.delta", delta=delta, **where)]
+        pcm = b"".join(audio.packets)  # msgspec writes bytes as base64
+        return [self._event("response.output_audio.delta", delta=pcm, **self._names.content(audio.number))]
 
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """An extension: play no further than this."""

@@ -4,13 +4,12 @@ The wire has no ids and nothing that takes words back: what is said here stays s
 Facts: kyutai-labs/unmute at 84aa28d.
 """
 
-import base64
 import zlib
 from typing import Any
 
 import msgspec
 
-from config.errors import AntiphonError, ClientError, StageWaiting
+from config.errors import AntiphonError, ClientError, Queued, StageWaiting
 from config.messages import ChatMessage, Transcript
 from config.settings import SAMPLE_RATE
 from web.casting import Casting
@@ -126,6 +125,14 @@ class UnmuteDialect:
         self._token = token
         return self.configured() if resumed else []
 
+    def queued(self, place: int) -> list[str]:
+        """A warning: there is no other word for it on this wire."""
+        return self.error(Queued(f"all places are taken; you are number {place} in the line"))
+
+    def served(self) -> list[str]:
+        """Nothing: the answer to its session.update says it."""
+        return []
+
     def configured(self) -> list[str]:
         """The session as it is now; a client of ours finds its token there, others do not look."""
         ours = {"id": f"sess_{self._id}", "antiphon": {"resume_token": self._token}}
@@ -218,7 +225,7 @@ class UnmuteDialect:
         if audio.packets:
             head = b"" if self._output_begun else self._output.head()
             self._output_begun = True
-            pages = base64.b64encode(head + self._output.pages(audio.packets)).decode()
+            pages = head + self._output.pages(audio.packets)  # msgspec writes bytes as base64
             events.append(self._event("response.audio.delta", delta=pages))
         return events
 

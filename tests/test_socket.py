@@ -1,0 +1,135 @@
+"""A client's socket: what it takes, what it answers, and how it ends. Over a pair of real sockets, under gevent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gevent
+import pytest
+from gevent import socket as gevent_socket
+from simple_websocket import Server
+from websockets.frames import Frame, Opcode
+
+from web.frames import BINARY, CLOSE, PING, PONG, TEXT
+from web.socket import ClientGone, ClientSocket
+
+LIMIT, SPILL = 1000, 200_000
+
+
+@dataclass
+class Accepted:
+    """What is used of simple-websocket's server after its handshake."""
+
+    sock: Any
+    connected: bool = True
+
+
+class Line:
+    """Both ends: ours, and a client that writes frames."""
+
+    def __init__(self) -> None:
+        self.client, theirs = gevent_socket.socketpair()
+        self.client.settimeout(5)
+        self.accepted = Accepted(theirs)
+        self.ours = ClientSocket(cast(Server, self.accepted), message_bytes=LIMIT, spill_bytes=SPILL)
+        self.heard: list[str] = []
+        self.reader = gevent.spawn(lambda: self.heard.extend(self.ours.messages()))
+
+    def say(self, opcode: int, payload: bytes = b"") -> None:
+        self.client.sendall(Frame(Opcode(opcode), payload).serialize(mask=True))
+
+    def all_answers(self) -> bytes:
+        """Everything until the end of the connection."""
+        said = b""
+        while data := self.client.recv(65_536):
+            said += data
+        return said
+
+    def leave(self) -> None:
+        self.client.shutdown(gevent_socket.SHUT_WR)
+        self.reader.join(5)
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.client.close()
+    line.reader.join(5)
+    assert line.reader.dead
+
+
+def goodbye(code: int, reason: str = "") -> bytes:
+    return Frame(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode()).serialize(mask=False)
+
+
+def test_messages_come_whole_and_in_order(line: Line) -> None:
+    line.say(TEXT, b"one")
+    line.say(TEXT, "zwölf".encode())
+    line.leave()
+    assert line.heard == ["one", "zwölf"]
+
+
+def test_a_client_that_vanishes_said_no_goodbye(line: Line) -> None:
+    line.leave()
+    assert (line.ours.open, line.ours.close_code, line.accepted.connected) == (False, 1006, False)
+
+
+def test_a_goodbye_is_given_back_with_its_code(line: Line) -> None:
+    line.say(CLOSE, (1000).to_bytes(2, "big") + b"done")
+    assert line.all_answers() == goodbye(1000)
+    assert line.ours.close_code == 1000
+
+
+def test_a_ping_is_answered_between_messages(line: Line) -> None:
+    line.say(PING, b"here?")
+    assert line.client.recv(100) == Frame(Opcode(PONG), b"here?").serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (Frame(Opcode(TEXT), b"x" * (LIMIT + 1)).serialize(mask=True), 1009),
+        (Frame(Opcode(BINARY), b"x").serialize(mask=True), 1003),
+        (Frame(Opcode(TEXT), b"x").serialize(mask=False), 1002),
+        (Frame(Opcode(TEXT), b"\xff").serialize(mask=True), 1007),
+    ],
+    ids=["too big", "binary", "not masked", "no UTF-8"],
+)
+def test_what_is_not_allowed_ends_the_session_with_a_reason(line: Line, said: bytes, code: int) -> None:
+    line.client.sendall(said)
+    answer = line.all_answers()
+    assert int.from_bytes(answer[2:4], "big") == code
+    assert len(answer) > 4
+    assert line.ours.close_code == code
+
+
+def test_several_texts_leave_in_order_as_messages_of_their_own(line: Line) -> None:
+    line.ours.send(["one", "zwölf"])
+    line.ours.close(1000)
+    whole = b"".join(Frame(Opcode(TEXT), text.encode()).serialize(mask=False) for text in ("one", "zwölf"))
+    assert line.all_answers() == whole + goodbye(1000)
+
+
+def test_what_a_slow_client_does_not_take_follows_later_and_whole(line: Line) -> None:
+    texts = [f"{number:05}" * 1000 for number in range(60)]
+    line.ours.send(texts[:40])
+    line.ours.send(texts[40:])
+    gevent.spawn(line.ours.close, 1001)
+    whole = b"".join(Frame(Opcode(TEXT), text.encode()).serialize(mask=False) for text in texts)
+    assert line.all_answers() == whole + goodbye(1001)
+
+
+def test_a_client_that_takes_nothing_is_disconnected(line: Line) -> None:
+    with pytest.raises(ClientGone):
+        for _ in range(100):
+            line.ours.send(["x" * 50_000])
+            gevent.sleep(0)
+    assert not line.ours.open
+
+
+def test_nothing_is_sent_after_a_goodbye(line: Line) -> None:
+    line.ours.close(1001, "later")
+    with pytest.raises(ClientGone):
+        line.ours.send(["too late"])
+    assert line.all_answers() == goodbye(1001, "later")
