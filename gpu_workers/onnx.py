@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# ONNX Runtime's packages for Linux report to Microsoft (1.32.0 does) unless this is said before it is imported.
+# ONNX Runtime's packages for Linux begin a thread that reports to Microsoft unless this stands when they are imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort

@@ -49,6 +49,17 @@ def test_an_image_is_made_of_its_locks_by_hashes_as_make_installs(name):
     assert copies == [f"--from={name}-environment {folder} {folder}" for folder in ("/opt/venv", "/app")]
 
 
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_locks_of_an_image_agree(name):
+    pinned: dict[str, set[str]] = {}
+    for lock in IMAGES[name]:
+        for package, version in re.findall(
+            r"^([\w.-]+)==([^ ;\\]+)", (ROOT / f"requirements/{lock}.txt").read_text(), re.M
+        ):
+            pinned.setdefault(package, set()).add(version)
+    assert {package: versions for package, versions in pinned.items() if len(versions) > 1} == {}
+
+
 def test_the_lock_of_the_web_has_the_versions_of_the_server_and_no_engine():
     pins = {
         lock: dict(
