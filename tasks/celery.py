@@ -41,6 +41,7 @@ app.conf.update(
     worker_enable_remote_control=True,
     broker_connection_retry_on_startup=True,
     broker_pool_limit=16,
+    broker_transport="tasks.broker:Transport",
     broker_transport_options={
         "socket_timeout": 10,
         "socket_connect_timeout": 2,
