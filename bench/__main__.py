@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import llm, machine, plumbing, ready, recovery, report, voice
+from bench import llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
 from bench.report import Section
 from bench.steps import run as steps
 from bench.turns import run as turns
@@ -78,9 +78,10 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
         ("voice", lambda: voice.measure(scope, _say)),
         (
             "plumbing",
-            lambda: plumbing.measure((1, 4) if quick else (1, 16, 64), 10.0 if quick else 40.0, _say),
+            lambda: plumbing.measure((1, 4) if quick else (1, 16, 64, 128), 10.0 if quick else 40.0, _say),
         ),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
+        ("scale", lambda: scale.measure(scale.Scope(1) if quick else scale.Scope(), _say)),
         ("steps", lambda: steps.measure(steps.Scope((4,), 5.0, 10.0) if quick else steps.Scope(), _say)),
     ]
     _tell(here, [_one(name, part) for name, part in parts], not quick, json_file)
@@ -112,12 +113,23 @@ def voice_command(
 
 
 @main.command(name="plumbing")
-@click.option("--sessions", default="1,16,64", show_default=True, callback=_numbers, help="How many at once.")
+@click.option(
+    "--sessions", default="1,16,64,128", show_default=True, callback=_numbers, help="How many at once."
+)
 @click.option("--seconds", default=40.0, show_default=True, type=click.FloatRange(min=5), help="Of each run.")
 @_finding
 def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
     """What everything but the models costs: latency, CPU, memory."""
     return plumbing.measure(sessions, seconds, _say)
+
+
+@main.command(name="metrics")
+@click.option("--sessions", default="16,64", show_default=True, callback=_numbers, help="How many at once.")
+@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=5), help="Of each run.")
+@_finding
+def metrics_command(sessions: tuple[int, ...], seconds: float) -> Section:
+    """What counting and measuring costs, as a share of all CPU time."""
+    return metrics_cost.measure(sessions, seconds, _say)
 
 
 @main.command(name="ready")
@@ -213,6 +225,16 @@ def turns_command(
     if virtual_only and live_only:
         raise click.UsageError("--virtual-only and --live-only exclude each other")
     return turns.measure(turns.Scope(seed, only, sweep, not live_only, not virtual_only, quick), _say)
+
+
+@main.command(name="scale")
+@click.option(
+    "--days", default=5, show_default=True, type=click.IntRange(min=1), help="Days to live through."
+)
+@_finding
+def scale_command(days: int) -> Section:
+    """How well /v1/scale follows a day's load, in virtual time."""
+    return scale.measure(scale.Scope(days), _say)
 
 
 if __name__ == "__main__":

@@ -2,39 +2,44 @@
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import psutil
 
-from bench import crowd, histogram, processes
-from bench.crowd import PACKET_S, Gathered, Plan
+from bench import processes
 from bench.figures import NONE, Spread, at_most, show, spread
-from bench.histogram import Histogram
-from bench.machine import ROOT
 from bench.processes import Usage
 from bench.report import Bar, Section, Table
-from bench.server import BenchFailed, Server, running
+from bench.server import Server, running
+from cli.loadtest import histogram, sounds
+from cli.loadtest.gathered import Gathered, Turn
+from cli.loadtest.generator import RAMP_PER_SESSION_S, Generator, Health, Order, health
+from cli.loadtest.histogram import Histogram
 from gpu_workers.llm.null import Settings as LlmTimes
 from gpu_workers.stt.null import Settings as SttTimes
 from gpu_workers.tts.null import Settings as TtsTimes
 
 Say = Callable[[str], None]
 
-#: One process of users sends at most for so many; more would measure itself.
-USERS_PER_PROCESS = 32
+#: Users send packets of one frame of the null engine: each completes that frame, and nothing of the next.
+PACKET_MS = 80
 
 #: Between the opening of the last session and the first figure.
 SETTLE_S = 3.0
 
-#: The bars are for so many sessions.
+#: The bars of every step model are for so many sessions.
 BARRED_SESSIONS = 16
 ADDED_P95_MS = 100
+
+#: And these, with steps that take no time, for so many: what one web process and one worker per queue must carry.
+LOADED_SESSIONS = 128
+STAGE_P95_MS = {"stt": 25, "llm": 25, "tts": 40}
+TURN_P95_MS = 60
+CPU_MS = 9
+PING_P95_MS = 100
 
 #: The name of the bench's own users among the processes.
 USERS = "users"
@@ -68,18 +73,36 @@ STEPS = (
 )
 
 
-def floor_ms(step: StepModel) -> float:
-    """What the null engines themselves take from the last packet of voice to the first audio.
+def floors_ms(step: StepModel) -> dict[str, float]:
+    """What the null engines themselves take of each stage of a turn; steps counted as if alone, the shortest there are.
 
-    The pause is seen by the frame that makes the silence at least `pause_after_s` long. Users send packets of exactly
-    one frame, so that is a whole number of packets after the last one of voice: 4 × 80 ms for 300 ms. Then a step of
-    STT, the LLM's first word, the TTS engine's first audio and a step of TTS; steps counted as if alone, the shortest
-    there are, so what batching adds is ours.
+    stt: the pause is seen by the frame that makes the silence at least `pause_after_s` long. Users send packets of
+    exactly one frame, so that is a whole number of packets after the last one of voice: 4 × 80 ms for 300 ms. Then one
+    step. llm: the first word. tts: the engine's first audio, and one step.
     """
     stt, llm, tts = SttTimes.model_validate({}), LlmTimes.model_validate({}), TtsTimes.model_validate({})
-    frames = math.ceil(stt.pause_after_s / PACKET_S)
-    engines_s = frames * PACKET_S + llm.first_word_s + tts.first_audio_after_s
-    return 1000 * engines_s + 2 * step.alone_ms
+    pause_ms = math.ceil(1000 * stt.pause_after_s / PACKET_MS) * PACKET_MS
+    return {
+        "stt": pause_ms + step.alone_ms,
+        "llm": 1000 * llm.first_word_s,
+        "tts": 1000 * tts.first_audio_after_s + step.alone_ms,
+    }
+
+
+def floor_ms(step: StepModel) -> float:
+    """What they take from the last packet of voice to the first audio. What batching adds is ours."""
+    return sum(floors_ms(step).values())
+
+
+def stages_ms(turn: Turn) -> dict[str, float] | None:
+    """A turn in three parts that add up to it, as its user saw them.
+
+    stt: from the last packet of voice to the turn's end and its transcript, whichever is later. llm: from there to the
+    first text. tts: from there to the first audio.
+    """
+    if turn.end_of_turn_ms is None or turn.llm_ms is None or turn.tts_ms is None:
+        return None
+    return {"stt": turn.end_of_turn_ms + (turn.stt_ms or 0.0), "llm": turn.llm_ms, "tts": turn.tts_ms}
 
 
 @dataclass(frozen=True)
@@ -99,7 +122,34 @@ class Run:
     def added(self) -> Spread:
         """Latency of a turn over the engines' own, in ms."""
         floor = floor_ms(self.step)
-        return spread(value - floor for value in self.gathered.voice_to_voice_ms)
+        values = [turn.voice_to_voice_ms for turn in self.gathered.answered()]
+        return spread(None if value is None else value - floor for value in values)
+
+    def added_by(self, stage: str) -> Spread:
+        """The part of one stage in it."""
+        floor = floors_ms(self.step)[stage]
+        parts = [stages for turn in self.gathered.answered() if (stages := stages_ms(turn))]
+        return spread(part[stage] - floor for part in parts)
+
+    @property
+    def health(self) -> Health:
+        """Whether the users kept time."""
+        return health(self.gathered)
+
+    @property
+    def ping(self) -> Spread:
+        """In ms."""
+        return spread(ms for _, ms in self.gathered.pings)
+
+    @property
+    def late(self) -> list[float]:
+        """By how many ms, of each reply that was."""
+        return [turn.late_ms for turn in self.gathered.turns if turn.late_ms > 0]
+
+    @property
+    def server_cpu_ms(self) -> float:
+        """Of all programs of the server, per session-second."""
+        return sum(value for name, value in self.cpu_ms.items() if name != USERS)
 
 
 def measure(sessions: Sequence[int], seconds: float, say: Say) -> Section:
@@ -115,19 +165,19 @@ def measure(sessions: Sequence[int], seconds: float, say: Say) -> Section:
 
 
 def _run(server: Server, step: StepModel, sessions: int, seconds: float) -> Run:
-    begin_s = time.monotonic() + 0.05 * sessions + SETTLE_S + 1.0
-    users = _start_users(server.url, sessions, begin_s, begin_s + seconds)
-    try:
-        _sleep_until(begin_s)
+    speech = sounds.speech("a hum", sounds.hums(), "ga", PACKET_MS)
+    order = Order(
+        url=server.url, dialect="ga", speech=speech, sessions=sessions, ramp_s=RAMP_PER_SESSION_S * sessions,
+        warm_up_s=SETTLE_S, seconds=seconds, conversations=None, turns=None, counts_ramp=False,
+    )  # fmt: skip
+    with Generator(order) as users:
+        _sleep_until(users.begin_s)
         pages, before = _pages(server), _usages(server, users)
         began_s = time.monotonic()
-        _sleep_until(begin_s + seconds)
+        _sleep_until(users.end_s)
         took_s = time.monotonic() - began_s
         after, later = _usages(server, users), _pages(server)
-        gathered = crowd.joined([_result(child) for child in users])
-    finally:
-        for child in users:
-            child.kill()
+        gathered = users.run(lambda _: None)
     return Run(
         step,
         sessions,
@@ -137,23 +187,6 @@ def _run(server: Server, step: StepModel, sessions: int, seconds: float) -> Run:
         processes.cpu_ms_per_session_second(before, after, sessions * took_s),
         after,
     )
-
-
-def _start_users(url: str, sessions: int, begin_s: float, end_s: float) -> list[subprocess.Popen[bytes]]:
-    children = []
-    for first in range(0, sessions, USERS_PER_PROCESS):
-        plan = Plan(url, min(USERS_PER_PROCESS, sessions - first), first, sessions, begin_s, end_s)
-        command = [sys.executable, "-m", "bench.crowd", msgspec.json.encode(plan).decode()]
-        children.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE))
-    return children
-
-
-def _result(child: subprocess.Popen[bytes]) -> Gathered:
-    said, _ = child.communicate(timeout=30)
-    try:
-        return msgspec.json.decode(said, type=Gathered)
-    except msgspec.DecodeError:
-        raise BenchFailed(f"a process of users failed (exit status {child.returncode})") from None
 
 
 def _sleep_until(moment_s: float) -> None:
@@ -168,9 +201,9 @@ def _since(before: Mapping[str, str], after: Mapping[str, str], program: str, na
     return histogram.read(after[program], name) - histogram.read(before[program], name)
 
 
-def _usages(server: Server, users: Sequence[subprocess.Popen[bytes]]) -> dict[str, Usage]:
+def _usages(server: Server, users: Generator) -> dict[str, Usage]:
     found = processes.of_run(server.run)
-    found[USERS] = processes.usage(psutil.Process(child.pid) for child in users)
+    found[USERS] = processes.usage(psutil.Process(child.pid) for child in users.children)
     return found
 
 
@@ -200,7 +233,9 @@ def _quantile(figures: Histogram, share: float) -> str:
 
 def _section(runs: Sequence[Run], seconds: float) -> Section:
     bars = [bar for run in runs if run.sessions == BARRED_SESSIONS for bar in _bars(run)]
-    tables = [_latency(runs), _cpu(runs), _memory(runs)]
+    loaded = [run for run in runs if run.sessions == LOADED_SESSIONS and not run.step.alone_ms]
+    bars += [bar for run in loaded for bar in _loaded_bars(run)]
+    tables = [_latency(runs), _parts(runs), _cpu(runs), _memory(runs)]
     floors = ", ".join(f"{floor_ms(step):.1f} ms ({step.name})" for step in STEPS)
     notes = [
         f"Each run is measured for {seconds:.0f} s once all sessions are open. Users send packets of 80 ms, those of "
@@ -212,8 +247,12 @@ def _section(runs: Sequence[Run], seconds: float) -> Section:
         f"Added: voice to voice at the client less what the null engines take: {floors}. That is the pause of 300 ms "
         "rounded up to whole frames (320 ms), 30 ms to the first word, 50 ms to the first audio, and a step of STT and "
         "of TTS with a batch of one. A packet leaves on its due time or late; how late counts as added.",
+        "The same by stage, as the user sees it: stt from the last packet of voice to the turn's end and its "
+        "transcript, less the pause and a step (so: frame wait, the result's way to the web, and out); llm from there "
+        "to the first text, less 30 ms; tts from there to the first audio, less 50 ms and a step.",
         "CPU: user and system time per second of one session, of one core. The users run on the same machine and "
-        "compete for its cores; they are not in the sum.",
+        "compete for its cores; they are not in the sum. They kept time if packets left at most 10 ms late (p95), "
+        "their event loops lagged at most 50 ms (p99) and none of their processes took three quarters of a core.",
     ]
     return Section(
         "plumbing", "Plumbing, null engines", bars, tables, notes, {"runs": [_data(run) for run in runs]}
@@ -233,32 +272,63 @@ def _bars(run: Run) -> list[Bar]:
         )
         for label, figures in (("frame wait", run.frame_wait), ("word lag", run.word_lag))
     ]
-    reached = at_most(added.p95, ADDED_P95_MS) and not run.gathered.unanswered
+    reached = at_most(added.p95, ADDED_P95_MS) and not run.gathered.failed
     return [*found, Bar(f"{who}: added p95", f"≤ {ADDED_P95_MS} ms", f"{show(added.p95)} ms", reached)]
+
+
+def _loaded_bars(run: Run) -> list[Bar]:
+    who = f"{run.sessions} sessions, {run.step.name}"
+    troubles, late, failed = run.health.troubles, run.late, run.gathered.failed
+    added = [(f"added by {stage}", run.added_by(stage).p95, bar) for stage, bar in STAGE_P95_MS.items()]
+    times = [*added, ("added to a turn", run.added.p95, TURN_P95_MS), ("ping", run.ping.p95, PING_P95_MS)]
+    return [
+        *(
+            Bar(f"{who}: {what} p95", f"≤ {bar} ms", f"{show(value)} ms", at_most(value, bar))
+            for what, value, bar in times
+        ),
+        Bar(
+            f"{who}: CPU per session-second, all programs of the server", f"≤ {CPU_MS} ms",
+            f"{run.server_cpu_ms:.1f} ms", run.server_cpu_ms <= CPU_MS,
+        ),
+        Bar(f"{who}: replies with late audio", "0", str(len(late)), not late),
+        Bar(f"{who}: failures", "0", str(failed), not failed),
+        Bar(f"{who}: the users kept time", "yes", "; ".join(troubles) or "yes", not troubles),
+    ]  # fmt: skip
 
 
 def _latency(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
-        late, ping, tardy = (
-            spread(values)
-            for values in (run.gathered.late_audio_ms, run.gathered.ping_ms, run.gathered.sent_late_ms)
-        )
-        late_share = sum(value > 0 for value in run.gathered.late_audio_ms)
+        late, ping, tardy = run.late, run.ping, run.health.sent_late
         rows.append(
             (
                 run.step.name, str(run.sessions),
                 _quantile(run.frame_wait, 0.5), _quantile(run.frame_wait, 0.95),
                 _quantile(run.word_lag, 0.5), _quantile(run.word_lag, 0.95),
-                show(run.added.median), show(run.added.p95), str(run.added.count), str(run.gathered.unanswered),
-                f"{late_share} ({show(late.largest)})", show(ping.p95), show(tardy.p95),
+                show(run.added.median), show(run.added.p95), str(run.added.count), str(run.gathered.failed),
+                f"{len(late)} ({show(max(late, default=0.0))})", show(ping.p95), show(tardy.p95),
             )
         )  # fmt: skip
     head = (
-        "ms", "sessions", "frame wait p50", "p95", "word lag p50", "p95", "added p50", "p95", "turns", "unanswered",
+        "ms", "sessions", "frame wait p50", "p95", "word lag p50", "p95", "added p50", "p95", "turns", "failures",
         "replies late (by at most)", "ping p95", "users' own lateness p95",
     )  # fmt: skip
     return Table(head, rows, "Latency")
+
+
+def _parts(runs: Sequence[Run]) -> Table:
+    rows = [
+        (
+            run.step.name, str(run.sessions),
+            *(show(value) for stage in STAGE_P95_MS for added in [run.added_by(stage)]
+              for value in (added.median, added.p95)),
+            show(run.health.loop_lag.p99), f"{100 * run.health.busiest:.0f}",
+        )
+        for run in runs
+    ]  # fmt: skip
+    head = ("ms", "sessions", "added by stt p50", "p95", "by llm p50", "p95", "by tts p50", "p95",
+            "users' event loops late p99", "their busiest process, % of a core")  # fmt: skip
+    return Table(head, rows, "Latency by stage, and the users")
 
 
 def _cpu(runs: Sequence[Run]) -> Table:
@@ -293,11 +363,13 @@ def _data(run: Run) -> dict[str, Any]:
         "word_lag_ms": _histogram_data(run.word_lag),
         "floor_ms": floor_ms(run.step),
         "added_ms": run.added.data,
-        "ping_ms": spread(run.gathered.ping_ms).data,
-        "late_audio_ms": spread(run.gathered.late_audio_ms).data,
-        "users_late_ms": spread(run.gathered.sent_late_ms).data,
-        "unanswered": run.gathered.unanswered,
-        "errors": run.gathered.errors[:20],
+        "added_by_stage_ms": {stage: run.added_by(stage).data for stage in STAGE_P95_MS},
+        "ping_ms": run.ping.data,
+        "late_audio_ms": spread(run.late).data,
+        "users_late_ms": run.health.sent_late.data,
+        "users_loop_lag_ms": run.health.loop_lag.data,
+        "users_busiest": run.health.busiest,
+        "failures": run.gathered.causes(),
         "cpu_ms_per_session_second": dict(run.cpu_ms),
         "rss_mb": {name: one.rss_mb for name, one in run.memory.items()},
     }

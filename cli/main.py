@@ -16,6 +16,7 @@ COMMANDS = {
     "status": ("cli.status", "Show what `up` runs here."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "models": ("cli.models", "List, fetch and check the weights of models."),
+    "loadtest": ("cli.loadtest.command", "Simulate many talkers, and judge the server against targets."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
 

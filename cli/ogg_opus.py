@@ -6,6 +6,7 @@ Formats: RFC 3533 (Ogg pages), RFC 7845 (Opus in Ogg; granule positions always c
 import struct
 from collections.abc import Iterator
 
+from cli.ogg_pages import FIRST_PAGE, PAGE, OggPages
 from cli.sound import PACKET_SAMPLES, RATE
 from config.errors import ConfigError
 
@@ -14,68 +15,42 @@ try:
 except Exception as error:  # opuslib raises a bare Exception where the C library is missing
     raise ConfigError(f"the Unmute dialect needs libopus (apt-get install libopus0): {error}") from None
 
-_PAGE = struct.Struct("<4sBBqIIIB")
-CONTINUED, FIRST_PAGE, LAST_PAGE = 1, 2, 4
-#: Samples at 48 kHz that an encoder adds before the sound: the lookahead of libopus in VoIP mode.
-PRE_SKIP = 312
 #: The longest Opus packet holds 120 ms.
 LONGEST_PACKET = RATE * 120 // 1000
 #: The sender chooses when a page ends: more unparsed bytes than the largest page (65307) are no Ogg.
 MOST_UNPARSED = 2**17
 
 
-def _crc_table() -> tuple[int, ...]:
-    """CRC-32 of polynomial 0x04c11db7, unreflected and without inversion (RFC 3533, section 6)."""
-    table = []
-    for byte in range(256):
-        remainder = byte << 24
-        for _ in range(8):
-            remainder = (remainder << 1) ^ (0x04C11DB7 if remainder & 0x80000000 else 0)
-        table.append(remainder & 0xFFFFFFFF)
-    return tuple(table)
-
-
-_CRC = _crc_table()
-
-
-def _crc(data: bytes) -> int:
-    remainder = 0
-    for byte in data:
-        remainder = ((remainder << 8) & 0xFFFFFFFF) ^ _CRC[(remainder >> 24) ^ byte]
-    return remainder
-
-
 class NotOgg(ValueError):
     """Bytes that are no Ogg stream of Opus."""
+
+
+class PacketEncoder:
+    """PCM to packets without a container."""
+
+    def __init__(self) -> None:
+        self._encoder = opuslib.Encoder(RATE, 1, opuslib.APPLICATION_VOIP)
+
+    def encode(self, pcm: bytes) -> bytes:
+        """These 480 samples as one packet."""
+        packet: bytes = self._encoder.encode(pcm, PACKET_SAMPLES)
+        return packet
 
 
 class OggOpusWriter:
     """Encodes 20 ms packets of PCM; each becomes a page of its own, so that nothing waits for a page to fill."""
 
     def __init__(self, serial: int = 1) -> None:
-        self._encoder = opuslib.Encoder(RATE, 1, opuslib.APPLICATION_VOIP)
-        self._serial = serial
-        self._pages = 0
-        self._granule = 0
+        self._encoder = PacketEncoder()
+        self._pages = OggPages(serial)
 
     def head(self) -> list[bytes]:
         """The two header pages that begin a stream."""
-        head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, PRE_SKIP, RATE, 0, 0)
-        tags = b"OpusTags" + struct.pack("<I", 8) + b"antiphon" + struct.pack("<I", 0)
-        return [self._page(head, FIRST_PAGE), self._page(tags)]
+        return self._pages.head()
 
     def page(self, pcm: bytes) -> bytes:
         """The page that holds these 480 samples."""
-        packet = self._encoder.encode(pcm, PACKET_SAMPLES)
-        self._granule += PACKET_SAMPLES * 48_000 // RATE
-        return self._page(packet)
-
-    def _page(self, packet: bytes, flags: int = 0) -> bytes:
-        lacing = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
-        fields = (b"OggS", 0, flags, self._granule, self._serial, self._pages)
-        self._pages += 1
-        unsummed = _PAGE.pack(*fields, 0, len(lacing)) + lacing + packet
-        return _PAGE.pack(*fields, _crc(unsummed), len(lacing)) + lacing + packet
+        return self._pages.page([self._encoder.encode(pcm)], PACKET_SAMPLES)
 
 
 class OggOpusReader:
@@ -99,11 +74,11 @@ class OggOpusReader:
         )
 
     def _whole_pages(self) -> Iterator[bytes]:
-        while len(self._bytes) >= _PAGE.size:
+        while len(self._bytes) >= PAGE.size:
             if not self._bytes.startswith(b"OggS"):
                 raise NotOgg("no Ogg page")
-            lacing = self._bytes[_PAGE.size : _PAGE.size + self._bytes[26]]
-            size = _PAGE.size + self._bytes[26] + sum(lacing)
+            lacing = self._bytes[PAGE.size : PAGE.size + self._bytes[26]]
+            size = PAGE.size + self._bytes[26] + sum(lacing)
             if len(lacing) < self._bytes[26] or len(self._bytes) < size:
                 break
             page, self._bytes = self._bytes[:size], self._bytes[size:]
@@ -116,8 +91,8 @@ class OggOpusReader:
         if flags & FIRST_PAGE:
             self._packets, self._partial = 0, b""
             self._decoder = opuslib.Decoder(RATE, 1)
-        at = _PAGE.size + count
-        for length in page[_PAGE.size : at]:
+        at = PAGE.size + count
+        for length in page[PAGE.size : at]:
             self._partial += page[at : at + length]
             at += length
             if length < 255:

@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cli.data_dir import DataDir
 from cli.probe import Probe
 from cli.programs import Program
 from cli.roster import Change, Died, Roster
 from cli.supervisord import Supervisord
-from config.errors import AntiphonError
+from config.errors import AntiphonError, ConfigError
 
 #: How often the supervisor is asked. A request makes it look round, so this bounds how late it restarts a child.
 LOOK_S = 0.25
@@ -24,6 +25,14 @@ READY_DEADLINE_S = 600.0
 
 #: How a worker begins its one line about what the operator must mend.
 WORKER_SAYS = "antiphon worker: "
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What signals ask for."""
+
+    to_stop: threading.Event
+    to_reload: threading.Event
 
 
 class StartFailed(AntiphonError):
@@ -41,12 +50,14 @@ class Overseer:
         programs: Sequence[Program],
         environment: dict[str, str],
         probe: Probe,
-        asked_to_stop: threading.Event,
+        asked: Asked,
+        check_voices: Callable[[], object],
         say: Callable[[str], None],
     ) -> None:
         self._data = data
         self._probe = probe
-        self._asked_to_stop = asked_to_stop
+        self._asked_to_stop, self._asked_to_reload = asked.to_stop, asked.to_reload
+        self._check_voices = check_voices
         self._say = say
         self._began_s = time.monotonic()
         self._roster = Roster([program.name for program in programs], self._began_s)
@@ -77,11 +88,23 @@ class Overseer:
     def watch(self) -> None:
         """Until asked to stop. Raises SupervisorFailed."""
         while not self._asked_to_stop.wait(LOOK_S):
+            if self._asked_to_reload.is_set():
+                self._asked_to_reload.clear()
+                self._reload()
             for change in self._look():
                 if isinstance(change, Died):
                     self._say(f"{self._why(change.name)}; it is started again")
                 else:
                     self._say(f"{change.name} is back after {change.after_s:.1f} s")
+
+    def _reload(self) -> None:
+        try:
+            self._check_voices()
+        except ConfigError as error:
+            self._say(f"the characters stay as they were: {error}")
+        else:
+            self._supervisord.hang_up("web")
+            self._say("the characters are read again; sessions that run keep theirs")
 
     def stop(self) -> None:
         """Everything in order, in a bounded time."""

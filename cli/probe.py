@@ -44,16 +44,13 @@ def _bracketed(host: str) -> str:
 class Probe:
     """Looks from outside, as a client would."""
 
-    def __init__(
-        self, programs: Mapping[str, Program], urls: tuple[str, str], address: Address, beat_ttl_s: float
-    ) -> None:
+    def __init__(self, programs: Mapping[str, Program], urls: tuple[str, str], address: Address) -> None:
         self._programs = programs
         self._redis = {
             "state": streams.connect(urls[0], connections=2),
             "media": streams.connect(urls[1], connections=2),
         }
         self._address = address
-        self._beat_ttl_s = beat_ttl_s
 
     def unreachable(self) -> list[str]:
         """Which of `state` and `media` do not answer."""
@@ -71,7 +68,7 @@ class Probe:
 
     def _beats(self, stage: str, pid: int) -> bool:
         try:
-            workers = streams.workers(self._redis["state"], stage, self._beat_ttl_s)
+            workers = streams.workers(self._redis["state"], stage)
         except streams.RedisError:
             return False
         return f"{socket.gethostname()}-{pid}" in workers

@@ -19,6 +19,9 @@ PORTS = range(16_400, 30_000)
 #: Audio of 300 sessions in pcm16, 60 s each. Past it writers get an error instead of the machine running out of memory.
 MEDIA_BYTES = 1 << 30
 
+#: State of 1000 sessions with long histories, and the queues, several times over.
+STATE_BYTES = 512 << 20
+
 BOTH = """\
 bind 127.0.0.1
 port {port}
@@ -34,9 +37,10 @@ client-output-buffer-limit pubsub 128mb 64mb 30
 shutdown-on-sigterm now force
 """
 
-STATE = """\
+STATE = f"""\
 appendonly yes
 appendfsync everysec
+maxmemory {STATE_BYTES}
 """
 
 #: Nobody's voice lies on a disk.

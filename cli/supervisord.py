@@ -177,6 +177,12 @@ class Supervisord:
         endings = re.findall(rf"exited: {re.escape(name)} \(([^;)]+)", log)
         return endings[-1] if endings else "it could not be started"
 
+    def hang_up(self, name: str) -> None:
+        """SIGHUP to a program, if it runs."""
+        with contextlib.suppress(*NO_ANSWER):
+            (group,) = {info["group"] for info in self._rpc.getAllProcessInfo() if info["name"] == name}
+            self._rpc.signalProcess(f"{group}:{name}", "HUP")
+
     def stop(self) -> None:
         """Web, workers, Redis, each rank when the one before is gone. Programs that hang are killed in the end."""
         deadline_s = time.monotonic() + STOP_DEADLINE_S

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import resource
 import signal
 import socket
@@ -15,10 +16,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from cli import certificate, gpu_plan, programs, redis_servers, run_processes
+from cli import certificate, gpu_plan, metrics_ports, programs, redis_servers, run_processes
 from cli.data_dir import DataDir, held
 from cli.gpu_plan import Plan
-from cli.overseer import Overseer
+from cli.overseer import Asked, Overseer
 from cli.probe import Address, Probe
 from cli.programs import Place, Program
 from config import voices
@@ -125,23 +126,30 @@ def up(
 ) -> None:
     """Start everything on this machine: Redis, the web server and a worker for each stage.
 
-    Ctrl-C stops all of it in order, a second one at once. What dies after it was ready is started again.
+    Ctrl-C stops all of it in order, a second one at once. What dies after it was ready is started again. SIGHUP reads
+    voices.yaml again; sessions that run keep their characters.
     """
     settings = load(profile)
     voices.load(settings.voices_file)
     address = Address(host, port, tls_self_signed)
-    with _signals() as asked_to_stop, held(data_dir) as data:
+    with _signals() as asked, held(data_dir) as data:
         _end_run_before(data)
         _check_free(address)
         _raise_open_files()
         plan = _plan(settings, wanted, workers)
         run, urls = _programs(settings, data, address, (workers, plan.places), (redis_url, media_url))
-        probe = Probe(run, urls, address, settings.ownership.heartbeat_ttl_s)
+        probe = Probe(run, urls, address)
         _check_given(probe, {"state": redis_url, "media": media_url})
         engines = ", ".join(f"{stage} ({settings.stage(stage).engine})" for stage in STAGES)
         _say(f"starting {engines}; data and logs in {data.root}")
         overseer = Overseer(
-            data, list(run.values()), programs.environment(settings, *urls), probe, asked_to_stop, _say
+            data,
+            list(run.values()),
+            programs.environment(settings, *urls),
+            probe,
+            asked,
+            lambda: voices.load(settings.voices_file),
+            _say,
         )
         sys.exit(_oversee(overseer, address))
 
@@ -204,14 +212,21 @@ def _loopback(host: str) -> bool:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """The first signal asks to stop; the second raises KeyboardInterrupt, wherever we are."""
-    asked = threading.Event()
+def _signals() -> Iterator[Asked]:
+    """The first signal asks to stop; the second raises KeyboardInterrupt, wherever we are.
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+    SIGHUP asks to reload, unless it tells that our terminal is gone.
+    """
+    asked = Asked(threading.Event(), threading.Event())
+    had_terminal = _terminal()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and _terminal() == had_terminal:
+            asked.to_reload.set()
+            return
+        if asked.to_stop.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        asked.to_stop.set()
 
     before = {
         number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -221,6 +236,15 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _terminal() -> bool:
+    """Whether we have one, and it is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _end_run_before(data: DataDir) -> None:
@@ -279,7 +303,10 @@ def _programs(
         urls.append(server.url)
     tls = certificate.self_signed(data.tls, address.host) if address.tls else None
     found.append(programs.web(address.bind, tls))
-    found += programs.workers(settings, workers[0], data.run_id, workers[1])
+    names = list(programs.serving(settings, workers[0]))
+    first = metrics_ports.first_of_row(settings.metrics_port, settings.metrics_host, len(names), address.port)
+    found += programs.workers(settings, workers[0], data.run_id, workers[1], first)
+    _say(metrics_ports.told(f"{address.url()}/metrics", names, settings.metrics_host, first))
     return {program.name: program for program in found}, (urls[0], urls[1])
 
 

@@ -90,6 +90,20 @@ class SessionUnknown(ClientError):
     close_code = 4404
 
 
+class VersionRefused(AntiphonError):
+    """Another process speaks a version of our messages that is too far from this one's."""
+
+    code = "version_refused"
+    close_code = 1011
+
+
+class SessionDismissed(AntiphonError):
+    """An operator ended the session. 1008: whoever gets it does not come back."""
+
+    code = "session_dismissed"
+    close_code = 1008
+
+
 class StageFailed(AntiphonError):
     """A stage could not do its part of a reply."""
 
@@ -102,6 +116,22 @@ class StageWaiting(AntiphonError):
 
     code = "stage_waiting"
     retryable = True
+
+
+class Queued(StageWaiting):
+    """All places are taken; the session has one in the line."""
+
+    code = "queued"
+
+
+class MemoryFull(StageWaiting):
+    """Redis takes nothing more. Its message is the same for everybody."""
+
+    code = "memory_full"
+    close_code = 1013
+
+    def __init__(self) -> None:
+        super().__init__("the server's memory is full; what is said now may be lost")
 
 
 class UploadTooBig(ClientError):

@@ -1,5 +1,7 @@
 """What travels through Redis: msgpack of these structs, and nothing else.
 
+What a version of them may change, `config/versions.py` says.
+
 Positions are *session samples* (24 kHz, counted from the session's first sample) in everything the STT says, and
 *reply samples* (24 kHz, counted from the reply's first sample) in everything the TTS says.
 """
@@ -8,10 +10,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from config.errors import ClientError
-
-#: Raised when a field changes its meaning; a reader drops what it does not know.
-VERSION = 1
+from config.errors import ClientError, VersionRefused
+from config.versions import Envelope, decode_envelope, note_dropped, refusal, understands
 
 #: No text of one message is longer; a reply of 500 words is about 3 kB.
 MAX_TEXT = 20_000
@@ -179,9 +179,39 @@ class Failed(_Message, tag="failed"):
     reason: str
 
 
+# --- operator -> web
+
+
+class Dismissed(_Message, tag="dismissed"):
+    """The session shall end; `reason` is told to its client. Published alone: epoch, reply and seq are 0."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=100)]
+
+
+class Unknown(_Message, tag="unknown"):
+    """Stands for what another version says and this one does not know."""
+
+    kind: str
+
+
 Body = (
-    Claimed | VoiceStarted | VoiceEnded | Pause | Transcript | Words | TextDone | Speech | SpeechDone | Failed
+    Claimed
+    | VoiceStarted
+    | VoiceEnded
+    | Pause
+    | Transcript
+    | Words
+    | TextDone
+    | Speech
+    | SpeechDone
+    | Failed
+    | Dismissed
+    | Unknown
 )
+
+
+#: The bodies this version knows, by their tags.
+KINDS = frozenset(str(kind.__struct_config__.tag) for kind in Body.__args__)
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True):
@@ -199,7 +229,7 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
     body: Body
 
 
-# --- ctl:{worker}, web -> worker
+# --- ctl:{worker}, web or operator -> worker
 
 
 class Cancel(_Message, tag="cancel"):
@@ -217,7 +247,12 @@ class Played(_Message, tag="played"):
     pos: int
 
 
+class Drain(_Message, tag="drain"):
+    """Finish what is begun, hand the sessions over, and end."""
+
+
 Command = Cancel | Played
+"""What concerns a reply."""
 
 
 # --- fields of sess:{sid}
@@ -302,13 +337,39 @@ class Order(_Message, tag="order"):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_result = msgspec.msgpack.Decoder(Result).decode
 decode_in = msgspec.msgpack.Decoder(InEntry).decode
-decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_command = msgspec.msgpack.Decoder(Cancel | Played | Drain).decode
 decode_listen = msgspec.msgpack.Decoder(Listen).decode
 decode_custom_voice = msgspec.msgpack.Decoder(CustomVoice).decode
 decode_voice_answer = msgspec.msgpack.Decoder(VoiceMade | VoiceRefused).decode
 decode_order = msgspec.msgpack.Decoder(Order).decode
+
+
+_decode_result = msgspec.msgpack.Decoder(Result).decode
+
+
+def decode_result(data: bytes) -> Result:
+    """A result. What only another version knows has the body Unknown, so that nothing is missing in the order.
+
+    Raises VersionRefused for a version too far from ours, and msgspec.DecodeError for what is no result.
+    """
+    try:
+        result = _decode_result(data)
+    except msgspec.ValidationError:
+        result = _unknown(decode_envelope(data))
+    if not understands(result.version):
+        raise VersionRefused(refusal("a worker", result.version))
+    return result
+
+
+def _unknown(envelope: Envelope) -> Result:
+    """Raises msgspec.ValidationError for a kind that this version knows, and that does not fit."""
+    kind, version = envelope.kind, envelope.version
+    if kind in KINDS:
+        raise msgspec.ValidationError(f"a result of kind {kind!r} does not fit")
+    note_dropped(version, kind)
+    head = (version, envelope.stage, envelope.epoch, envelope.reply, envelope.seq, envelope.mark)
+    return Result(*head, Unknown(kind))
 
 
 def require_text(text: str, param: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -18,7 +19,8 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 frame_wait = Histogram(
     "antiphon_frame_wait_seconds",
-    "From the receipt of the packet that completes a frame to the start of the step that holds it.",
+    "From the web's receipt of the packet that completes a frame to the start of the STT step that holds it: what all "
+    "but the engine adds to STT. Of a large step, some frames.",
     buckets=FINE_BUCKETS_S,
 )
 step_seconds = Histogram(
@@ -33,7 +35,12 @@ loop_cpu_seconds = Counter(
     "antiphon_loop_cpu_seconds_total", "The same, as CPU time: waiting for Redis or a GPU costs none.",
     ["stage", "part"],
 )  # fmt: skip
-seats_taken = Gauge("antiphon_seats", "Seats taken now.", ["stage"])
+seats_taken = Gauge(
+    "antiphon_seats",
+    "Seats of a worker taken now, by the stage's loop.",
+    ["stage"],
+    multiprocess_mode="livesum",
+)
 seats_lost = Counter("antiphon_seats_lost_total", "Seats whose lease was lost.", ["stage"])
 slots_shed = Counter("antiphon_slots_shed_total", "Slots that an engine could not serve any more.", ["stage"])
 first_token = Histogram(
@@ -54,7 +61,7 @@ word_lag = Histogram(
 reply_wait = Histogram(
     "antiphon_reply_wait_seconds", "From the end of the turn to the first audio sent.", buckets=TURN_BUCKETS_S
 )
-sessions = Gauge("antiphon_sessions", "Sessions of this web process.")
+sessions = Gauge("antiphon_sessions", "Sessions with a client connected now.", multiprocess_mode="livesum")
 turns = Counter("antiphon_turns_total", "Turns by how they ended.", ["outcome"])
 preempted = Counter("antiphon_preempted_total", "Replies made ahead, by what became of them.", ["outcome"])
 mute_time = Histogram(
@@ -69,31 +76,39 @@ history_dropped = Counter(
 gaps = Counter("antiphon_gaps_total", "Results read back from replay.", ["stage"])
 errors = Counter("antiphon_errors_total", "Errors told to clients.", ["code"])
 voice_to_voice = Histogram(
-    "antiphon_voice_to_voice_seconds", "From the end of the user's voice to the first audio sent.",
+    "antiphon_voice_to_voice_seconds",
+    "From the end of the user's voice, in the audio received, to the first audio of the reply sent.",
     buckets=TURN_BUCKETS_S,
 )  # fmt: skip
 end_of_turn = Histogram(
-    "antiphon_end_of_turn_seconds", "From the end of the user's voice to the decision that the turn is over.",
+    "antiphon_end_of_turn_seconds",
+    "From the end of the user's voice, in the audio received, to the decision that the turn is over.",
     buckets=TURN_BUCKETS_S,
 )  # fmt: skip
 barge_in_mute = Histogram(
-    "antiphon_barge_in_mute_seconds", "From the onset of a voice to the silence of the reply it interrupts.",
+    "antiphon_barge_in_mute_seconds",
+    "From the onset of a voice, in the user's audio, to the silence of the reply it interrupts: what was sent before "
+    "plays out first, unless the client was told to stop.",
     buckets=TURN_BUCKETS_S,
 )  # fmt: skip
 late_audio = Histogram(
-    "antiphon_late_audio_seconds", "How long a reply's audio was late for its player, in a reply where any was.",
+    "antiphon_late_audio_seconds",
+    "How long the client's player, by our model of it, had nothing to play in the middle of a reply: of each reply in "
+    "which that happened, the sum.",
     buckets=FINE_BUCKETS_S,
-)  # fmt: skip
+)
 replies_spoken = Counter(
     "antiphon_replies_spoken_total", "Replies whose audio was sent to its end or interrupted."
 )
 realtime_factor = Histogram(
-    "antiphon_realtime_factor", "Seconds of audio made per second of making it, of a reply.",
+    "antiphon_realtime_factor",
+    "Seconds of audio made per second, from a reply's first word at the TTS worker until its audio is complete or as "
+    "far ahead of the listener as it may be. Waits for further words count.",
     buckets=(0.5, 0.8, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50),
 )  # fmt: skip
 words_per_second = Histogram(
     "antiphon_words_per_second",
-    "Words written per second, of a reply.",
+    "Words written per second, from a reply's first word to its last.",
     buckets=(2, 4, 6, 10, 15, 25, 50, 100, 200),
 )
 ping = Histogram(
@@ -106,29 +121,58 @@ redis_round_trip = Histogram(
     ["server"],
     buckets=FINE_BUCKETS_S,
 )
-slots = Gauge("antiphon_slots", "Seats there are, over all workers.", ["stage"], multiprocess_mode="livemax")
-slots_free = Gauge(
-    "antiphon_slots_free", "Seats nobody has, over all workers.", ["stage"], multiprocess_mode="livemax"
+# What follows is the whole fleet's, as each web process sees it in Redis every `observe.look_s`: over several of them
+# take the maximum, not the sum.
+slots = Gauge(
+    "antiphon_slots", "Seats there are, over all workers.", ["stage"], multiprocess_mode="livemostrecent"
 )
-workers = Gauge("antiphon_workers", "Workers that take work.", ["stage"], multiprocess_mode="livemax")
+slots_free = Gauge(
+    "antiphon_slots_free",
+    "Seats nobody has, over all workers.",
+    ["stage"],
+    multiprocess_mode="livemostrecent",
+)
+workers = Gauge("antiphon_workers", "Workers that take work.", ["stage"], multiprocess_mode="livemostrecent")
 queue_length = Gauge(
-    "antiphon_queue_length", "Tasks that nobody has taken.", ["queue"], multiprocess_mode="livemax"
+    "antiphon_queue_length", "Tasks that nobody has taken.", ["queue"], multiprocess_mode="livemostrecent"
 )
 queue_age = Gauge(
-    "antiphon_queue_age_seconds", "Age of the oldest task that nobody has taken.", ["queue"],
-    multiprocess_mode="livemax",
+    "antiphon_queue_age_seconds",
+    "Time since the oldest task that nobody has taken was asked for, by the clock of who asked; 0 without one.",
+    ["queue"], multiprocess_mode="livemostrecent",
 )  # fmt: skip
 redis_memory = Gauge(
-    "antiphon_redis_memory_bytes", "Memory of a Redis server: in use, and the most it may take.", ["server", "kind"],
-    multiprocess_mode="livemax",
+    "antiphon_redis_memory_bytes",
+    "Memory of a Redis server (state, media): used, and max, the most it may take (0: no limit).",
+    ["server", "kind"], multiprocess_mode="livemostrecent",
 )  # fmt: skip
+
 sessions_waiting = Gauge(
-    "antiphon_sessions_waiting", "Sessions that wait for their first slot.", multiprocess_mode="livesum"
+    "antiphon_sessions_waiting",
+    "Connected sessions that nobody listens to yet, or any more: their STT task is unclaimed.",
+    multiprocess_mode="livesum",
 )
 sessions_refused = Counter(
-    "antiphon_sessions_refused_total", "Sessions that were not let in, by why.", ["reason"]
+    "antiphon_sessions_refused_total",
+    "Connections that were not let in, by the code of the error that they were told, or redis_away.",
+    ["reason"],
+)
+messages_dropped = Counter(
+    "antiphon_messages_dropped_total", "Messages of a kind that only another version knows."
 )
 voices_cloned = Counter("antiphon_voices_cloned_total", "Recordings by what became of them.", ["outcome"])
+build_info = Gauge(
+    "antiphon_build_info", "1, for each running version.", ["version"], multiprocess_mode="livemax"
+)
+
+
+def announce() -> None:
+    """Shows which version runs in this process; called once by each entry point, after its last fork."""
+    try:
+        running = version("antiphon")
+    except PackageNotFoundError:  # run from a copy of the files
+        running = "unknown"
+    build_info.labels(running).set(1)
 
 
 @dataclass(frozen=True)

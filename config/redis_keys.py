@@ -6,11 +6,11 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | name                    | server | type    | writer -> reader                        | dies |
 |-------------------------|--------|---------|-----------------------------------------|------|
 | in:{sid}                | media  | stream  | web -> stt: audio and what keeps its place in it | with the session; trimmed to `audio_keep_s` before the open utterance |
-| out:{sid}               | media  | channel | workers -> the owning web process       | not stored |
+| out:{sid}               | media  | channel | workers, operator -> the owning web process | not stored |
 | replay:stt:{sid}        | media  | stream  | stt -> web that saw a gap, next stt     | trimmed to the newest applied; with the session |
 | replay:tts:{sid}        | media  | stream  | tts -> web that saw a gap, next tts     | trimmed to the newest heard; with the session |
 | text:{n}:{sid}          | media  | stream  | llm -> tts, web that saw a gap, next llm | when reply n is over |
-| ctl:{worker}            | media  | stream  | web -> worker: cancel, played           | capped; with the worker |
+| ctl:{worker}            | media  | stream  | web, operator -> worker: cancel, played, drain | capped; `CONTROL_S` after the worker |
 | sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `session_ttl_s` after the last change |
 | lease:{stage}:{sid}     | state  | string  | `owner|epoch|reply|last_seq` of who works on it | `lease_ms` after its owner stops |
 | worker:{stage}:{name}   | state  | hash    | worker -> admission, health, watchdog   | `heartbeat_ttl_s` after its last beat |
@@ -18,7 +18,12 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
-| workers:{stage}         | state  | zset    | names by last beat (unix s)             | pruned by readers |
+| workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
+| scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
+| late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
+| reserve:held            | state  | zset    | web: sessions that have a place, by deadline (ms of the server) | pruned by each call |
+| reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
+| reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
 
 Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
 """
@@ -28,6 +33,20 @@ STAGES = ("stt", "llm", "tts")
 #: The queue of voice cloning. No stage: a conversation is possible without it.
 VOICES = "voices"
 
+#: Header of a task: when it was asked for (unix time). `tasks/streams.py` reads it by this name.
+ASKED = "asked_s"
+
+#: Kombu keeps a list for each of these steps of a queue's priority, tasks without one in the first.
+PRIORITY_STEPS = (0, 3, 6, 9)
+#: Web processes beat like workers, under this name.
+WEB = "web"
+
+#: Everything that beats.
+BEATING = (*STAGES, VOICES, WEB)
+
+#: Of an operator's message to a session: no stage says it.
+OPERATOR = "operator"
+
 # Fields of `sess:{sid}` that scripts read; the rest is written by the web's `save`.
 CLOSED = "closed"
 REPLY = "reply"
@@ -36,6 +55,10 @@ LISTEN = "listen"
 ORDER = "order"
 DRAFT = "draft"
 TOKEN = "token"
+TRACE = "trace"
+VERSION = "version"
+SINCE = "since"
+DIALECT = "dialect"
 
 
 def done(stage: str) -> str:
@@ -86,6 +109,41 @@ def worker(stage: str, name: str) -> str:
 def workers(stage: str) -> str:
     """Names of the stage's workers by their last beat."""
     return f"workers:{stage}"
+
+
+def queue_lists(queue: str) -> list[str]:
+    """Lists of a Celery queue, as kombu names them."""
+    return [f"{queue}\x06\x16{step}" if step else queue for step in PRIORITY_STEPS]
+
+
+def scale(queue: str) -> str:
+    """The most slots that a queue needed in each of the last half minutes."""
+    return f"scale:{queue}"
+
+
+def late_replies() -> str:
+    """Replies whose audio came late, of all web processes."""
+    return "late:replies"
+
+
+def sessions() -> str:
+    """Pattern of all sessions' hashes, for SCAN."""
+    return "sess:{*}"
+
+
+def reserved() -> str:
+    """Sessions that have a place."""
+    return "reserve:held"
+
+
+def waiting() -> str:
+    """Sessions that wait for one, in the order of the line."""
+    return "reserve:line"
+
+
+def waiting_until() -> str:
+    """The same sessions by when they are forgotten, unless they ask again."""
+    return "reserve:alive"
 
 
 def voice_upload(upload: str) -> str:

@@ -19,7 +19,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.errors import ConfigError
-from config.tuning import LimitSettings, OwnershipSettings, PacingSettings, TurnSettings
+from config.tracing import TracingSettings
+from config.tuning import (
+    AdmissionSettings,
+    LimitSettings,
+    ObserveSettings,
+    OwnershipSettings,
+    PacingSettings,
+    ScaleSettings,
+    TurnSettings,
+)
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -55,8 +64,15 @@ class Settings(BaseSettings, frozen=True):
     hub_token: SecretStr | None = Field(None, validation_alias=AliasChoices("ANTIPHON_HUB_TOKEN", "HF_TOKEN"))
     """For models whose terms must be accepted. Shown to the hub alone, and never logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    metrics_port: int = Field(0, ge=0, le=65535)
-    """Port of a worker's own /metrics; 0: none."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object per line for what collects logs. Both name session, reply and trace where
+    they are known."""
+    log_speech: bool = False
+    """What users and the assistant say goes into the log, in clear, for whoever can read it. For a developer's own
+    machine; a warning at every start says that it is on."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port of a worker's own /metrics; 0: none. `antiphon up` gives its workers this and the following ones, or, if it
+    is not set, looks for free ones from 9400 on; a worker that is started alone has none then."""
     metrics_host: str = "127.0.0.1"
     """Address of that port; 0.0.0.0 in an overlay network, where Prometheus comes from elsewhere."""
     stt: EngineChoice
@@ -66,7 +82,11 @@ class Settings(BaseSettings, frozen=True):
     turn: TurnSettings = TurnSettings()  # type: ignore[call-arg]
     pacing: PacingSettings = PacingSettings()  # type: ignore[call-arg]
     ownership: OwnershipSettings = OwnershipSettings()  # type: ignore[call-arg]
+    observe: ObserveSettings = ObserveSettings()  # type: ignore[call-arg]
     limits: LimitSettings = LimitSettings()  # type: ignore[call-arg]
+    admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
+    scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
+    tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":

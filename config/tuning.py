@@ -121,6 +121,15 @@ class OwnershipSettings(BaseModel, frozen=True):
     """How long a session waits for its client to come back."""
 
 
+class ObserveSettings(BaseModel, frozen=True):
+    """How often is looked at what metrics show."""
+
+    look_s: float = Field(2.0, ge=0.1, le=60)
+    """Queues, slots and the Redis servers: a dozen cheap commands each time, from each web process."""
+    ping_s: float = Field(10.0, ge=0.1, le=60)
+    """A client is pinged about so often: proxies close what is silent for a minute."""
+
+
 class LimitSettings(BaseModel, frozen=True):
     """Bounds of queues and messages."""
 
@@ -136,3 +145,72 @@ class LimitSettings(BaseModel, frozen=True):
     """Life of a session's state after its last change."""
     replay_items: int = Field(4000, gt=0)
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
+
+
+class AdmissionSettings(BaseModel, frozen=True):
+    """Who is let in when there is little room."""
+
+    llm_share: float = Field(0.35, ge=0, le=1)
+    """Slots of the LLM that a session is expected to need. It writes for a small part of a conversation, but many talk
+    at once. Lower lets more sessions in, and their replies wait for one another; 1: nobody ever waits."""
+    tts_share: float = Field(0.35, ge=0, le=1)
+    """The same for the voice: the assistant speaks about a third of the time, and is made faster than that."""
+    longest_wait_s: float = Field(20.0, ge=0)
+    """How long a new session waits for a place before it is sent away with 1013. People hang up sooner."""
+    most_waiting: int = Field(64, ge=0)
+    """Sessions in the line, over all web processes; more are sent away at once. 0: nobody waits."""
+    ask_again_s: float = Field(0.25, gt=0, le=5)
+    """How often a session in the line asks: one script call each."""
+    look_s: float = Field(0.5, gt=0, le=5)
+    """How often a web process counts the fleet's slots and advertises itself."""
+    memory_share: float = Field(0.8, gt=0, le=1)
+    """New sessions are refused while a Redis server has used this share of its maxmemory: those there need the rest."""
+    memory_look_s: float = Field(2.0, gt=0, le=60)
+    """How often that is asked: at 64 kB/s a session, 1000 of them fill 128 MB in that time, were nothing trimmed."""
+
+
+class ReplicaSettings(BaseModel, frozen=True):
+    """How many workers of a queue there may be."""
+
+    least: int = Field(1, ge=0)
+    """Never fewer: the first session of the morning would wait for an engine to load. Two survive the loss of one."""
+    most: int = Field(16, ge=1)
+    """Never more: GPUs there are, or money."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "ReplicaSettings":
+        if self.least > self.most:
+            raise ValueError("least must not be more than most")
+        return self
+
+
+class ScaleSettings(BaseModel, frozen=True):
+    """What `/v1/scale` advises: replicas of each queue, for whoever starts and stops workers."""
+
+    stt: ReplicaSettings = ReplicaSettings()  # type: ignore[call-arg]
+    llm: ReplicaSettings = ReplicaSettings()  # type: ignore[call-arg]
+    tts: ReplicaSettings = ReplicaSettings()  # type: ignore[call-arg]
+    voices: ReplicaSettings = ReplicaSettings(most=2)  # type: ignore[call-arg]
+    free_share: float = Field(0.25, ge=0, lt=1)
+    """Share of the slots that is to be free. It must last until a new worker is warm, and replies are made ahead only
+    while `turn.preempt_free_share` is free."""
+    spare_share: float = Field(0.1, ge=0, lt=1)
+    """A worker goes only if so much more than that is free without it, or the next few sessions would bring it back."""
+    oldest_s: float = Field(1.0, gt=0)
+    """A queue whose oldest task has waited so long gets a quarter more workers, whatever its slots say."""
+    late_share: float = Field(0.05, gt=0)
+    """Replies with late audio in the last minute, per session, from which the voice gets a quarter more."""
+    quiet_s: float = Field(600.0, ge=0)
+    """Fewer replicas only after so long a time in which fewer would have done. Shorter saves machine hours and starts
+    engines more often."""
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> "ScaleSettings":
+        if self.free_share + self.spare_share >= 0.95:
+            raise ValueError("free_share and spare_share must leave slots to be used")
+        return self
+
+    def replicas(self, queue: str) -> ReplicaSettings:
+        """The bounds of a queue."""
+        found: ReplicaSettings = getattr(self, queue)
+        return found

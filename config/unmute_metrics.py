@@ -20,18 +20,22 @@ REPLY_WORDS_BUCKETS = (5, 10, 25, 50, 100, 200)
 
 # --- sessions, in a web process
 
-sessions = Counter("worker_sessions", "Sessions begun.")
-active_sessions = Gauge("worker_active_sessions", "Sessions open now.", multiprocess_mode="livesum")
-session_duration = Histogram("worker_session_duration", "Length of a session.", buckets=SESSION_BUCKETS_S)
-service_misses = Counter("worker_service_misses", "A stage had no room at the first try.")
+sessions = Counter(
+    "worker_sessions", "Connections of clients begun; one that resumes a session counts again."
+)
+active_sessions = Gauge(
+    "worker_active_sessions", "Connections of clients open now.", multiprocess_mode="livesum"
+)
+session_duration = Histogram("worker_session_duration", "Length of a connection.", buckets=SESSION_BUCKETS_S)
+service_misses = Counter("worker_service_misses", "A stage had no room in time: the client was told to wait.")
 hard_service_misses = Counter(
-    "worker_hard_service_misses", "A stage had no room until the client gave up or was sent away."
+    "worker_hard_service_misses", "A stage had no room until the client left or the reply was given up."
 )
-force_disconnects = Counter("worker_force_disconnects", "Sessions that the server ended.")
-fatal_service_misses = Counter(
-    "worker_fatal_service_misses", "Sessions that could not begin for want of a stage."
+force_disconnects = Counter(
+    "worker_force_disconnects", "Connections that the server ended, but for goodbyes."
 )
-hard_errors = Counter("worker_hard_errors", "Sessions that ended with an error of ours.")
+fatal_service_misses = Counter("worker_fatal_service_misses", "Connections ended for want of a free slot.")
+hard_errors = Counter("worker_hard_errors", "Connections ended by an error of ours.")
 health_ok = Summary("worker_health_ok", "Answers of /v1/health: 1 where a conversation was possible, else 0.")
 
 # --- speech to text
@@ -40,16 +44,16 @@ stt_sessions = Counter("worker_stt_sessions", "Sessions that the STT began to li
 stt_active_sessions = Gauge(
     "worker_stt_active_sessions", "Sessions that the STT listens to.", multiprocess_mode="livesum"
 )
-stt_misses = Counter("worker_stt_misses", "No STT slot at the first try.")
-stt_hard_misses = Counter("worker_stt_hard_misses", "No STT slot until the client gave up or was sent away.")
+stt_misses = Counter("worker_stt_misses", "No STT slot in time: the client was told to wait.")
+stt_hard_misses = Counter("worker_stt_hard_misses", "No STT slot until the client left.")
 stt_sent_frames = Counter("worker_stt_sent_frames", "Frames of audio given to the STT engine.")
 stt_recv_frames = Counter("worker_stt_recv_frames", "Frames of audio the STT engine answered for.")
-stt_recv_words = Counter("worker_stt_recv_words", "Words understood.")
+stt_recv_words = Counter("worker_stt_recv_words", "Words understood, of final transcripts.")
 stt_ping_time = Histogram(
-    "worker_stt_ping_time", "Round trip from the web to the STT's Redis.", buckets=PING_BUCKETS_S
+    "worker_stt_ping_time", "Round trip from the web to the Redis that carries audio.", buckets=PING_BUCKETS_S
 )
 stt_find_time = Histogram(
-    "worker_stt_find_time", "From asking for an STT slot to having it.", buckets=PING_BUCKETS_S
+    "worker_stt_find_time", "From asking for an STT slot to hearing who has it.", buckets=PING_BUCKETS_S
 )
 stt_session_duration = Histogram(
     "worker_stt_session_duration", "How long the STT listened to a session.", buckets=SESSION_BUCKETS_S
@@ -60,7 +64,7 @@ stt_audio_duration = Histogram(
 stt_num_words = Histogram("worker_stt_num_words", "Words understood in a session.", buckets=STT_WORDS_BUCKETS)
 stt_ttft = Histogram(
     "worker_stt_ttft",
-    "From the end of the audio that holds the first words of an utterance to those words.",
+    "From a session's first frame of audio at the web, or the slot's opening if later, to the engine's answer for it.",
     buckets=STT_FIRST_BUCKETS_S,
 )
 
@@ -70,24 +74,26 @@ tts_sessions = Counter("worker_tts_sessions", "Replies that the TTS began to spe
 tts_active_sessions = Gauge(
     "worker_tts_active_sessions", "Replies being spoken now.", multiprocess_mode="livesum"
 )
-tts_misses = Counter("worker_tts_misses", "No TTS slot at the first try.")
+tts_misses = Counter("worker_tts_misses", "No TTS slot in time: the client was told to wait.")
 tts_hard_misses = Counter("worker_hard_tts_misses", "No TTS slot until the reply was given up.")
 tts_interrupt = Counter("worker_tts_interrupt", "Replies interrupted while they were spoken.")
 tts_sent_frames = Counter("worker_tts_sent_frames", "Messages of text given to the TTS.")
-tts_recv_frames = Counter("worker_tts_recv_frames", "Messages of audio and words received from the TTS.")
+tts_recv_frames = Counter("worker_tts_recv_frames", "Frames of audio made by the TTS engine.")
 tts_recv_words = Counter("worker_tts_recv_words", "Words spoken.")
 tts_ping_time = Histogram(
-    "worker_tts_ping_time", "Round trip from the web to the TTS's Redis.", buckets=PING_BUCKETS_S
+    "worker_tts_ping_time", "Round trip from the web to the Redis that carries audio.", buckets=PING_BUCKETS_S
 )
 tts_find_time = Histogram(
-    "worker_tts_find_time", "From asking for a TTS slot to having it.", buckets=PING_BUCKETS_S
+    "worker_tts_find_time", "From asking for a TTS slot to hearing who has it.", buckets=PING_BUCKETS_S
 )
 tts_ttft = Histogram(
     "worker_tts_ttft", "From the first word given to the TTS to its first audio.", buckets=TTS_FIRST_BUCKETS_S
 )
 tts_audio_duration = Histogram("worker_tts_audio_duration", "Audio made for a reply.", buckets=TURN_BUCKETS_S)
 tts_gen_duration = Histogram(
-    "worker_tts_gen_duration", "From a reply's first audio to its last.", buckets=GENERATION_BUCKETS_S
+    "worker_tts_gen_duration",
+    "From the first word given to the TTS to the end of the reply there.",
+    buckets=GENERATION_BUCKETS_S,
 )
 
 # --- language model, whichever engine it is
@@ -106,7 +112,11 @@ vllm_request_length = Histogram(
 )
 vllm_reply_length = Histogram("worker_vllm_reply_length", "Words of a reply.", buckets=REPLY_WORDS_BUCKETS)
 vllm_gen_duration = Histogram(
-    "worker_vllm_gen_duration", "From the request to the last word.", buckets=GENERATION_BUCKETS_S
+    "worker_vllm_gen_duration",
+    "From the request to the end of the reply there.",
+    buckets=GENERATION_BUCKETS_S,
 )
 
-voice_donation_submissions = Counter("worker_voice_donation_submissions", "Voices given to the operator.")
+voice_donation_submissions = Counter(
+    "worker_voice_donation_submissions", "Recordings of voices that POST /v1/voices took from users."
+)

@@ -1,4 +1,4 @@
-"""`python deploy/healthy.py stt|llm|tts`: is the worker of this container ready? Exit 0: yes, or Redis does not say.
+"""`deploy/entrypoint python deploy/healthy.py stt|llm|tts|voices`: is this container's worker ready? 0: yes or unknown.
 
 A worker advertises itself only while its loop steps, and not before its engine is warm, so its heartbeat is the
 answer. Redis out of reach is no fault of the worker: a restart would only lose what it holds.
@@ -11,11 +11,11 @@ from config.settings import load
 from tasks.streams import RedisError, connect, workers
 
 
-def ready(stage: str) -> bool:
+def ready(queue: str) -> bool:
     """Whether a worker of this host has a fresh heartbeat."""
     settings = load()
     try:
-        said = workers(connect(settings.redis_url), stage, settings.ownership.heartbeat_ttl_s)
+        said = workers(connect(settings.redis_url), queue, settings.ownership.heartbeat_ttl_s)
     except RedisError:
         return True
     return any(name.startswith(f"{socket.gethostname()}-") for name in said)

@@ -1,6 +1,10 @@
 """Opens ONNX models for a CPU that many share."""
 
+import os
 from pathlib import Path
+
+# ONNX Runtime's packages for Linux report to Microsoft (1.32.0 does) unless this is said before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 

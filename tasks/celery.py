@@ -4,15 +4,17 @@
 """
 
 import os
+import time
 from typing import Any
 
 import click
-from celery import Celery
+from celery import Celery, current_task
 from kombu.entity import Exchange, Queue
 
 from config.gpu_names import GPU_NAME
-from config.redis_keys import STAGES, VOICES
+from config.redis_keys import ASKED, STAGES, VOICES
 from config.settings import load
+from config.tracing import HEADER
 
 settings = load()
 
@@ -24,9 +26,12 @@ def _queue(name: str) -> Queue:
     return Queue(name, exchange, routing_key=name, no_ack=True)  # type: ignore[no-untyped-call]
 
 
-app = Celery("antiphon", broker=settings.redis_url, include=["tasks.worker", "tasks.duties"])
+app = Celery(
+    "antiphon", broker=settings.redis_url, include=["tasks.log_setup", "tasks.worker", "tasks.duties"]
+)
 app.conf.update(
     task_default_queue="stt",
+    #: Flower knows the queues of workers that run, and else those that stand here.
     task_queues=[_queue(name) for name in (*STAGES, VOICES)],
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
@@ -85,6 +90,18 @@ app.user_options["worker"].add(
 )
 
 
-def submit(task: str, *args: Any) -> None:
-    """Sends a task; its arguments are ids and numbers only, for they show in logs and in Flower."""
-    app.send_task(task, args, retry=True, retry_policy={"max_retries": 2, "interval_start": 0.05})
+def carried() -> str:
+    """The traceparent that came with the task that runs in this thread; empty without one."""
+    return current_task.request.get(HEADER) or "" if current_task else ""
+
+
+def submit(task: str, *args: Any, priority: int = 0, trace: str = "") -> None:
+    """Sends a task, the lowest priority first; its arguments are ids and numbers only, for they show in logs.
+
+    trace: the traceparent it belongs to, if not that of the task that sends it.
+    """
+    headers: dict[str, Any] = {ASKED: time.time()}
+    if trace := trace or carried():
+        headers[HEADER] = trace
+    retries = {"max_retries": 2, "interval_start": 0.05}
+    app.send_task(task, args, headers=headers, priority=priority, retry=True, retry_policy=retries)

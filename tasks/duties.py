@@ -1,6 +1,8 @@
 """The Celery tasks. Each claims a seat and parks in it; ids and numbers are their only arguments."""
 
-from tasks.celery import app
+from config.logs import about
+from config.tracing import trace_id
+from tasks.celery import app, carried
 from tasks.voices import desks
 from tasks.worker import running
 
@@ -8,13 +10,15 @@ from tasks.worker import running
 @app.task(name="stt.listen")
 def listen(sid: str) -> None:
     """Listens to a session until it ends."""
-    running["stt"].serve(sid, 0)
+    with about(session=sid):
+        running["stt"].serve(sid, 0)
 
 
 @app.task(name="llm.reply")
 def reply(sid: str, number: int) -> None:
     """Writes reply `number` of the session."""
-    running["llm"].serve(sid, number)
+    with about(session=sid, reply=number, trace=trace_id(carried())):
+        running["llm"].serve(sid, number)
 
 
 @app.task(name="llm.prefill")
@@ -26,7 +30,8 @@ def prefill(sid: str) -> None:
 @app.task(name="tts.speak")
 def speak(sid: str, number: int) -> None:
     """Speaks reply `number` of the session."""
-    running["tts"].serve(sid, number)
+    with about(session=sid, reply=number, trace=trace_id(carried())):
+        running["tts"].serve(sid, number)
 
 
 @app.task(name="voices.clone")

@@ -252,3 +252,53 @@ class Emitter:
             first = "1" if result.seq == 1 or index in begins else ""
             args += (result.epoch, result.seq, encode(result), first)
         return names, args
+
+
+#: What `Reservations.ask` answers to who gets neither a place nor one in the line.
+LINE_FULL = -1
+
+#: Sessions in one call of the script: others have to wait while it runs.
+HOLD_AT_ONCE = 500
+
+
+class Reservations:
+    """Places of sessions, over all web processes: as many as the fleet's slots allow, and a line for the rest."""
+
+    def __init__(self, state: redis.Redis, hold_ms: int, wait_ms: int) -> None:
+        """hold_ms: life of a place after its web process was last seen; wait_ms: the same of one in the line."""
+        self._state = state
+        self._hold_ms = hold_ms
+        self._wait_ms = wait_ms
+        wires = Wires(state)
+        self._reserve = _Script(wires, "reserve")
+        self._hold = _Script(wires, "hold")
+
+    def ask(self, sid: str, room: int, most_waiting: int, *, first: bool = False) -> int:
+        """0: the session has a place; n: it is the n-th in the line; or LINE_FULL. Who waits asks again."""
+        names = [keys.reserved(), keys.waiting(), keys.waiting_until()]
+        args: list[Value] = [sid, room, self._hold_ms, self._wait_ms, most_waiting, "1" if first else ""]
+        return int(self._reserve(names, args))
+
+    def hold(self, sids: Sequence[str]) -> None:
+        """These sessions are alive and keep their places."""
+        calls: list[tuple[Sequence[str], Sequence[Value]]] = [
+            ([keys.reserved()], [self._hold_ms, *sids[at : at + HOLD_AT_ONCE]])
+            for at in range(0, len(sids), HOLD_AT_ONCE)
+        ]
+        if calls:
+            self._hold.each(calls)
+
+    def give_back(self, sid: str) -> None:
+        """The session needs no place any more, nor waits for one."""
+        pipe = self._state.pipeline(transaction=False)
+        for name in (keys.reserved(), keys.waiting(), keys.waiting_until()):
+            pipe.zrem(name, sid)
+        pipe.execute()
+
+    def count(self) -> tuple[int, int]:
+        """Sessions that have a place, and those that wait for one."""
+        pipe = self._state.pipeline(transaction=False)
+        pipe.zcard(keys.reserved())
+        pipe.zcard(keys.waiting())
+        held, waiting = pipe.execute()
+        return int(held), int(waiting)

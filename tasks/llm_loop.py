@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from config import metrics
+from config import unmute_metrics
 from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.loop_metrics import Writing
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Pen(Seat):
     said_again: str = ""
     """What an engine that cannot continue repeats, and nobody wants twice."""
     task: asyncio.Task[None] | None = None
+    writing: Writing = field(init=False)
 
 
 class LlmLoop(Loop):
@@ -134,7 +136,8 @@ class LlmLoop(Loop):
         """Cancels a reply."""
         if isinstance(command, Cancel):
             seat = self.seats.get((command.sid, command.reply))
-            if seat is not None:
+            if seat is not None and not seat.lost:
+                unmute_metrics.vllm_interrupts.inc()
                 seat.lost = True
 
     async def _write(self, pen: Pen) -> None:
@@ -145,27 +148,27 @@ class LlmLoop(Loop):
         )
         pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
-        began = time.monotonic()
-        any_piece = any_word = False
+        writing = pen.writing = Writing(prompt.messages)
         try:
             async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
-                    if not any_piece:
-                        metrics.first_token.observe(time.monotonic() - began)
-                        any_piece = True
-                    if isinstance(piece, str) and self._put(pen, piece) and not any_word:
-                        metrics.first_word.observe(time.monotonic() - began)
-                        any_word = True
+                    writing.piece()
+                    if isinstance(piece, str):
+                        self._put(pen, piece)
             self._finish(pen, usage)
         except asyncio.CancelledError:
             raise
         except DeviceLost as error:
+            unmute_metrics.vllm_hard_errors.inc()
             self._lose_device(error)
         except Exception as error:
-            log.error("llm engine failed: %s", type(error).__name__)
+            unmute_metrics.vllm_hard_errors.inc()
+            log.error("llm engine failed: %s", type(error).__name__, extra=pen.about)
             self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
             self._try_flush()
             self.leave(pen, done=True)
+        finally:
+            writing.over()
 
     def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
         """The model's, or the words that were ordered."""
@@ -173,21 +176,22 @@ class LlmLoop(Loop):
             return _read_out(order.say.removeprefix(prompt.answered))
         return self._engine.generate(prompt, usage)  # type: ignore[return-value]
 
-    def _put(self, pen: Pen, piece: str) -> bool:
-        """Adds a piece; sends the words it completes. True when there were any."""
+    def _put(self, pen: Pen, piece: str) -> None:
+        """Adds a piece; sends the words it completes."""
         if pen.said_again:
             piece = self._skip_repeated(pen, piece)
         pen.part = (pen.part + piece).lstrip() if not pen.count else pen.part + piece
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
-            return False
+            return
         self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        pen.writing.wrote(len(whole))
+        pen.mark("first_word")
         if pen.count == len(pen.written):
             self._try_flush()
         else:
             self._gather()
         pen.count += len(whole)
-        return True
 
     @staticmethod
     def _skip_repeated(pen: Pen, piece: str) -> str:
@@ -201,6 +205,7 @@ class LlmLoop(Loop):
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
             self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            pen.writing.wrote(1)
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"
         self.outbox.add(pen, TextDone(pen.count, reason, usage.input_tokens, usage.output_tokens))  # type: ignore[arg-type]

@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from config import metrics
 from config.errors import ConfigError, DeviceLost
-from config.messages import VERSION, Body, Claimed, Command, Failed, Result, encode
+from config.messages import Body, Claimed, Command, Failed, Result, encode
+from config.tracing import trace_id
+from config.versions import VERSION
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
+from tasks.loop_metrics import SeatMetrics
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -57,11 +59,24 @@ class Seat:
     """The newest results, should the media server lose them."""
     lost: bool = False
     """The lease is gone: whatever comes of it is dropped."""
+    trace: str = ""
+    """The traceparent under which it works."""
+    marks: dict[str, float] = field(default_factory=lambda: {"claimed": time.time()})
+    """Unix times of what it did for the first time."""
 
     @property
     def sid(self) -> str:
         """The session served."""
         return self.lease.sid
+
+    @property
+    def about(self) -> dict[str, str | int]:
+        """Whom a line in the log is about: its `extra`."""
+        return {"session": self.lease.sid, "reply": self.lease.reply, "trace": trace_id(self.trace)}
+
+    def mark(self, what: str) -> None:
+        """It does this now, and it counts if it is the first time."""
+        self.marks.setdefault(what, time.time())
 
 
 class Outbox:
@@ -119,7 +134,8 @@ class Outbox:
         were any."""
         seats = {seat for seat, result in self._waiting if not seat.lost and not _sendable(result)}
         for seat in seats:
-            log.error("%s slot %d is given up: it said what cannot be sent", seat.lease.stage, seat.slot)
+            log.error("%s slot %d is given up: it said what cannot be sent", seat.lease.stage, seat.slot,
+                      extra=seat.about)  # fmt: skip
             seat.lost = True
         return bool(seats)
 
@@ -191,6 +207,7 @@ class Loop(threading.Thread):
         self._arrivals: queue.SimpleQueue[Seat] = queue.SimpleQueue()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stopping = False
+        self.count = SeatMetrics(self.stage)
         self._count_seats()
 
     # --- called from other threads
@@ -312,6 +329,7 @@ class Loop(threading.Thread):
                 continue
             self.seats[seat.sid, seat.lease.reply] = seat
             self._count_seats()
+            self.count.begun.inc()
             self.outbox.add(seat, Claimed(seat.lease.owner), mark=seat.resume_at)
             try:
                 self.begin(seat)
@@ -333,7 +351,7 @@ class Loop(threading.Thread):
             return True
         stale = min(before, seat, key=lambda one: one.lease.epoch)
         stale.lost = True
-        metrics.seats_lost.labels(self.stage).inc()
+        self.count.lost.inc()
         if stale is seat:
             seat.over.set()
             return False
@@ -352,20 +370,23 @@ class Loop(threading.Thread):
         except DeviceLost:
             raise
         except Exception as error:  # opening the slot again forgets whatever is left in it
-            log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__)
+            log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__,
+                      extra=seat.about)  # fmt: skip
         finally:
             seat.over.set()
 
     def shed(self, faults: Mapping[Slot, str]) -> None:
         """Seats whose slots the engine cannot serve any more are handed back; the others go on."""
         for seat in [seat for seat in self.seats.values() if seat.slot in faults]:
-            log.error("%s slot %d is given up: %s", self.stage, seat.slot, faults[seat.slot])
-            metrics.slots_shed.labels(self.stage).inc()
+            log.error(
+                "%s slot %d is given up: %s", self.stage, seat.slot, faults[seat.slot], extra=seat.about
+            )
+            self.count.shed.inc()
             self.leave(seat, done=False)
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:
-            metrics.seats_lost.labels(self.stage).inc()
+            self.count.lost.inc()
             self.leave(seat, done=False)
 
     def _dismiss_all(self) -> None:
@@ -376,4 +397,4 @@ class Loop(threading.Thread):
             self._arrivals.get().over.set()
 
     def _count_seats(self) -> None:
-        metrics.seats_taken.labels(self.stage).set(len(self.seats))
+        self.count.taken(len(self.seats))

@@ -12,12 +12,16 @@ from config import redis_keys as keys
 from config.errors import VoiceExpired
 from config.messages import Speech, Words, decode_listen, decode_order
 from config.settings import Settings
+from config.tracing import OFF, Tracer
+from config.versions import refusal, understands
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
 from tasks import streams
+from tasks.celery import carried
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
 from tasks.loop import Loop, Seat
+from tasks.passage import record
 from tasks.stt_loop import Ear, SttLoop
 from tasks.tts_loop import Mouth, TtsLoop
 from tasks.voices import custom_voice
@@ -42,6 +46,7 @@ class Ties:
     leases: Leases
     emitter: Emitter
     again: Callable[[str, str, int], None]
+    tracer: Tracer = OFF
 
 
 class Stage:
@@ -96,10 +101,16 @@ class Stage:
             self.loop.give_slot_back(slot)
 
     def _park(self, seat: Seat) -> None:
+        log.debug("%s begins in slot %d, epoch %d", self.name, seat.slot, seat.lease.epoch)
         self.loop.enter(seat)
         while not seat.over.wait(PARK_S):
             if not self.loop.is_alive():
                 break
+        log.debug(
+            "%s is over: %s", self.name, "lost" if seat.lost else "done" if seat.done else "handed back"
+        )
+        if self._ties.tracer.on:
+            record(self._ties.tracer, seat, engine=self.model, slots=self.slots)
         # a lease that is lost is nobody's to end, and a cancelled one is free for a successor at once
         self._ties.leases.let_go(seat.lease, done=seat.done and not seat.lost)
         if self.loop.draining and not seat.done and not seat.lost:
@@ -116,15 +127,21 @@ class Stage:
     def _seat(self, lease: Lease, slot: int) -> Seat | None:
         """Everything the seat needs from Redis; None when it is not there any more."""
         field = keys.LISTEN if self.name == "stt" else keys.ORDER
-        (data,) = self._ties.leases.read(lease.sid, [field])
+        data, version, trace = self._ties.leases.read(lease.sid, [field, keys.VERSION, keys.TRACE])
         if data is None:
+            return None
+        if not understands(spoken := int(version or 1)):
+            log.error("%s lets a session go: %s", self.name, refusal("its web process", spoken))
             return None
         make: dict[str, Callable[[Lease, int, bytes], Seat | None]] = {
             "stt": self._ear,
             "llm": self._pen,
             "tts": self._mouth,
         }
-        return make[self.name](lease, slot, data)
+        seat = make[self.name](lease, slot, data)
+        if seat is not None and self.name != "stt":
+            seat.trace = carried() or (trace or b"").decode()
+        return seat
 
     def _ear(self, lease: Lease, slot: int, data: bytes) -> Ear:
         last = streams.newest_result(self._ties.media, "stt", lease.sid, 0)
@@ -176,7 +193,8 @@ class Stage:
 
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
-        return {"slots": self.slots, "free": self.loop.free, "model": self.model}
+        draining = int(self.loop.draining)
+        return {"slots": self.slots, "free": self.loop.free, "model": self.model, "draining": draining}
 
 
 class Keeper(threading.Thread):

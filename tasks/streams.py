@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -16,6 +17,7 @@ from config import redis_keys as keys
 from config.messages import (
     Command,
     CustomVoice,
+    Drain,
     InEntry,
     Result,
     VoiceMade,
@@ -38,6 +40,12 @@ CONNECT_TIMEOUT_S = 2.0
 
 #: Entries of `ctl:{worker}`: a second of commands for a full worker.
 CONTROL_ITEMS = 1000
+
+#: Life of that stream after its worker.
+CONTROL_S = 60
+
+#: Life of the list of late replies, should nobody ask for it.
+LATE_REPLIES_S = 300
 
 #: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
 VOICE_UPLOAD_S = 60
@@ -71,6 +79,85 @@ def answers(client: redis.Redis) -> bool:
     except RedisError:
         return False
 
+
+def round_trip_s(client: Client) -> float:
+    """How long a PING takes, over a connection that is open already. Raises RedisError."""
+    began = time.perf_counter()
+    client.ping()
+    return time.perf_counter() - began
+
+
+def memory(client: Client) -> tuple[int, int]:
+    """Bytes in use, and the most the server may take (0: no limit)."""
+    said: Any = client.info("memory")
+    return int(said["used_memory"]), int(said.get("maxmemory", 0))
+
+
+def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | None]]:
+    """Of each Celery queue: its tasks that nobody has taken, and when the oldest was asked for (unix time; None: there
+    is none, or it does not say)."""
+    pipe = state.pipeline(transaction=False)
+    for name in names:
+        for key in keys.queue_lists(name):
+            pipe.llen(key)
+            pipe.lindex(key, -1)  # new tasks come in from the left
+    answers = iter(pipe.execute())
+    found: dict[str, tuple[int, float | None]] = {}
+    for name in names:
+        lists = [(next(answers), next(answers)) for _ in keys.queue_lists(name)]
+        asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
+        found[name] = sum(length for length, _ in lists), min(asked, default=None)
+    return found
+
+
+def remember_most(
+    state: Client, queue: str, at: int, seats: float, *, since: int, ttl_s: int
+) -> dict[int, float]:
+    """The most slots that the queue needed in each piece of time from `since` on, these at `at` among them."""
+    key = keys.scale(queue)
+    pipe = state.pipeline(transaction=False)
+    pipe.zadd(key, {str(at): seats}, gt=True)
+    pipe.expire(key, ttl_s)
+    pipe.zrange(key, 0, -1, withscores=True)
+    found = {int(piece): float(most) for piece, most in pipe.execute()[2]}
+    if gone := [str(piece) for piece in found if piece < since]:
+        state.zrem(key, *gone)
+    return {piece: most for piece, most in found.items() if piece >= since}
+
+
+def note_late_reply(media: Client, sid: str, reply: int) -> None:
+    """A reply's audio came late. Nobody waits for this, and it may be lost."""
+    with suppress(RedisError):
+        media.zadd(keys.late_replies(), {f"{sid}:{reply}": time.time()})
+        media.expire(keys.late_replies(), LATE_REPLIES_S)
+
+
+def late_replies(media: Client, since_s: float) -> int:
+    """How many there were since this unix time; those before are forgotten."""
+    pipe = media.pipeline(transaction=False)
+    pipe.zremrangebyscore(keys.late_replies(), "-inf", since_s)
+    pipe.zcard(keys.late_replies())
+    return int(pipe.execute()[1])
+
+
+def _asked_s(task: bytes) -> float | None:
+    try:
+        return _task.decode(task).headers.asked_s
+    except msgspec.DecodeError:
+        return None
+
+
+class _Headers(msgspec.Struct):
+    asked_s: float | None = None
+
+
+class _Task(msgspec.Struct):
+    """What is read of a task as Celery puts it into a list."""
+
+    headers: _Headers
+
+
+_task = msgspec.json.Decoder(_Task)
 
 Entry = tuple[str, bytes]
 
@@ -197,10 +284,15 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
-def command(media: Client, worker: str, what: Command) -> None:
+def command(media: Client, worker: str, what: Command | Drain) -> None:
     """Tells a worker something at once; it may be lost, and is if the server is away."""
     with suppress(RedisError):
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
+
+
+def keep_control(media: Client, worker: str) -> None:
+    """A worker is there: what it is told does not die yet."""
+    media.expire(keys.control(worker), CONTROL_S)
 
 
 class Channels:
@@ -295,9 +387,10 @@ def has_voice(media: Client, voice: str) -> bool:
 
 def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
     """Advertises a worker for `ttl_s`."""
+    ttl_ms = int(ttl_s * 1000)
     pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=cast(Any, dict(says)))
-    pipe.pexpire(keys.worker(stage, name), int(ttl_s * 1000))
+    pipe.hset(keys.worker(stage, name), mapping=cast(Any, {**says, "ttl_ms": ttl_ms}))
+    pipe.pexpire(keys.worker(stage, name), ttl_ms)
     pipe.zadd(keys.workers(stage), {name: time.time()})
     pipe.execute()
 
@@ -310,13 +403,34 @@ def retire(state: Client, stage: str, name: str) -> None:
     pipe.execute()
 
 
-def workers(state: Client, stage: str, ttl_s: float) -> dict[str, dict[str, str]]:
+def workers(state: Client, stage: str) -> dict[str, dict[str, str]]:
     """What each live worker of a stage says of itself, by name."""
-    listing = keys.workers(stage)
-    state.zremrangebyscore(listing, "-inf", time.time() - ttl_s)
-    names = [name.decode() for name in cast(list[bytes], state.zrange(listing, 0, -1))]
+    return {name: said for name, (said, _) in advertised(state, (stage,))[stage].items()}
+
+
+#: What a process says of itself, and how many seconds ago.
+Beat = tuple[dict[str, str], float]
+
+
+def advertised(state: Client, stages: Sequence[str]) -> dict[str, dict[str, Beat]]:
+    """By stage and name, in two round trips. Who is alive Redis says: beats die by its clock alone."""
     pipe = state.pipeline(transaction=False)
-    for name in names:
+    for stage in stages:
+        pipe.zrange(keys.workers(stage), 0, -1)
+    listed = [
+        (stage, name.decode()) for stage, found in zip(stages, pipe.execute(), strict=True) for name in found
+    ]
+    for stage, name in listed:
         pipe.hgetall(keys.worker(stage, name))
-    said = zip(names, pipe.execute(), strict=True)
-    return {name: {k.decode(): v.decode() for k, v in fields.items()} for name, fields in said if fields}
+        pipe.pttl(keys.worker(stage, name))
+    answers = iter(pipe.execute())
+    beats: dict[str, dict[str, Beat]] = {stage: {} for stage in stages}
+    for (stage, name), fields, left_ms in zip(listed, answers, answers, strict=True):
+        said = {k.decode(): v.decode() for k, v in fields.items()}
+        if said:
+            age_s = int(said.get("ttl_ms", left_ms)) / 1e3 - left_ms / 1e3
+            beats[stage][name] = said, max(0.0, age_s)
+        else:
+            pipe.zrem(keys.workers(stage), name)
+    pipe.execute()
+    return beats

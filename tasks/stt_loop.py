@@ -3,14 +3,14 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 import numpy as np
 
-from config import metrics
+from config import metrics, unmute_metrics
 from config import redis_keys as keys
 from config.messages import Audio, Clear, Commit, End, InEntry, Listen, Retune, Transcript, decode_in
 from config.settings import SAMPLE_RATE
@@ -20,6 +20,7 @@ from tasks import streams
 from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.loop_metrics import Hearing, StepMetrics
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class Ear(Seat):
     closed: int = 0
     """Session sample up to which everything was told: a successor neither listens to it nor commits it again."""
     ended: bool = False
+    skipped: int = 0
+    """Samples that nobody sent: the session slept."""
+    hearing: Hearing = field(default_factory=Hearing)
 
     def options(self, start: int) -> ListenOptions:
         """How its slot is to listen from `start` on."""
@@ -102,6 +106,9 @@ class SttLoop(Loop):
         self._by_slot: dict[Slot, Ear] = {}
         self._cursors: dict[str, str] = {}
         self._busy: dict[Slot, Ear] = {}
+        self._steps = StepMetrics(self.stage)
+        self._unanswered: dict[Slot, float] = {}
+        """When the first frame of each session was received (unix time), until the engine answers for it."""
         self._frame_s = engine.frame_samples / SAMPLE_RATE
         self._next_beat = 0.0
 
@@ -113,6 +120,7 @@ class SttLoop(Loop):
         key = keys.audio_in(seat.sid)
         self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)
+        self._unanswered[seat.slot] = time.time()
         self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
@@ -121,6 +129,9 @@ class SttLoop(Loop):
             known.pop(keys.audio_in(seat.sid), None)
         for slots in (self._busy, self._by_slot):
             slots.pop(seat.slot, None)
+        self._unanswered.pop(seat.slot, None)
+        if isinstance(seat, Ear):
+            seat.hearing.over(seat.heard - seat.resume_at - seat.skipped)
         self._engine.close(seat.slot)
 
     def turn(self) -> None:
@@ -210,6 +221,7 @@ class SttLoop(Loop):
 
     def _restart(self, ear: Ear, pos: int) -> None:
         """The session slept: listen anew from where it goes on."""
+        ear.skipped += pos - ear.heard
         ear.heard, ear.rest = pos, ear.rest[:0]
         for item in ear.todo:
             if isinstance(item, Retune):
@@ -226,8 +238,9 @@ class SttLoop(Loop):
             facts = self._engine.step(frames)
             self.laps.lap("step")
             if frames:
-                metrics.step_seconds.labels(self.stage).observe(time.monotonic() - began)
-                metrics.step_batch.labels(self.stage).observe(len(frames))
+                self._steps.stepped(time.monotonic() - began, len(frames))
+                if self._unanswered:
+                    self._note_answers(frames)
             for slot, said in facts.items():
                 if (ear := self._by_slot.get(slot)) is not None:
                     self._tell(ear, said)
@@ -237,6 +250,11 @@ class SttLoop(Loop):
                 return
             if not self._busy or self.outbox.full or time.monotonic() > until:
                 return
+
+    def _note_answers(self, frames: Mapping[Slot, Pcm]) -> None:
+        now = time.time()
+        for slot in self._unanswered.keys() & frames.keys():
+            unmute_metrics.stt_ttft.observe(max(0.0, now - self._unanswered.pop(slot)))
 
     def _forget_idle(self) -> None:
         """Ears that have nothing left to do are not looked at until something comes; those that ended leave."""
@@ -248,8 +266,10 @@ class SttLoop(Loop):
 
     def _tell(self, ear: Ear, facts: Sequence[SttFact]) -> None:
         for fact in facts:
-            if isinstance(fact, Transcript) and fact.final and ear.closing:
-                ear.closed = ear.closing.popleft()
+            if isinstance(fact, Transcript) and fact.final:
+                ear.hearing.understood(fact.text)
+                if ear.closing:
+                    ear.closed = ear.closing.popleft()
             self.outbox.add(ear, fact, mark=max(self._engine.mark(ear.slot), ear.closed))
 
     def _next_frames(self) -> dict[Slot, Pcm]:
@@ -272,6 +292,8 @@ class SttLoop(Loop):
             assert isinstance(frame, tuple)
             frames[slot] = frame[0]
             received.append(frame[1])
+            if slot in self._unanswered:
+                self._unanswered[slot] = max(self._unanswered[slot], frame[1])
         now = time.time()
         for at in received[:: 1 + len(received) // OBSERVED]:
             metrics.frame_wait.observe(max(0.0, now - at))

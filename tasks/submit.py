@@ -1,26 +1,32 @@
-"""Asking for work. Sending the same request twice does no harm: claims decide."""
+"""Asking for work. Sending the same request twice does no harm: claims decide.
+
+What somebody waits for already goes first: work whose worker died, then replies, then sessions that begin, and last
+what may not be needed at all. The numbers are steps of kombu: each is a list of its own in Redis, 0 is emptied first.
+"""
 
 from tasks.celery import submit
 
+RECOVERY, REPLY, BEGIN, AHEAD = 0, 3, 6, 9
 
-def listen(sid: str) -> None:
+
+def listen(sid: str, priority: int = BEGIN) -> None:
     """Someone shall listen to the session."""
-    submit("stt.listen", sid)
+    submit("stt.listen", sid, priority=priority)
 
 
-def reply(sid: str, number: int) -> None:
+def reply(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
     """Someone shall write reply `number`."""
-    submit("llm.reply", sid, number)
+    submit("llm.reply", sid, number, priority=priority, trace=trace)
 
 
-def speak(sid: str, number: int) -> None:
+def speak(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
     """Someone shall speak reply `number`."""
-    submit("tts.speak", sid, number)
+    submit("tts.speak", sid, number, priority=priority, trace=trace)
 
 
 def prefill(sid: str) -> None:
     """Someone may read the prompt that probably comes."""
-    submit("llm.prefill", sid)
+    submit("llm.prefill", sid, priority=AHEAD)
 
 
 def clone(upload: str) -> None:
@@ -28,11 +34,21 @@ def clone(upload: str) -> None:
     submit("voices.clone", upload)
 
 
-def again(stage: str, sid: str, number: int) -> None:
-    """The stage's own task, once more."""
+def order(stage: str, sid: str, number: int, trace: str = "") -> None:
+    """The stage's own task; trace: the traceparent of the work it does, where that is known."""
     if stage == "stt":
         listen(sid)
     elif stage == "llm":
-        reply(sid, number)
+        reply(sid, number, trace=trace)
     else:
-        speak(sid, number)
+        speak(sid, number, trace=trace)
+
+
+def again(stage: str, sid: str, number: int, trace: str = "") -> None:
+    """The same once more, before all others: its session has waited already."""
+    if stage == "stt":
+        listen(sid, RECOVERY)
+    elif stage == "llm":
+        reply(sid, number, RECOVERY, trace)
+    else:
+        speak(sid, number, RECOVERY, trace)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from config import metrics
 from config import redis_keys as keys
+from config import unmute_metrics
 from config.errors import DeviceLost, VoiceExpired
 from config.messages import (
     Cancel,
@@ -30,6 +30,7 @@ from tasks import streams
 from tasks.codec import PACKET_SAMPLES, Choir, Encoder, encoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
+from tasks.loop_metrics import Speaking, StepMetrics
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Mouth(Seat):
     """There was something to say, or to end."""
     encoder: Encoder | None = None
     first_word_at: float | None = None
+    speaking: Speaking = field(default_factory=Speaking)
     playback: Playback = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class TtsLoop(Loop):
         self._choir = Choir()
         self._calm_s = CALM_BEAT_FRAMES * engine.frame_samples / SAMPLE_RATE
         self._mouths: dict[Slot, Mouth] = {}
+        self._steps = StepMetrics(self.stage)
         self._stepped_at = 0.0
         self._all_stepped_at = 0.0
         self._ahead_samples = int(ahead_s * SAMPLE_RATE)
@@ -118,6 +121,8 @@ class TtsLoop(Loop):
     def end(self, seat: Seat) -> None:
         """Closes the slot."""
         self._mouths.pop(seat.slot, None)
+        if isinstance(seat, Mouth):
+            seat.speaking.over(seat.playback.made_to - seat.base)
         self._engine.close(seat.slot)
 
     def obey(self, command: Command) -> None:
@@ -192,8 +197,7 @@ class TtsLoop(Loop):
         self._batcher.stepped(chosen, frames, now)
         if frames:
             self._all_stepped_at = began
-            metrics.step_seconds.labels(self.stage).observe(now - began)
-            metrics.step_batch.labels(self.stage).observe(len(frames))
+            self._steps.stepped(now - began, len(frames))
             self._say_all([(mouths[slot], frame) for slot, frame in frames.items()])
         self.shed(self._engine.faults())
 
@@ -227,7 +231,7 @@ class TtsLoop(Loop):
         except (DeviceLost, RedisError):
             raise
         except Exception as error:
-            log.error("text of a reply could not be taken: %s", type(error).__name__)
+            log.error("text of a reply could not be taken: %s", type(error).__name__, extra=mouth.about)
             self.outbox.add(mouth, Failed("text_failed", type(error).__name__))
             self.leave(mouth, done=True)
 
@@ -250,6 +254,9 @@ class TtsLoop(Loop):
         if mouth.first_word_at is None and say.words:
             mouth.first_word_at = time.monotonic()
             mouth.playback.ends_s = mouth.first_word_at + FIRST_AUDIO_S
+            mouth.mark("first_word")
+        if say.words:
+            mouth.speaking.told()
         mouth.has_text = True
         self._engine.feed(mouth.slot, say)
         self._batcher.fed(mouth.slot)
@@ -263,13 +270,15 @@ class TtsLoop(Loop):
         self.laps.add_cpu("codec", cpu_s)
         self.laps.lap("codec")
         now = time.monotonic()
+        unmute_metrics.tts_recv_words.inc(sum(len(frame.words) for _, frame in said))
         for (mouth, frame), packets in zip(said, coded, strict=True):
             self._say(mouth, frame, packets, now)
 
     def _say(self, mouth: Mouth, frame: SpeechFrame, packets: list[bytes], now: float) -> None:
         made = mouth.playback.made_to
-        if made == mouth.base and len(frame.pcm) and mouth.first_word_at is not None:
-            metrics.first_audio.observe(now - mouth.first_word_at)
+        if made == mouth.base and len(frame.pcm):
+            mouth.speaking.first_audio(now)
+            mouth.mark("first_audio")
         if packets or frame.words:
             samples = len(packets) * PACKET_SAMPLES
             words = [
@@ -279,6 +288,8 @@ class TtsLoop(Loop):
             spoken_to = mouth.base + frame.spoken_to
             self.outbox.add(mouth, Speech(made, samples, packets, words, frame.spoken, spoken_to))
             mouth.playback.make(samples, now)
+        if frame.last or mouth.in_hand >= self._ahead_samples:
+            mouth.speaking.kept_up(mouth.playback.made_to - mouth.base, now)
         if frame.last:
             self.outbox.add(mouth, SpeechDone(mouth.playback.made_to))
             self.leave(mouth, done=True)

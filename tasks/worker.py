@@ -1,5 +1,6 @@
 """A worker's life: pool size, engines warm before the first task, heartbeat, drain. Hooks into Celery's bootsteps."""
 
+import errno
 import gc
 import logging
 import os
@@ -16,19 +17,20 @@ import msgspec
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
-from config import metrics
-from config.errors import AntiphonError, ConfigError, DeviceLost
+from config import metrics, tracing
+from config.errors import AntiphonError, ConfigError, DeviceLost, VersionRefused
 from config.gpu_names import GPU_NAME
-from config.messages import decode_command
+from config.messages import Drain, decode_command
 from config.redis_keys import STAGES, VOICES, control
 from config.settings import Settings, load
-from tasks import gpus, loading, placement
+from tasks import fleet, gpus, loading, placement, redis_check
 from tasks import submit as submissions
 from tasks.celery import app
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
+from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import Reader, RedisError, connect
+from tasks.streams import CONTROL_S, Client, Reader, RedisError, connect, keep_control
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
@@ -112,6 +114,46 @@ def place_on(gpu: Gpu | None, asked: list[placement.Ask]) -> Iterator[None]:
     metrics.watch_gpu(lambda: gpus.load(gpu.name))
 
 
+def show_metrics(settings: Settings) -> None:
+    """Serves this worker's own /metrics, if it has a port; before engines are loaded, for that may take minutes."""
+    metrics.announce()
+    if not settings.metrics_port:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        where = f"port {settings.metrics_port} of {settings.metrics_host}"
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        end(
+            f"{where} {reason}: no metrics could be shown there; give each worker of a machine an "
+            "ANTIPHON_METRICS_PORT of its own, or 0 for none",
+            MUST_MEND,
+        )
+
+
+def check_redis(state: Client, media: Client) -> None:
+    """Says what is wrong with the servers. Raises ConfigError where nothing may start with them."""
+    try:
+        findings = redis_check.check(state, media)
+    except RedisError as error:
+        log.warning("Redis could not be checked, for it does not answer: %s", type(error).__name__)
+        return
+    redis_check.tell(findings, log.warning)
+
+
+def check_fleet(state: Client, name: str, stages: list[str]) -> None:
+    """Raises VersionRefused where this release cannot work with those that are at work, and leaves a note of it."""
+    try:
+        why = fleet.meets(fleet.look(state))
+        if why is None:
+            return
+        for stage in stages:
+            fleet.refuse(state, stage, name, why)
+    except RedisError:
+        return  # nobody is at work then
+    raise VersionRefused(why)
+
+
 @signals.worker_init.connect
 def size_pool(sender: Any, **_: Any) -> None:
     """One thread for each task that parks, and a few spare."""
@@ -126,14 +168,18 @@ class ControlListener(threading.Thread):
 
     def __init__(self, worker: str, ties: Ties) -> None:
         super().__init__(name="control", daemon=True)
+        self._worker = worker
         self._key = control(worker)
+        self._media = ties.media
         self._reader = Reader(ties.media)
+        self._kept_s = float("-inf")
 
     def run(self) -> None:
         """For the life of the process."""
         cursor = "0"
         while True:
             try:
+                self._keep()
                 for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
@@ -143,11 +189,23 @@ class ControlListener(threading.Thread):
             except Exception:
                 log.exception("commands could not be read")
 
+    def _keep(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._kept_s > CONTROL_S / 4:
+            keep_control(self._media, self._worker)
+            self._kept_s = now_s
+
     @staticmethod
     def _pass_on(commands: list[bytes]) -> None:
         for data in commands:
             try:
                 command = decode_command(data)
+                if isinstance(command, Drain):
+                    log.warning(
+                        "told to drain: replies are finished, sessions handed over, then this worker ends"
+                    )
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    continue
             except msgspec.DecodeError:
                 log.warning("a command could not be read")
                 continue
@@ -165,30 +223,36 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._slots = slots
         self._gpu = gpu
         self._keeper: Keeper | None = None
+        self._tracer = tracing.OFF
 
     def start(self, worker: Any) -> None:
         """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
         settings = load()
+        show_metrics(settings)
         name = f"{socket.gethostname()}-{os.getpid()}"
+        self._tracer = tracing.start(settings.tracing, name)
         media = connect(settings.media_url, connections=512)
         state = connect(settings.redis_url, connections=512)
         ties = Ties(
             settings, name, state, media,
             Leases(state, settings.ownership.lease_ms),
             Emitter(media, settings.limits.replay_items, settings.limits.session_ttl_s),
-            submissions.again,
+            submissions.again, self._tracer,
         )  # fmt: skip
+        stages = queues_of(worker)
+        also = [VOICES] if clones(worker) else []
         try:
-            self._load(settings, queues_of(worker), ties, also=[VOICES] if clones(worker) else [])
+            check_redis(state, media)
+            check_fleet(state, name, [*stages, *also])
+            self._load(settings, stages, ties, also=also)
         except AntiphonError as error:
             end(error, DEVICE_LOST if isinstance(error, DeviceLost) else MUST_MEND)
         except Exception:
             log.exception("a stage could not start")
             os._exit(NOT_STARTED)
-        if settings.metrics_port:
-            start_http_server(settings.metrics_port, addr=settings.metrics_host)
+        Pulse({"state": state, "media": media}, settings.observe.look_s).start()
         ControlListener(name, ties).start()
-        says = {"gpu": visible_gpu() or "", "pid": str(os.getpid())}
+        says = {**fleet.introduction(), "gpu": visible_gpu() or ""}
         if clones(worker):
             desks.append(Desk(settings, name, state, media, says))
             desks[0].open()
@@ -254,6 +318,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
             desk.close()
         if self._keeper is not None:
             self._keeper.stop()
+        self._tracer.flush()
 
 
 @signals.worker_shutting_down.connect

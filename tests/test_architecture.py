@@ -85,7 +85,15 @@ MAY_IMPORT = {
     "config": (),
     "gpu_workers": ("config",),
     "tasks": ("config",),
-    "web": ("config", "tasks.submit", "tasks.streams", "tasks.leases"),
+    "web": (
+        "config",
+        "tasks.submit",
+        "tasks.streams",
+        "tasks.leases",
+        "tasks.fleet",
+        "tasks.redis_check",
+        "tasks.redis_view",
+    ),
     "cli": (
         "config",
         "tasks",
@@ -103,11 +111,9 @@ MAY_IMPORT = {
 LIGHT_TASKS = (
     "tasks",
     "tasks.celery",
-    "tasks.submit",
-    "tasks.streams",
-    "tasks.leases",
-    "tasks.wire",
     "tasks.broker",
+    "tasks.wire",
+    *(name for name in MAY_IMPORT["web"] if under(name, "tasks")),
 )
 
 
@@ -204,7 +210,7 @@ def test_only_the_loader_imports_engines(module):
 
 # --- who may touch what
 
-SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.wire", "tasks.broker")
+SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.redis_view", "tasks.wire", "tasks.broker")
 
 
 @every_module
@@ -253,6 +259,10 @@ def strings(tree: ast.Module) -> Iterator[tuple[str, int]]:
 MAY_NAME_CUDA = ("tasks.celery", "tasks.worker")
 #: vLLM, and OpenMP under it, take these from the environment and nowhere else; vLLM's own processes inherit them.
 MAY_NAME_VLLM = ("gpu_workers.llm.vllm",)
+#: prometheus_client looks here, and nowhere else, for the folder that gunicorn's processes share.
+MAY_NAME_PROMETHEUS = ("web.metric_folder",)
+#: ONNX Runtime reads there, while it is imported, whether it may report to its maker.
+MAY_NAME_ORT = ("gpu_workers.onnx",)
 #: May hand an environment to a child.
 MAY_PASS_ENVIRON_ON = ("cli",)
 
@@ -262,7 +272,12 @@ def test_only_settings_reads_the_environment(module):
     if under(module.name, "config.settings", *MAY_PASS_ENVIRON_ON):
         return
     reads = environ_uses(module.tree)
-    for names, prefix in ((MAY_NAME_CUDA, r'"CUDA_'), (MAY_NAME_VLLM, r'"(VLLM|OMP)_')):
+    for names, prefix in (
+        (MAY_NAME_CUDA, r'"CUDA_'),
+        (MAY_NAME_VLLM, r'"(VLLM|OMP)_'),
+        (MAY_NAME_PROMETHEUS, r'"PROMETHEUS_MULTIPROC_DIR"'),
+        (MAY_NAME_ORT, r'"ORT_DISABLE_'),
+    ):
         if module.name in names:
             source = module.path.read_text().splitlines()
             reads = [line for line in reads if not re.search(prefix, source[line - 1])]

@@ -5,16 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from bench import histogram, report
-from bench.crowd import HUM, PACKET_S, PACKET_SAMPLES, SILENCE, Gathered, joined
+from bench import report
 from bench.figures import at_most, percentile, show, spread
-from bench.histogram import Histogram, Quantile
-from bench.plumbing import STEPS, floor_ms
+from bench.plumbing import PACKET_MS, STEPS, floor_ms, floors_ms, stages_ms
 from bench.processes import Usage, cpu_ms_per_session_second, in_order
 from bench.report import Bar, Section, Table, placed
 from bench.speech import RECORDINGS, Utterance, mixed
 from bench.wer import word_error_rate, words
+from cli import sound
+from cli.loadtest import histogram
+from cli.loadtest.gathered import Turn
+from cli.loadtest.histogram import Histogram, Quantile
 from cli.sound import cut
+from gpu_workers.stt.null import Settings as NullStt
 
 # --- percentiles
 
@@ -102,10 +105,22 @@ def test_the_floor_is_the_pause_in_whole_frames_and_what_the_engines_take():
     assert floor_ms(slow) == pytest.approx(400 + 2 * 8.05)
 
 
-def test_a_packet_of_the_crowd_is_one_frame_of_the_null_engine():
-    assert PACKET_SAMPLES == 1920
-    assert PACKET_S == 0.08
-    assert len(HUM) == len(SILENCE)
+def test_the_stages_of_a_turn_and_of_the_floor_add_up():
+    turn = Turn(
+        0.0, "ok", end_of_turn_ms=330.0, stt_ms=2.0, llm_ms=41.0, tts_ms=57.0, voice_to_voice_ms=430.0
+    )
+    stages = stages_ms(turn)
+    assert stages is not None
+    assert sum(stages.values()) == turn.voice_to_voice_ms
+    assert all(sum(floors_ms(step).values()) == floor_ms(step) for step in STEPS)
+
+
+def test_a_turn_without_an_end_has_no_stages():
+    assert stages_ms(Turn(0.0, "ok", llm_ms=41.0, tts_ms=57.0)) is None
+
+
+def test_a_packet_of_the_users_is_one_frame_of_the_null_engine():
+    assert NullStt.model_validate({}).frame_samples == PACKET_MS * sound.RATE // 1000
 
 
 def test_cpu_is_shared_out_among_sessions_and_seconds():
@@ -116,11 +131,6 @@ def test_cpu_is_shared_out_among_sessions_and_seconds():
 
 def test_programs_stand_along_the_way_of_the_data():
     assert in_order(["tts.2", "users", "state", "tts", "web"]) == ["web", "tts", "tts.2", "state", "users"]
-
-
-def test_what_several_processes_gathered_is_counted_together():
-    whole = joined([Gathered(ping_ms=[1.0], unanswered=1), Gathered(ping_ms=[2.0], errors=["gone"])])
-    assert (whole.ping_ms, whole.unanswered, whole.errors) == ([1.0, 2.0], 1, ["gone"])
 
 
 # --- speech and words

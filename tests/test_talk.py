@@ -26,7 +26,8 @@ from cli import sound
 from cli.ga_client import GaClient
 from cli.main import main
 from cli.measure import TurnBook
-from cli.ogg_opus import PRE_SKIP, NotOgg, OggOpusReader, OggOpusWriter
+from cli.ogg_opus import NotOgg, OggOpusReader, OggOpusWriter
+from cli.ogg_pages import PRE_SKIP, OggPages
 from cli.unmute_client import UnmuteClient
 
 Timed = tuple[float, h.Happening]
@@ -754,9 +755,7 @@ def test_pages_that_hold_many_packets_are_read() -> None:
     assert len(OggOpusReader().read(stream.getvalue())) // 2 == pytest.approx(sound.RATE, abs=480)
 
 
-@pytest.mark.parametrize(
-    "stream", [b"x" * 100, OggOpusWriter()._page(b"vorbis", 2), b"OggS" + b"\xff" * 2**18]
-)
+@pytest.mark.parametrize("stream", [b"x" * 100, OggPages()._page([b"vorbis"], 2), b"OggS" + b"\xff" * 2**18])
 def test_what_is_no_ogg_opus_is_refused(stream: bytes) -> None:
     with pytest.raises(NotOgg):
         OggOpusReader().read(stream)

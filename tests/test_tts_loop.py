@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from config import redis_keys as keys
-from config.messages import VERSION, Body, Claimed, Failed, Order, Result, TextDone, Words, decode_result
+from config.messages import Body, Claimed, Failed, Order, Result, TextDone, Words, decode_result
+from config.versions import VERSION
 from gpu_workers.tts.null import NullTts, Settings
 from tasks.leases import Emitter, Lease
 from tasks.tts_loop import HURRY_S, Mouth, TtsLoop

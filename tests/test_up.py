@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -139,6 +140,27 @@ def test_a_second_up_on_the_directory_is_refused(shared):
     assert ran.returncode == 2
     line = one_line(ran.stderr.splitlines())
     assert f"pid {shared.process.pid}" in line and str(shared.data) in line
+
+
+def test_every_process_shows_its_metrics_where_the_start_said(shared):
+    said = shared.wait_for("^metrics: ")
+    assert re.findall(r"\((.*?)\)", said) == list(NAMES[3:])
+    for port in re.findall(r"\d+(?= \()", said):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert 'antiphon_build_info{version="' in answer.read().decode()
+
+
+def test_a_port_for_metrics_that_is_taken_is_refused_before_anything_starts(data):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ran = antiphon(
+            "up", "--profile", "null", "--port", str(free_port()), "--data-dir", str(data),
+            ANTIPHON_METRICS_PORT=str(port),
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert f"port {port} of 127.0.0.1, for a worker's metrics, is in use" in one_line(ran.stderr.splitlines())
 
 
 def test_what_dies_after_ready_is_started_again_and_said(shared):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import histogram, speech
+from bench import speech
 from bench.server import running
 from bench.talker import Answered, Talker
 from bench.voice import BRIEF, BRIEF_TOKENS
+from cli.loadtest import histogram
 from tests import smollm
 from tests import speech as recordings
 from tests.conftest import missing

@@ -190,7 +190,7 @@ class Warming:
 
     def advertised(self, stage: str) -> list[dict[str, str]]:
         with self._server.client(4) as client:
-            said = advertised(client, stage, ttl_s=60)
+            said = advertised(client, stage)
         return [fields for name, fields in said.items() if name.endswith(f"-{self.process.pid}")]
 
 

@@ -1,6 +1,5 @@
 """The WSGI application: `gunicorn -c python:web.gunicorn web.app:app`."""
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,11 +7,13 @@ from flask import Flask, request
 from flask_sock import Sock
 from simple_websocket import Server
 
+from config import logs, metrics
 from config.settings import load
+from web import session_metrics, startup
 from web.entrance import admit
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
-from web.runtime import runtime
+from web.runtime import flush, runtime
 from web.socket import ClientSocket, NoThread
 
 
@@ -31,7 +32,8 @@ class NoDeflate:
 def create_app() -> Flask:
     """The app; Redis is not touched before the first request."""
     settings = load()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings, "web")
+    metrics.announce()
     flask = Flask(__name__)
     flask.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["realtime"], "thread_class": NoThread}
     flask.register_blueprint(http)
@@ -48,9 +50,13 @@ def create_app() -> Flask:
             authorized="Authorization" in request.headers,
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
-        admit(runtime(), client, handshake)
+        with session_metrics.connection(), runtime().pinger.watching(client.ping):
+            admit(runtime(), client, handshake)
 
     flask.extensions["antiphon_drain"] = lambda: runtime().drain()
+    flask.extensions["antiphon_flush"] = flush
+    flask.extensions["antiphon_reload"] = lambda: runtime().reload()
+    flask.extensions["antiphon_check"] = lambda: startup.check(settings)
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

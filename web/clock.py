@@ -26,6 +26,10 @@ class SessionClock:
         idle_s = now_s - self._anchor_s - STALL_S
         return self.received + max(0, int(idle_s * SAMPLE_RATE))
 
+    def seconds_since(self, at: int, now_s: float) -> float:
+        """Seconds since session time `at` came in, as audio comes as fast as it is spoken."""
+        return max(0.0, now_s - self._anchor_s + (self.received - at) / SAMPLE_RATE)
+
     def seconds_until(self, at: int, now_s: float) -> float:
         """Seconds until session time `at` should come, if audio flows or once it stalls."""
         return max(0.0, (at - self.now(now_s)) / SAMPLE_RATE)

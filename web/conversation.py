@@ -46,6 +46,7 @@ from web.runtime import Runtime
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
+from web.turn_trace import follow
 from web.user_input import UserInput
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Conversation:
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
+        self._trace = follow(self.sid, runtime.tracer, self.input.clock)
+        self.stages.traced = self._trace.ordered
         self._runtime = runtime
         self._settings = runtime.settings
         self._dialect = dialect
@@ -115,10 +118,12 @@ class Conversation:
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
-            actions.CancelReply: lambda a: self._work.cancel(a, self.inbox),
+            actions.CancelReply: lambda a: self._work.cancel(
+                a, self.inbox, self.input.ago_s(self._turn.voice_from)
+            ),
             actions.EndReply: self._reply_heard,
             actions.HangUp: lambda a: self._hang_up(),
-            actions.Mute: lambda a: self._work.mute(),
+            actions.Mute: lambda a: self._work.mute(self.input.ago_s(self._turn.voice_from)),
             actions.Unmute: lambda a: self._work.unmute(),
         }
 
@@ -131,6 +136,8 @@ class Conversation:
     def end(self) -> None:
         """The connection is over."""
         self._recorder.close()
+        self._trace.close("connection ended")
+        self.stages.end()
 
     def patience_s(self) -> float:
         """Seconds until time brings something."""
@@ -170,7 +177,7 @@ class Conversation:
         self._send(self._dialect.configured())
         if not self._listening.on:
             self._listening.begin()
-            self._times.ended_s = time.monotonic()
+            self._times.reply_asked(time.monotonic())
             self._happen(happenings.ReplyAsked())
 
     def _prepare(self) -> None:
@@ -192,7 +199,7 @@ class Conversation:
             self._complain(error, getattr(request, "event_id", None))
             return
         if isinstance(happening, happenings.ReplyAsked):
-            self._times.ended_s = time.monotonic()
+            self._times.reply_asked(time.monotonic())
         self._happen(happening)
 
     def _text_typed(self, request: base.AddText) -> None:
@@ -225,6 +232,7 @@ class Conversation:
 
     def _apply(self, result: Result) -> None:
         body = result.body
+        self._trace.took(result)
         if isinstance(body, Claimed):
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
@@ -275,6 +283,7 @@ class Conversation:
         if not self._turn.replying and not self._turn.prepared:
             return
         if self._replier.may_begin():
+            self._times.sound_begins(now_s)
             self._happen(happenings.SoundBegan(self._turn.reply))
         self._replier.pump(now_s)
         if self._replier.heard_all(now_s):
@@ -314,9 +323,9 @@ class Conversation:
         before = self._turn
         self._turn, actions = turn.advance(before, happening, self._rules)
         self._recorder.note(before, happening, self._rules, actions, self.input.now)
+        fields: dict[str, Any] = self._trace.happened(self._turn, happening, actions)
         if not actions and self._turn.phase is before.phase:
             return
-        fields: dict[str, Any] = {}
         about = (self._dialect.wishes, self._replier.reply, self._turn.reply + 1)
         for action in actions:
             fields |= self._history.remember(action, *about)
@@ -333,11 +342,11 @@ class Conversation:
         self._ahead.ask(self._history.drafted)
 
     def _speech_stopped(self, action: actions.SpeechStopped) -> None:
-        self._times.ended_s = time.monotonic()
+        self._times.voice_over(time.monotonic(), self.input.ago_s(action.at))
         self._send(self._dialect.speech_stopped(action.at))
 
     def _user_silent(self, action: actions.UserSilent) -> None:
-        self._times.ended_s = time.monotonic()
+        self._times.reply_asked(time.monotonic())
         self._send(self._dialect.idle_timeout(action.at))
 
     def _close_utterance(self, action: actions.CloseUtterance) -> None:
@@ -378,6 +387,7 @@ class Conversation:
         self._drop_prepared()
         if self._turn.replying:
             number = self._turn.reply
+            self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
             sent = self._before.sent if self._before else 0
             self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
             if self._turn.muted:

@@ -4,22 +4,29 @@ import hashlib
 import hmac
 import logging
 import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from random import Random
 
 import msgspec
 
+from config import metrics
 from config import redis_keys as keys
-from config.errors import AntiphonError, SessionTaken, SessionUnknown
-from tasks.leases import Refusal
+from config.errors import AntiphonError, ClientError, MemoryFull, SessionTaken, SessionUnknown
+from config.versions import VERSION
+from tasks.leases import Refusal, Value
+from tasks.redis_view import out_of_memory
 from tasks.streams import RedisError
 from web import saved
+from web.admission import Ticket
 from web.casting import play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect
 from web.handshake import Handshake, dialect_name
-from web.roles import Cloned, find, speaker
+from web.roles import Cloned, Role, find, speaker
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
@@ -54,12 +61,32 @@ def make_dialect(
     return GaDialect(
         sid,
         settings.pacing.lead_ms,
-        lambda voice: speaker(cast, voice, param="session.audio.output.voice", cloned=cloned),
+        Speakers(cast, cloned, resumed=resumed),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
         context_tokens=settings.llm.window_tokens,
     )
+
+
+class Speakers:
+    """Finds the engine's name for a voice. resumed: the session had one before; if its character was taken out of the
+    voices file since, another goes on, once."""
+
+    def __init__(self, roles: Sequence[Role], cloned: Cloned, *, resumed: bool) -> None:
+        self._roles = roles
+        self._cloned = cloned
+        self._forgives = resumed
+
+    def __call__(self, voice: str) -> str:
+        """Raises ClientError with the names there are."""
+        try:
+            return speaker(self._roles, voice, param="session.audio.output.voice", cloned=self._cloned)
+        except ClientError:
+            if not self._forgives:
+                raise
+            self._forgives = False
+            return find(self._roles, "").voice
 
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
@@ -70,11 +97,16 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
         token = handshake.resume_token
         session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
     except AntiphonError as error:
+        metrics.sessions_refused.labels(error.code).inc()
         socket.close(error.close_code or 1008, str(error))
         return
     except RedisError as error:
+        metrics.sessions_refused.labels("redis_away").inc()
         log.warning("a session could not begin without Redis: %s", type(error).__name__)
-        socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
+        if out_of_memory(error):
+            socket.close(1013, str(MemoryFull()))
+        else:
+            socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
         return
     session.run()
 
@@ -82,9 +114,16 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
 def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Session:
     sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
     dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
-    fields = {keys.TOKEN: _digest(secret), keys.REPLY: "0"}
-    runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
-    return _claimed(runtime, socket, dialect, sid, f"{sid}.{secret}", None)
+    fields: dict[str, Value] = {
+        keys.TOKEN: _digest(secret),
+        keys.REPLY: "0",
+        keys.VERSION: VERSION,
+        keys.SINCE: time.time(),
+        keys.DIALECT: dialect.name,
+    }
+    with _place(runtime, sid, first=False) as ticket:
+        runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
+        return _claimed(runtime, socket, dialect, f"{sid}.{secret}", None, ticket)
 
 
 def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token: str) -> Session:
@@ -98,16 +137,33 @@ def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token:
         raise SessionUnknown("this session was saved by another version; connect anew") from error
     dialect = make_dialect(before.dialect, sid, runtime, handshake, resumed=True)
     dialect.restore(before.snapshot)
-    return _claimed(runtime, socket, dialect, sid, token, before)
+    with _place(runtime, sid, first=True) as ticket:
+        return _claimed(runtime, socket, dialect, token, before, ticket)
 
 
 def _claimed(
-    runtime: Runtime, socket: ClientSocket, dialect: Dialect, sid: str, token: str, before: saved.Saved | None
+    runtime: Runtime,
+    socket: ClientSocket,
+    dialect: Dialect,
+    token: str,
+    before: saved.Saved | None,
+    ticket: Ticket,
 ) -> Session:
-    lease = runtime.leases.claim("web", sid, runtime.name, seize=True)
+    lease = runtime.leases.claim("web", ticket.sid, runtime.name, seize=True)
     if isinstance(lease, Refusal):
         raise SessionUnknown("there is no such session to resume; connect anew")
-    return Session(runtime, socket, dialect, lease, token, before)
+    return Session(runtime, socket, dialect, lease, token, before, ticket)
+
+
+@contextmanager
+def _place(runtime: Runtime, sid: str, *, first: bool) -> Iterator[Ticket]:
+    """A place, given back if nothing comes of it."""
+    ticket = runtime.admission.ask(sid, first=first)
+    try:
+        yield ticket
+    except BaseException:
+        ticket.give_back(over=True)
+        raise
 
 
 def _digest(secret: str) -> str:

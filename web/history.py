@@ -1,5 +1,6 @@
 """What was said in a conversation, as far as it was heard, and the orders for replies that follow from it."""
 
+import logging
 import time
 from collections.abc import Iterable
 
@@ -15,6 +16,8 @@ from web import actions, prompt
 from web.config import Wishes
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
+
+log = logging.getLogger(__name__)
 
 #: The stages that make replies.
 MAKERS = ("llm", "tts")
@@ -34,6 +37,7 @@ class History:
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
+        self._logs = settings.log_speech
         self._began: int | None = None
         """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
         self.dropped = 0
@@ -51,6 +55,7 @@ class History:
     def add(self, message: ChatMessage) -> None:
         """Something was said or typed."""
         self._messages.append(message)
+        self._log(message)
 
     def _keep(self, reply: Reply, now_s: float, *, whole: bool) -> None:
         """What was heard of a reply, marked where the user cut it short."""
@@ -60,7 +65,13 @@ class History:
         place = here if text else None
         if text:
             self._messages.insert(here, ChatMessage("assistant", text + mark))
+            self._log(self._messages[here])
         self._past.add(reply.number, PastReply(reply.words, reply.spans, reply.playback.sent, place))
+
+    def _log(self, message: ChatMessage) -> None:
+        """For those who asked for it; `config.logs` warns of it."""
+        if self._logs:
+            log.info("%s: %s", message.role, message.content)
 
     def mend(self, number: int, samples: int) -> bool:
         """The client says how much it played of a reply that is over; whether that changes anything."""

@@ -17,6 +17,10 @@ class Playback:
         self._playing_since_s: float | None = None
         self._muted_s: float | None = None
         self._reported: int | None = None
+        self._held_back = False
+        """Nothing was sent since a mute: that the player ran dry is nobody's fault."""
+        self.late_s = 0.0
+        """How long the player had nothing to play though it should."""
         self.started = False
         """Audio went out on this connection."""
 
@@ -28,14 +32,17 @@ class Playback:
     def send(self, samples: int, now_s: float) -> None:
         """So many samples left. A player that ran dry starts again with them."""
         if self._playing_since_s is None or self._position(now_s) >= self.sent:
+            if self._playing_since_s is not None and not self._held_back:
+                self.late_s += (self._position(now_s) - self.sent) / SAMPLE_RATE
             self._base, self._playing_since_s = self.sent, now_s
-        self.started = True
+        self.started, self._held_back = True, False
         self.sent += samples
 
     def mute(self, now_s: float) -> None:
         """Nothing is sent from now on; what was sent plays out."""
         if self._muted_s is None:
             self._muted_s = now_s
+        self._held_back = True
 
     def muted_for_s(self, now_s: float) -> float:
         """Seconds since audio was held back."""

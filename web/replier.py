@@ -251,6 +251,10 @@ class Replier:
         metrics.turns.labels(status).inc()
         if reply is None:
             return None
+        if reply.playback.started:
+            metrics.replies_spoken.inc()
+            if reply.playback.late_s:
+                metrics.late_audio.observe(reply.playback.late_s)
         complete = status == "completed"
         done = reply.text_done
         self._send(

@@ -3,7 +3,7 @@
 import time
 from typing import Literal
 
-from config import metrics
+from config import metrics, unmute_metrics
 from config.messages import Cancel, Played
 from tasks import streams
 from web import actions
@@ -12,6 +12,9 @@ from web.inbox import Inbox
 from web.replier import Replier
 from web.reply import Reply
 from web.stages import Stages
+
+#: Audio that is late by more counts against the voice: a hole so short is hardly heard.
+LATE_S = 0.1
 
 
 class ReplyWork:
@@ -49,10 +52,11 @@ class ReplyWork:
         self._call_off(number)
         streams.forget_text(self._media, self._sid, [number])
 
-    def cancel(self, cancelled: actions.CancelReply, inbox: Inbox) -> None:
-        """It is stopped everywhere."""
+    def cancel(self, cancelled: actions.CancelReply, inbox: Inbox, voiced_s: float) -> None:
+        """It is stopped everywhere. voiced_s: since the onset of the newest voice."""
         if cancelled.reason == "turn_detected":
             metrics.interruptions.labels("true").inc()
+            self._note_interruption(voiced_s)
         self._call_off(cancelled.reply)
         reason = cancelled.reason
         status: Literal["failed", "cancelled"] = "failed" if reason == "failed" else "cancelled"
@@ -64,14 +68,26 @@ class ReplyWork:
             self._stages.completed(stage)
         self._forget(self._replier.end("completed", "", time.monotonic()), inbox)
 
-    def mute(self) -> None:
-        """Its sound is held back."""
-        self._replier.mute(time.monotonic())
+    def mute(self, voiced_s: float | None = None) -> None:
+        """Its sound is held back, because of a voice that began so long ago; None: it was before."""
+        now_s = time.monotonic()
+        self._replier.mute(now_s)
+        reply = self._replier.reply
+        if voiced_s is not None and reply is not None and reply.playback.started:
+            metrics.barge_in_mute.observe(voiced_s + reply.playback.left_s(now_s))
 
     def unmute(self) -> None:
         """Its sound goes on."""
         metrics.interruptions.labels("false").inc()
         self._replier.unmute(time.monotonic())
+
+    def _note_interruption(self, voiced_s: float) -> None:
+        """Of a reply that sounds; whose client drops what it has in hand now, if it was not muted before."""
+        reply = self._replier.reply
+        if reply is not None and reply.playback.started:
+            unmute_metrics.tts_interrupt.inc()
+            if not reply.playback.muted:
+                metrics.barge_in_mute.observe(voiced_s)
 
     def report_played(self, now_s: float) -> bool:
         """Tells the voice how far it was heard, now and then; whether it did."""
@@ -95,6 +111,8 @@ class ReplyWork:
         if reply is None:
             return
         streams.forget_text(self._media, self._sid, [reply.number])
+        if reply.playback.late_s > LATE_S:
+            streams.note_late_reply(self._media, self._sid, reply.number)
         for stage in ("stt", "tts"):
             if stage in inbox.taken:
                 streams.trim_results(self._media, stage, self._sid, *inbox.taken[stage])

@@ -10,11 +10,21 @@ import gevent
 from gevent.event import Event
 
 from config import redis_keys as keys
-from config.errors import ClientError, SessionTaken, StageWaiting
-from config.messages import End, Result, Speech
-from tasks import streams
+from config import unmute_metrics
+from config.errors import (
+    AntiphonError,
+    ClientError,
+    MemoryFull,
+    Overloaded,
+    SessionDismissed,
+    SessionTaken,
+    StageWaiting,
+)
+from config.messages import Dismissed, End, Result, Speech
+from tasks import redis_view, streams
 from tasks.leases import Holder, Lease
 from web import saved
+from web.admission import Ticket
 from web.conversation import Conversation
 from web.dialects import base
 from web.mailbox import Gap, GivenUp, Mailbox
@@ -37,7 +47,7 @@ class Session:
 
     def __init__(
         self, runtime: Runtime, socket: ClientSocket, dialect: base.Dialect, lease: Lease, token: str,
-        before: saved.Saved | None,
+        before: saved.Saved | None, ticket: Ticket,
     ) -> None:  # fmt: skip
         self.sid = lease.sid
         self.lease = lease
@@ -48,25 +58,30 @@ class Session:
         self._resumed = before is not None
         self._mailbox = Mailbox(runtime.settings.limits.mailbox_items)
         self._conversation = Conversation(runtime, lease, dialect, self._send, before, self._hang_up)
+        self._ticket = ticket
+        #: It goes on, and waits: what is heard now has no position yet, and is dropped.
+        self._unplaced = self._resumed and bool(ticket.place)
+        self._turned_away = False
         self._ended = False
         #: Set once the conversation knows where it is: audio read before would be given a wrong position.
         self._placed = Event()
 
     def run(self) -> None:
         """Serves the connection until it ends."""
-        self._runtime.fanout.add(self.sid, self._take)
+        self._runtime.fanout.add(self.sid, self._hear)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
         worker = gevent.spawn(self._serve)
         self._placed.wait()
         try:
             for raw in self._socket.messages():
-                self._receive(raw)
+                if not self._receive(raw):
+                    break  # more of them may have arrived with it, and nobody will read them
         finally:
             self._ended = True
             self._runtime.watchdog.remove(self)
             self._conversation.input.close()
-            self._runtime.fanout.remove(self.sid, self._take)
+            self._runtime.fanout.remove(self.sid, self._hear)
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
@@ -76,32 +91,62 @@ class Session:
     def _serve(self) -> None:
         try:
             self._send(self._dialect.greeting(resumed=self._resumed, token=self._token))
-            if self._resumed:
-                self._conversation.pick_up()
-            else:
-                self._conversation.begin()
-            self._placed.set()
-            while not self._ended:
-                for mail in self._mailbox.take(self._conversation.patience_s()):
-                    self._conversation.handle(mail)
-                self._conversation.look_at_time()
-        except SessionTaken as error:
+            if self._stand_in_line():
+                self._converse()
+        except AntiphonError as error:
+            log.info("a session is closed: %s", error.code)
             self._socket.close(error.close_code or 1011, str(error))
         except streams.RedisError as error:
-            log.warning("a session lost Redis: %s", type(error).__name__)
-            self._socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
+            self._lost_redis(error)
         except Exception:
             log.exception("a session failed")
             self._socket.close(1011, "internal error")
         finally:
             self._placed.set()
 
+    def _converse(self) -> None:
+        if self._resumed:
+            self._conversation.pick_up()
+        else:
+            self._conversation.begin()
+        self._unplaced = False
+        self._placed.set()
+        while not self._ended:
+            for mail in self._mailbox.take(self._conversation.patience_s()):
+                self._conversation.handle(mail)
+            self._conversation.look_at_time()
+
+    def _lost_redis(self, error: streams.RedisError) -> None:
+        log.warning("a session lost Redis: %s", type(error).__name__)
+        if redis_view.out_of_memory(error):
+            self._socket.close(1013, str(MemoryFull()))
+        else:
+            self._socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
+
+    def _stand_in_line(self) -> bool:
+        """Whether there is a place, after waiting for it. What is said meanwhile is kept, and answered then."""
+        if not self._ticket.place:
+            return True
+        self._placed.set()
+        try:
+            served = self._ticket.wait(lambda place: self._send(self._dialect.queued(place)), self._is_here)
+        except Overloaded:
+            self._turned_away = True
+            raise
+        if served:
+            self._send(self._dialect.served())
+        return served
+
+    def _is_here(self) -> bool:
+        return not self._ended and self._socket.open
+
     def _part(self) -> None:
         """A client that said goodbye ends the session; one that vanished may come back."""
         rules = self._runtime.settings.ownership
         media = self._runtime.media
+        over = self._turned_away or self._socket.close_code in GOODBYES
         try:
-            if self._socket.close_code in GOODBYES:
+            if over:
                 self._conversation.save({keys.CLOSED: 1}, ttl_s=rules.resume_s)
                 self._runtime.intake.add(self.sid, End())
                 streams.forget_media(media, self.sid, int(rules.orphan_s) + 5)
@@ -109,22 +154,34 @@ class Session:
                 self._conversation.save({}, ttl_s=rules.resume_s)
                 streams.forget_media(media, self.sid, rules.resume_s)
             self._runtime.leases.let_go(self.lease, done=False)
+            self._ticket.give_back(over=over)
         except (streams.RedisError, SessionTaken):
             log.debug("a session parted without saving")
+            self._ticket.give_back(over=False)
 
-    def _receive(self, raw: str) -> None:
-        """In the reader's greenlet: audio goes straight to the intake, all else to the mailbox."""
+    def _receive(self, raw: str) -> bool:
+        """In the reader's greenlet: audio goes straight to the intake, all else to the mailbox. False: no more."""
         try:
             for request in self._dialect.receive(raw):
                 if isinstance(request, base.AppendAudio):
-                    self._conversation.input.hear(request.packets, request.samples)
+                    if not self._unplaced:
+                        self._conversation.input.hear(request.packets, request.samples)
                 elif not self._mailbox.put(request, MAILBOX_WAIT_S):
                     self._socket.close(1008, "events come faster than they can be served")
+                    return False
         except ClientError as error:
             self._mailbox.post(error)
+        return True
 
-    def _take(self, result: Result) -> None:
-        """In the fan-out's greenlet. Sound that comes after sound in hand waits until that is due, at most a packet."""
+    def _hear(self, result: Result) -> None:
+        """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
+
+        Sound that comes after sound in hand waits until that is due, at most a packet.
+        """
+        if isinstance(result.body, Dismissed):
+            unmute_metrics.force_disconnects.inc()
+            gevent.spawn(self._socket.close, SessionDismissed.close_code, result.body.reason)
+            return
         later = isinstance(result.body, Speech) and self._conversation.plays_on
         self._mailbox.post(result, wake=not later)
 
@@ -157,9 +214,11 @@ class Session:
 
     def waits_for(self, stage: str) -> None:
         """The client is told; the turn is kept."""
-        self._mailbox.post(
-            StageWaiting(f"{STAGE_NAMES[stage]} is being restarted or is full; your turn is kept")
-        )
+        self.tell(StageWaiting(f"{STAGE_NAMES[stage]} is being restarted or is full; your turn is kept"))
+
+    def tell(self, error: AntiphonError) -> None:
+        """Something the client should know."""
+        self._mailbox.post(error)
 
     def give_up(self, stage: str) -> None:
         """The reply cannot be made."""

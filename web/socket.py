@@ -7,12 +7,14 @@ simple-websocket ignores partial sends and buffers without bound, so only its ha
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gevent
 from simple_websocket import Server
 
+from web import session_metrics
 from web.frames import (
     BINARY,
     CLOSE,
@@ -26,6 +28,7 @@ from web.frames import (
     frame,
     text_of,
 )
+from web.pinger import Pings
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class ClientSocket:
         self._draining = False
         # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
         self._encrypted = isinstance(server.sock, ssl.SSLSocket)
+        self._pings = Pings()
         self.open = True
         self._closing = False
         self.close_code = 1006
@@ -114,12 +118,18 @@ class ClientSocket:
         finally:
             self._draining = False
 
+    def ping(self) -> None:
+        """Asks the client for an answer, whose time is a metric."""
+        if self.open and not self._closing:
+            self._write(frame(PING, self._pings.next(time.monotonic())))
+
     def close(self, code: int, reason: str = "") -> None:
         """Says goodbye with a close frame; the reader ends."""
         if not self.open or self._closing:
             return
         self._closing = True
         self.close_code = code
+        session_metrics.ended_by_us(code)
         self._write(close_frame(code, reason))
         with gevent.Timeout(1.0, False):
             while self._draining:
@@ -158,6 +168,8 @@ class ClientSocket:
         """Answers pings and goodbyes; False when nothing more will come."""
         if opcode == PING and not self._closing:
             self._write(frame(PONG, payload))
+        elif opcode == PONG:
+            self._pings.answered(payload, time.monotonic())
         elif opcode == BINARY:
             self.close(1003, "send JSON as text messages")
             return False

@@ -28,6 +28,8 @@ class StageWatch:
     """How many owners it has had or awaits; a task that was lost before anybody took it is no try."""
     fresh: bool = True
     """Nobody can have worked on it before."""
+    trace: str = ""
+    """The traceparent that its task carries."""
 
     def seen(self, now_s: float) -> None:
         """Somebody holds it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from config.errors import AntiphonError, VoiceExpired
 from config.messages import Cancel, Failed, Played
 from tasks import submit
+from web import session_metrics
 from web.stage_watch import StageWatch
 
 #: What a client is told when a stage is gone.
@@ -30,6 +31,9 @@ class Stages:
         self._tell = tell
         self._watches: dict[str, StageWatch] = {}
         self._owners: dict[str, str] = {}
+        self.traced: Callable[[str, int], str] = lambda _stage, _reply: ""
+        """The traceparent of what is asked of a stage."""
+        self._asked_s: dict[str, float] = {}
 
     def expect(self, stage: str, reply: int, *, fresh: bool) -> None:
         """Work is under way. fresh: nobody can have worked on it before."""
@@ -40,20 +44,31 @@ class Stages:
     def order(self, stage: str, reply: int) -> None:
         """Expects work and submits it."""
         self.expect(stage, reply, fresh=stage != "stt")
-        submit.again(stage, self._sid, reply)
+        trace = self._watches[stage].trace = self.traced(stage, reply)
+        self._asked_s[stage] = time.monotonic()
+        submit.order(stage, self._sid, reply, trace)
 
     def order_again(self, watch: StageWatch) -> None:
         """Takes it from a worker that gives nothing, and submits it once more."""
         self.tell(watch.stage, Cancel(self._sid, watch.reply))
         watch.submitted(time.monotonic())
-        submit.again(watch.stage, self._sid, watch.reply)
+        submit.again(watch.stage, self._sid, watch.reply, self.traced(watch.stage, watch.reply))
 
     def completed(self, stage: str) -> None:
         """Nothing more is expected of it."""
-        self._watches.pop(stage, None)
+        watch = self._watches.pop(stage, None)
+        if watch is not None and watch.told and not watch.claimed:
+            session_metrics.missed_for_good(stage)
+
+    def end(self) -> None:
+        """Nothing is expected any more: the connection is over."""
+        for stage in list(self._watches):
+            self.completed(stage)
 
     def owned(self, stage: str, worker: str) -> None:
         """This worker has it."""
+        if (asked_s := self._asked_s.pop(stage, None)) is not None:
+            session_metrics.found(stage, time.monotonic() - asked_s)
         self._owners[stage] = worker
 
     def tell(self, stage: str, what: Cancel | Played) -> None:

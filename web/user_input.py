@@ -4,6 +4,7 @@ import time
 from collections import deque
 
 from config.messages import Audio, AudioFormat, Clear, Commit, InEntry
+from config.settings import SAMPLE_RATE
 from web.clock import SessionClock
 from web.intake import Intake
 from web.packets import packets_samples
@@ -31,6 +32,10 @@ class UserInput:
     def now(self) -> int:
         """Session time."""
         return self.clock.now(time.monotonic())
+
+    def ago_s(self, pos: int) -> float:
+        """How long a session sample is past."""
+        return max(0, self.now - pos) / SAMPLE_RATE
 
     def hear(self, packets: list[bytes], samples: int) -> None:
         """Audio came."""

@@ -14,6 +14,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_input_stream
 
+from config import unmute_metrics
 from config.errors import (
     AntiphonError,
     BadVoiceSample,
@@ -84,7 +85,6 @@ class Uploads:
         ask: Callable[[str], None] = submit.clone,
     ) -> None:
         self._rules = settings.voices
-        self._beat_ttl_s = settings.ownership.heartbeat_ttl_s
         self._state, self._media = state, media
         self._ask = ask
         self._room = BoundedSemaphore(self._rules.uploads_at_once)
@@ -124,7 +124,7 @@ class Uploads:
         return True
 
     def _require_worker(self) -> None:
-        workers = streams.workers(self._state, VOICES, self._beat_ttl_s)
+        workers = streams.workers(self._state, VOICES)
         if not workers:
             raise CloningAway("no worker clones voices at the moment; please try again later")
         if all(said.get("missing") for said in workers.values()):
@@ -167,6 +167,7 @@ class Uploads:
         if not data:
             raise ClientError("the recording is empty", param=FIELD)
         known(data)
+        unmute_metrics.voice_donation_submissions.inc()
         return data
 
     def _made(self, data: bytes) -> str:

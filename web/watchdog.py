@@ -8,10 +8,12 @@ from typing import Protocol
 import gevent
 
 from config import metrics
+from config.errors import AntiphonError
 from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
-from tasks import streams, submit
+from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
+from web import session_metrics
 from web.stage_watch import StageWatch, Verdict
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ class Watched(Protocol):
 
     def waits_for(self, stage: str) -> None:
         """Nobody does, and nobody can."""
+        ...
+
+    def tell(self, error: AntiphonError) -> None:
+        """Something its client should know."""
         ...
 
     def give_up(self, stage: str) -> None:
@@ -114,7 +120,7 @@ class Watchdog:
 
     def _look_for_spare(self) -> None:
         if self._sessions:
-            seen = self._count(("llm", "tts"))
+            seen = self.count(("llm", "tts"))
             self.spare = all(
                 stage["slots"] and stage["free"] >= self._free_share * stage["slots"]
                 for stage in seen.values()
@@ -145,27 +151,21 @@ class Watchdog:
             metrics.recoveries.labels(watch.stage).inc()
             watch.submitted(now_s)
             session.may_have_missed()
-            submit.again(watch.stage, session.sid, watch.reply)
+            submit.again(watch.stage, session.sid, watch.reply, watch.trace)
         elif verdict is Verdict.WAITING:
             watch.told = True
+            session_metrics.missed(watch.stage)
             session.waits_for(watch.stage)
 
     def _room(self, stage: str) -> bool:
         """Somebody advertises a free slot."""
-        said = streams.workers(self._state, stage, self._rules.heartbeat_ttl_s)
-        return any(int(fields.get("free", 0)) > 0 for fields in said.values())
+        return fleet.counts(fleet.look(self._state, (stage,)), (stage,))[stage]["free"] > 0
 
     def health(self) -> dict[str, dict[str, int]]:
         """Workers and slots of each stage."""
-        return self._count(STAGES)
+        return self.count(STAGES)
 
-    def _count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
-        answer = {}
-        for stage in stages:
-            said = streams.workers(self._state, stage, self._rules.heartbeat_ttl_s)
-            answer[stage] = {
-                "workers": len(said),
-                "slots": sum(int(fields.get("slots", 0)) for fields in said.values()),
-                "free": sum(int(fields.get("free", 0)) for fields in said.values()),
-            }
-        return answer
+    def count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
+        """The same of these queues."""
+        stages = tuple(stages)
+        return fleet.counts(fleet.look(self._state, stages), stages)

@@ -19,7 +19,6 @@ import redis
 from bench.steps.plan import FRAME_S, FRAME_SAMPLES, TASKS, Fed, Plan
 from config import redis_keys as keys
 from config.messages import (
-    VERSION,
     Audio,
     AudioFormat,
     Commit,
@@ -37,6 +36,7 @@ from config.messages import (
     encode,
 )
 from config.settings import SAMPLE_RATE
+from config.versions import VERSION
 from gpu_workers.null_timing import word
 from tasks import streams
 from tasks.codec import encoder

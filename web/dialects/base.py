@@ -124,6 +124,14 @@ class Dialect(Protocol):
         """The connection stands."""
         ...
 
+    def queued(self, place: int) -> list[str]:
+        """The session has no place yet, and is the `place`-th in the line."""
+        ...
+
+    def served(self) -> list[str]:
+        """It has one now."""
+        ...
+
     def configured(self) -> list[str]:
         """Wishes were taken up."""
         ...

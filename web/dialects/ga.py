@@ -173,6 +173,14 @@ class GaDialect:
         session = {**self._session, "antiphon": ours}
         return [self._event("session.created", session=session)]
 
+    def queued(self, place: int) -> list[str]:
+        """An extension: others learn by session.updated that they are served."""
+        return [self._event("antiphon.queued", place=place)] if self._ours else []
+
+    def served(self) -> list[str]:
+        """What the session is now."""
+        return self.configured()
+
     def configured(self) -> list[str]:
         """The whole effective configuration."""
         return [self._event("session.updated", session=self._session)]

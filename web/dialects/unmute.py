@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from config.errors import AntiphonError, ClientError, StageWaiting
+from config.errors import AntiphonError, ClientError, Queued, StageWaiting
 from config.messages import ChatMessage, Transcript
 from config.settings import SAMPLE_RATE
 from web.casting import Casting
@@ -124,6 +124,14 @@ class UnmuteDialect:
         """Nothing: this client speaks first on the wire. One that comes back knows the session by its update."""
         self._token = token
         return self.configured() if resumed else []
+
+    def queued(self, place: int) -> list[str]:
+        """A warning: there is no other word for it on this wire."""
+        return self.error(Queued(f"all places are taken; you are number {place} in the line"))
+
+    def served(self) -> list[str]:
+        """Nothing: the answer to its session.update says it."""
+        return []
 
     def configured(self) -> list[str]:
         """The session as it is now; a client of ours finds its token there, others do not look."""

@@ -43,6 +43,12 @@ class Histogram:
         counts = {bound: count - before.counts.get(bound, 0.0) for bound, count in self.counts.items()}
         return Histogram(counts, self.total - before.total)
 
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """Of two processes, together; their buckets are the same, or one has none yet."""
+        bounds = {*self.counts, *other.counts}
+        counts = {bound: self.counts.get(bound, 0.0) + other.counts.get(bound, 0.0) for bound in bounds}
+        return Histogram(counts, self.total + other.total)
+
     def quantile(self, share: float) -> Quantile | None:
         """The bucket that holds the value which `share` of all do not exceed; None without values."""
         if not self.count:

@@ -1,0 +1,1 @@
+"""`antiphon loadtest`: simulated talkers, what they measured, and whether it holds the targets."""

@@ -1,0 +1,143 @@
+"""The way into a stack (Traefik's routes), and the script that deploys it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import missing
+from tests.stack_files import OVERLAYS, SAID, STACK, SWARM, read, required, service
+
+ENVS = [SWARM / "staging.env", SWARM / "production.env"]
+every_env = pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
+
+
+def routes(tls_by: str) -> dict:
+    """routes.yml as Traefik reads it: the few things it uses of Go's templates, done here."""
+    text = (SWARM / "traefik/routes.yml").read_text()
+    environment = {**SAID, "TLS_BY": tls_by}
+
+    def listed(name: str) -> list[str]:
+        return environment[name].split(",")
+
+    text = re.sub(r'\{\{ env "(\w+)" \}\}', lambda found: environment[found[1]], text)
+    text = re.sub(
+        r'\{\{-? if eq \(env "TLS_BY"\) "(\w+)" \}\}(.*?)(?:\{\{ else \}\}(.*?))?\{\{-? end \}\}',
+        lambda found: found[2] if found[1] == tls_by else (found[3] or ""),
+        text, flags=re.DOTALL,
+    )  # fmt: skip
+    text = re.sub(
+        r'\{\{- range splitList "," \(env "(\w+)"\) \}\}(.*?)\{\{- end \}\}',
+        lambda found: "".join(found[2].replace("{{ trim . }}", one.strip()) for one in listed(found[1])),
+        text, flags=re.DOTALL,
+    )  # fmt: skip
+    assert "{{" not in text
+    return yaml.safe_load(text)
+
+
+def test_the_world_reaches_conversations_and_no_metrics():
+    rule = routes("acme")["http"]["routers"]["talk"]["rule"]
+    assert rule == "Host(`voice.example.org`) && !PathPrefix(`/metrics`) && !PathPrefix(`/v1/scale`)"
+
+
+def test_grafana_and_flower_are_for_the_networks_of_operators():
+    said = routes("acme")["http"]
+    for name in ("grafana", "flower"):
+        assert "operators" in said["routers"][name]["middlewares"]
+    assert said["middlewares"]["operators"]["ipAllowList"]["sourceRange"] == ["192.0.2.0/24", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("tls_by", ["acme", "files"])
+def test_everything_is_behind_tls_and_leads_to_a_service_on_its_port(tls_by):
+    said = routes(tls_by)
+    services = read(STACK)["services"]
+    for router in said["http"]["routers"].values():
+        assert router["entryPoints"] == ["secure"]
+        assert router["tls"] == ({"certResolver": "acme"} if tls_by == "acme" else {})
+        (server,) = said["http"]["services"][router["service"]]["loadBalancer"]["servers"]
+        _, name, port = re.split(r"://|:", server["url"])
+        assert services[name]["deploy"]["labels"]["antiphon.metrics.port"] == port
+    assert ("certificates" in said["tls"]) is (tls_by == "files")
+
+
+def test_traefik_knows_the_entry_points_that_routes_name():
+    environment = service("traefik")["environment"]
+    assert environment["TRAEFIK_ENTRYPOINTS_SECURE_ADDRESS"] == ":443"
+    assert environment["TRAEFIK_ENTRYPOINTS_PLAIN_HTTP_REDIRECTIONS_ENTRYPOINT_TO"] == "secure"
+    assert {port["target"] for port in service("traefik")["ports"]} == {80, 443}
+    for port in service("traefik")["ports"]:
+        assert port["mode"] == "host", "through Swarm's ingress all operators would have one address"
+
+
+# --- the script that deploys
+
+
+def deploy(env: Path, folder: Path, secrets: str = "", labels: str = "", check: bool = True):
+    """Runs it with a docker that knows these secrets and labels, and says what it is asked to deploy."""
+    if shutil.which("docker") is None:
+        missing("the docker client")
+    fake = folder / "bin/docker"
+    fake.parent.mkdir(exist_ok=True)
+    fake.write_text(
+        f"""#!/bin/sh
+case "$1 $2" in
+    "stack config") exec {shutil.which("docker")} "$@" ;;
+    "secret ls") printf '%s\\n' {secrets} ;;
+    "node ls") for label in {labels}; do case "$*" in *"antiphon.$label=true"*) echo node ;; esac; done ;;
+    *) echo "$@ $TRAEFIK_CONFIG" ;;
+esac
+"""
+    )
+    fake.chmod(0o755)
+    options = ["--check"] if check else []
+    return subprocess.run(
+        [str(SWARM / "deploy"), *options, str(env)], capture_output=True, text=True, check=False,
+        env={"PATH": f"{fake.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+
+
+def filled(env: Path, folder: Path) -> Path:
+    """An env file as an operator would have filled it in."""
+    text = env.read_text()
+    for name, value in SAID.items():
+        text = re.sub(rf"^{name}=$", f'{name}="{value}"', text, flags=re.MULTILINE)
+    (folder / env.name).write_text(text)
+    return folder / env.name
+
+
+@every_env
+def test_deploying_names_every_variable_that_is_missing(env, tmp_path):
+    done = deploy(env, tmp_path)
+    assert done.returncode == 1
+    assert set(re.findall(r"deploy: (\w+) is not set in", done.stderr)) == required(STACK)
+
+
+def test_deploying_names_secrets_and_labels_that_are_missing(tmp_path):
+    done = deploy(filled(ENVS[0], tmp_path), tmp_path, "antiphon_staging_redis_password", "state edge")
+    assert done.returncode == 1
+    assert re.findall(r"there is no secret (\w+)", done.stderr) == [
+        "antiphon_staging_flower_password", "antiphon_staging_grafana_password",
+    ]  # fmt: skip
+    assert re.findall(r"label antiphon.(\w+)=true;", done.stderr) == ["monitor"]
+
+
+def test_deploying_takes_the_overlays_of_the_env_file_and_waits(tmp_path):
+    env = filled(ENVS[1], tmp_path)
+    secrets = "antiphon_redis_password antiphon_flower_password antiphon_grafana_password"
+    assert "antiphon.gpu=true" in deploy(env, tmp_path, secrets, "state edge monitor").stderr
+    done = deploy(env, tmp_path, secrets, "state edge monitor gpu", check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"stack deploy --prune --with-registry-auth --detach=false -c {STACK}" in done.stdout
+    assert f"-c {OVERLAYS['gpu']} antiphon" in done.stdout
+    assert re.search(r" [0-9a-f]{12}$", done.stdout.strip()), "the routes have a version made of them"
+
+
+def test_an_overlay_that_is_not_there_is_named(tmp_path):
+    env = filled(ENVS[0], tmp_path)
+    env.write_text(env.read_text().replace('OVERLAYS=""', "OVERLAYS=gpus"))
+    done = deploy(env, tmp_path)
+    assert (done.returncode, "there is no stack.gpus.yml" in done.stderr) == (1, True)

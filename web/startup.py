@@ -1,0 +1,27 @@
+"""What a web process looks at before it takes anybody in: its Redis servers, and who else is at work."""
+
+import logging
+
+from config.errors import VersionRefused
+from config.settings import Settings
+from tasks import fleet, redis_check
+from tasks.streams import RedisError, connect
+
+log = logging.getLogger(__name__)
+
+
+def check(settings: Settings) -> None:
+    """Warns of what an operator should know. Raises ConfigError or VersionRefused for what must be mended first.
+
+    Servers that do not answer are no reason: they may start later than we do, and sessions are refused until then.
+    """
+    state, media = (connect(url, connections=2) for url in (settings.redis_url, settings.media_url))
+    try:
+        redis_check.tell(redis_check.check(state, media), log.warning)
+        if why := fleet.meets(fleet.look(state)):
+            raise VersionRefused(why)
+    except RedisError as error:
+        log.warning("Redis could not be checked, for it does not answer: %s", type(error).__name__)
+    finally:
+        state.close()
+        media.close()
