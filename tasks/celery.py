@@ -54,6 +54,7 @@ app.conf.update(
     #: A worker whose link is away for a night joins again in the morning.
     broker_connection_max_retries=None,
     worker_consumer="tasks.consumer:Consumer",
+    broker_transport="tasks.broker:Transport",
     broker_transport_options={
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_keepalive": True,

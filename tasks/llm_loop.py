@@ -11,8 +11,9 @@ from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.loop_metrics import Writing
+from tasks.seat import Seat
 from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 

@@ -4,7 +4,7 @@ Made by the task's own thread, so that a loop that serves many never waits for t
 """
 
 from config.tracing import Tracer, Value
-from tasks.loop import Seat
+from tasks.seat import Seat
 from tasks.shared_time import shared_time
 
 #: By stage: the span of the whole, and its parts. A part lasts from its own mark to the next one's, or to the end.

@@ -20,8 +20,9 @@ from tasks import beats, streams
 from tasks.celery import carried
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.passage import record
+from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
 from tasks.tts_loop import Mouth, TtsLoop
 from tasks.voices import custom_voice

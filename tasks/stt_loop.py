@@ -19,8 +19,9 @@ from gpu_workers.engine import ListenOptions, Pcm, Slot, SttEngine, SttFact, Tun
 from tasks import streams
 from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.loop_metrics import Hearing, StepMetrics
+from tasks.seat import Seat
 from tasks.shared_time import shared_time
 
 log = logging.getLogger(__name__)

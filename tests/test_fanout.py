@@ -13,7 +13,8 @@ from gevent import monkey
 monkey.patch_all()
 import json, sys, gevent
 from config import redis_keys as keys
-from config.messages import VERSION, Claimed, Result, encode
+from config.messages import Claimed, Result, encode
+from config.versions import VERSION
 from tasks.streams import Channels, connect
 from web.fanout import Fanout
 

@@ -61,8 +61,9 @@ def test_input_is_trimmed_by_the_server_s_clock_however_wrong_ours_is(
 ) -> None:
     streams.follow_clock(media)
     monkeypatch.setattr(time, "time", lambda: 4e9)  # the year 2096, for this process alone
+    inputs = streams.Inputs(media, keep_s=30)
     for pos in range(400):  # more than Redis keeps in one node, which it would trim as a whole
-        streams.append_inputs(media, [(sid, Audio(pos, [bytes(640)], ours.now_s()))], keep_s=30)
+        inputs.append([(sid, Audio(pos, [bytes(640)], ours.now_s()))])
     assert media.xlen(f"in:{{{sid}}}") == 400
 
 
@@ -73,9 +74,9 @@ def test_a_worker_is_there_as_long_as_the_server_keeps_its_beat(
     with monkeypatch.context() as wrong:
         wrong.setattr(time, "time", lambda: 1.0)
         beats.beat(state, "stt", name, {"free": 1}, ttl_s=30)
-    assert name in beats.workers(state, "stt", 5.0)
+    assert name in beats.workers(state, "stt")
     beats.retire(state, "stt", name)
-    assert name not in beats.workers(state, "stt", 5.0)
+    assert name not in beats.workers(state, "stt")
 
 
 ASK = """

@@ -19,7 +19,8 @@ from gpu_workers.stt import null as stt_null
 from tasks import streams
 from tasks.leases import Emitter, Lease
 from tasks.llm_loop import LlmLoop, Pen
-from tasks.loop import MOST_FAILURES, Loop, Seat
+from tasks.loop import MOST_FAILURES, Loop
+from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
 from tests.samples import Change
 

@@ -31,8 +31,8 @@ from config.messages import (
 from config.settings import SAMPLE_RATE, load
 from config.tracing import OFF, TracingSettings, start, trace_id
 from tasks.leases import Emitter, Lease, Leases
-from tasks.loop import Seat
 from tasks.passage import record
+from tasks.seat import Seat
 from tasks.stage import Stage, Ties
 from tests.collector import Collector, Received, collecting
 from tests.conftest import missing

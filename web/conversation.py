@@ -389,12 +389,7 @@ class Conversation:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
             sent = self._before.sent if self._before else 0
-            self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
-            if self._turn.muted:
-                self._work.mute()
-            for stage in self._replier.stages:
-                self.stages.expect(stage, number, fresh=False)
-                self.inbox.read_again(stage, number)
+            self._work.pick_up(number, self.inbox, sent_before=sent, muted=bool(self._turn.muted))
         self._catch_up()
         if self._turn.awaiting:
             self.input.put(Commit(self.input.clock.received))  # the first may have died with its process

@@ -40,6 +40,15 @@ class ReplyWork:
         self._submit(number)
         self._replier.prepare(number, time.monotonic(), dropped=dropped)
 
+    def pick_up(self, number: int, inbox: Inbox, *, sent_before: int, muted: bool) -> None:
+        """A later connection goes on with it where it was. sent_before: samples that the earlier one sent."""
+        self._replier.start(number, time.monotonic(), sent_before=sent_before, again=True)
+        if muted:
+            self.mute()
+        for stage in self._replier.stages:
+            self._stages.expect(stage, number, fresh=False)
+            inbox.read_again(stage, number)
+
     def confirm(self, asked_s: float) -> None:
         """What was made ahead is let out."""
         metrics.preempted.labels("used").inc()
