@@ -11,11 +11,14 @@ from subprocess import PIPE, Popen
 from threading import Event, Thread
 from time import monotonic
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from websockets.sync.server import ServerConnection, serve
 
+from cli.loadtest import sounds
 from cli.loadtest.line import MOST_UNSENT_BYTES, Line, LineFailed
+from cli.loadtest.plan import Plan
 from cli.main import main
 from tests.conftest import missing
 from tests.house import House, open_house
@@ -218,6 +221,25 @@ def test_a_server_that_stops_reading_is_left() -> None:
 def assert_released(release: Event, socket: ServerConnection) -> None:
     """Reads nothing until then."""
     assert release.wait(10)
+
+
+def test_talkers_do_not_outlive_the_command(tmp_path: Path) -> None:
+    now_s = monotonic()
+    plan = Plan(
+        url=f"ws://127.0.0.1:{closed_port()}/", dialect="ga", speech=sounds.speech("hum", sounds.hums(), "ga", 80),
+        sessions=1, first=0, of=1, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, conversations=None,
+    )  # fmt: skip
+    path = tmp_path / "plan"
+    path.write_bytes(msgspec.msgpack.encode(plan))
+    child = Popen([ANTIPHON[0], "-m", "cli.loadtest.crowd", str(path)], cwd=ROOT, stdout=PIPE)
+    try:
+        assert child.stdout is not None
+        assert b"cannot connect" in child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(20) == 1
+    finally:
+        child.kill()
+        child.wait()
 
 
 # --- what cannot work is said in one line

@@ -6,6 +6,7 @@ per packet: packets leave by timers, and what comes is read where it arrives.
 
 import asyncio
 import gc
+import os
 import resource
 import sys
 import time
@@ -233,8 +234,11 @@ def main(path: str) -> None:
     prepared(plan.dialect, plan.speech)
 
     def tell(found: Gathered) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # whoever started us is gone: nobody shall talk on
+            os._exit(1)
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -243,5 +247,5 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt, BrokenPipeError):
+    with suppress(KeyboardInterrupt):
         main(sys.argv[1])
