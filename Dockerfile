@@ -22,7 +22,7 @@ FROM environment AS web-environment
 COPY requirements/web.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/web.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM environment AS cpu-packages
 COPY requirements/base.txt requirements/models.txt requirements/kokoro.txt requirements/
@@ -32,19 +32,19 @@ RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/
 
 FROM cpu-packages AS cpu-environment
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM cpu-packages AS kyutai-environment
 COPY requirements/kyutai.txt requirements/torch.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/kyutai.txt -r requirements/torch.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 FROM environment AS vllm-environment
 COPY requirements/vllm.txt requirements/
 RUN pip install --quiet --use-pep517 --no-deps --require-hashes -r requirements/vllm.txt
 COPY . .
-RUN pip install --quiet --no-deps --no-build-isolation -e .
+RUN pip install --quiet --no-deps --no-build-isolation -e . && pip uninstall --quiet --yes pip
 
 # --- what all images share
 
@@ -60,8 +60,8 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # As `antiphon up` has it: many threads must not mean much memory, and engines set the threads they need.
 ENV MALLOC_ARENA_MAX=2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # /models: weights that no package carries, a volume filled by `antiphon models pull`; workers fetch nothing, and nor do
-# libraries. /turns: a volume of workers that share a GPU (tasks/loading.py). /cache: what engines compile.
-ENV ANTIPHON_MODELS_DIR=/models HF_HUB_OFFLINE=1
+# libraries; ONNX Runtime tells Microsoft nothing. /turns: a volume of workers that share a GPU (tasks/loading.py). /cache: what engines compile.
+ENV ANTIPHON_MODELS_DIR=/models HF_HUB_OFFLINE=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /app
 EXPOSE 8000
 ENTRYPOINT ["/app/deploy/entrypoint"]

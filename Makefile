@@ -57,7 +57,7 @@ test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and mosh
 	@.venv-kyutai/bin/python -m pytest -m torch $(ARGS)
 
 test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build: four spoken conversations at once among them
-	@.venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_llm.py tests/test_vllm_pipeline.py tests/test_llm_contract.py $(ARGS)
+	@.venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_llm.py tests/test_vllm_pipeline.py tests/test_llm_contract.py tests/test_gpu_images.py $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .

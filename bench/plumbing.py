@@ -252,7 +252,7 @@ def _section(runs: Sequence[Run], seconds: float) -> Section:
         "to the first text, less 30 ms; tts from there to the first audio, less 50 ms and a step.",
         "CPU: user and system time per second of one session, of one core. The users run on the same machine and "
         "compete for its cores; they are not in the sum. They kept time if packets left at most 10 ms late (p95), "
-        "their event loops lagged at most 25 ms (p99) and none of their processes took three quarters of a core.",
+        "their event loops lagged at most 50 ms (p99) and none of their processes took three quarters of a core.",
     ]
     return Section(
         "plumbing", "Plumbing, null engines", bars, tables, notes, {"runs": [_data(run) for run in runs]}

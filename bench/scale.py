@@ -107,8 +107,8 @@ def _notes(scope: Scope, ours: Sequence[Outcome], least: float) -> list[str]:
     each = ", ".join(f"{queue} {slots}" for queue, slots in SLOTS.items())
     came = mean(day.sessions for day in ours)
     return [
-        f"Virtual time, {scope.days} days from {curve.begin_h:g} to {curve.end_h:g} h, each with {came:.0f} sessions of "
-        f"5 min: a wave of {curve.day:g} at once over {curve.night:g}, {curve.lunch:g} more at lunch, and "
+        f"Virtual time, {scope.days} days from {curve.begin_h:g} to {curve.end_h:g} h, each with {came:.0f} sessions "
+        f"of 5 min: a wave of {curve.day:g} at once over {curve.night:g}, {curve.lunch:g} more at lunch, and "
         f"{len(curve.bursts_h)} bursts of {curve.burst:g} within two minutes.",
         f"Slots of a worker: {each}. It is warm {START_S[0]:g} to {START_S[1]:g} s after it was asked for. Asked "
         "every 15 s.",

@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: with a hundred threads would hold hundreds of MB. Engines set the threads they need; numpy's would only fight them.
 FRUGAL = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing.
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
+#: Weights are fetched by `antiphon models pull` alone; a library that would fetch some says that they are missing. ONNX
+#: Runtime, whoever imports it, tells Microsoft nothing.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 class Rank(IntEnum):
@@ -116,22 +117,28 @@ def worker_names(stage: str, counts: Mapping[str, int]) -> list[str]:
     return [stage if at == 1 else f"{stage}.{at}" for at in range(1, counts.get(stage, 1) + 1)]
 
 
+def serving(settings: Settings, counts: Mapping[str, int]) -> dict[str, str]:
+    """The queue of each worker, by name."""
+    queues = {name: stage for stage in STAGES for name in worker_names(stage, counts)}
+    return {**queues, VOICES: VOICES} if settings.voices.encoder else queues
+
+
 def workers(
-    settings: Settings, counts: Mapping[str, int], run_id: str, places: Mapping[str, Place] | None = None
+    settings: Settings,
+    counts: Mapping[str, int],
+    run_id: str,
+    places: Mapping[str, Place] | None = None,
+    metrics_port: int = 0,
 ) -> list[Program]:
-    """One or more Celery workers for each stage, and one that clones voices where they are to be had.
+    """One or more Celery workers for each stage, and one that clones voices where they are to be had. metrics_port: of
+    the first; 0: none.
 
     Raises ConfigError when an interpreter is missing.
     """
-    queues = [
-        (name, stage, settings.stage(stage)) for stage in STAGES for name in worker_names(stage, counts)
-    ]
-    if settings.voices.encoder:
-        queues.append((VOICES, VOICES, settings.voice_encoder))
     programs = []
-    for number, (name, queue, choice) in enumerate(queues):
-        port = settings.metrics_port and settings.metrics_port + number
-        environment = {"ANTIPHON_METRICS_PORT": str(port)}
+    for number, (name, queue) in enumerate(serving(settings, counts).items()):
+        choice = settings.stage(queue)
+        environment = {"ANTIPHON_METRICS_PORT": str(metrics_port and metrics_port + number)}
         arguments = ["-n", f"{name}-{run_id}@%h", "-l", settings.log_level]
         if place := (places or {}).get(name):
             environment |= place.environment

@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from cli import certificate, gpu_plan, programs, redis_servers, run_processes
+from cli import certificate, gpu_plan, metrics_ports, programs, redis_servers, run_processes
 from cli.data_dir import DataDir, held
 from cli.gpu_plan import Plan
 from cli.overseer import Asked, Overseer
@@ -285,7 +285,10 @@ def _programs(
         urls.append(server.url)
     tls = certificate.self_signed(data.tls, address.host) if address.tls else None
     found.append(programs.web(address.bind, tls))
-    found += programs.workers(settings, workers[0], data.run_id, workers[1])
+    names = list(programs.serving(settings, workers[0]))
+    first = metrics_ports.first_of_row(settings.metrics_port, settings.metrics_host, len(names), address.port)
+    found += programs.workers(settings, workers[0], data.run_id, workers[1], first)
+    _say(metrics_ports.told(f"{address.url()}/metrics", names, settings.metrics_host, first))
     return {program.name: program for program in found}, (urls[0], urls[1])
 
 

@@ -124,6 +124,16 @@ class Queued(StageWaiting):
     code = "queued"
 
 
+class MemoryFull(StageWaiting):
+    """Redis takes nothing more. Its message is the same for everybody."""
+
+    code = "memory_full"
+    close_code = 1013
+
+    def __init__(self) -> None:
+        super().__init__("the server's memory is full; what is said now may be lost")
+
+
 class UploadTooBig(ClientError):
     """A recording over the limit."""
 

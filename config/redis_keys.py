@@ -19,6 +19,8 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
+| scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
+| late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
 | reserve:held            | state  | zset    | web: sessions that have a place, by deadline (ms of the server) | pruned by each call |
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
@@ -112,6 +114,16 @@ def workers(stage: str) -> str:
 def queue_lists(queue: str) -> list[str]:
     """Lists of a Celery queue, as kombu names them."""
     return [f"{queue}\x06\x16{step}" if step else queue for step in PRIORITY_STEPS]
+
+
+def scale(queue: str) -> str:
+    """The most slots that a queue needed in each of the last half minutes."""
+    return f"scale:{queue}"
+
+
+def late_replies() -> str:
+    """Replies whose audio came late, of all web processes."""
+    return "late:replies"
 
 
 def sessions() -> str:

@@ -70,8 +70,9 @@ class Settings(BaseSettings, frozen=True):
     log_speech: bool = False
     """What users and the assistant say goes into the log, in clear, for whoever can read it. For a developer's own
     machine; a warning at every start says that it is on."""
-    metrics_port: int = Field(0, ge=0, le=65535)
-    """Port of a worker's own /metrics; 0: none."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port of a worker's own /metrics; 0: none. `antiphon up` gives its workers this and the following ones, or, if it
+    is not set, looks for free ones from 9400 on; a worker that is started alone has none then."""
     metrics_host: str = "127.0.0.1"
     """Address of that port; 0.0.0.0 in an overlay network, where Prometheus comes from elsewhere."""
     stt: EngineChoice

@@ -1,4 +1,4 @@
-"""`deploy/entrypoint python deploy/healthy.py stt|llm|tts|voices`: is this container's worker ready? 0: yes, or unknown.
+"""`deploy/entrypoint python deploy/healthy.py stt|llm|tts|voices`: is this container's worker ready? 0: yes or unknown.
 
 A worker advertises itself only while its loop steps, and not before its engine is warm, so its heartbeat is the
 answer. Redis out of reach is no fault of the worker: a restart would only lose what it holds.
@@ -8,7 +8,8 @@ import socket
 import sys
 
 from config.settings import load
-from tasks.streams import RedisError, connect, workers
+from tasks.beats import workers
+from tasks.streams import RedisError, connect
 
 
 def ready(queue: str) -> bool:

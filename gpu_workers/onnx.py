@@ -1,6 +1,10 @@
 """Opens ONNX models for a CPU that many share."""
 
+import os
 from pathlib import Path
+
+# ONNX Runtime's packages for Linux begin a thread that reports to Microsoft unless this stands when they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 

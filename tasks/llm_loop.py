@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from config import unmute_metrics
+from config import logs, unmute_metrics
 from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.loop_metrics import Writing
+from tasks.seat import Seat
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 #: Words of all replies that come within this time leave in one round trip; a reply's first word does not wait.
 GATHER_S = 0.005
 
-#: Longest sleep with nothing to do.
-IDLE_S = 0.2
+#: Longest sleep while there are replies, whose leases may be lost meanwhile, and with nothing to do.
+BUSY_S, IDLE_S = 0.05, 0.2
 
 
 @dataclass(eq=False)
@@ -53,6 +54,8 @@ class LlmLoop(Loop):
         self._wake = asyncio.Event()
         self._prefills: set[asyncio.Task[None]] = set()
         self._device_lost: DeviceLost | None = None
+        self._gathered: asyncio.TimerHandle | None = None
+        """Ends the wait for company."""
 
     def enter(self, seat: Seat) -> None:
         """Hands a seat over and wakes the loop."""
@@ -105,15 +108,25 @@ class LlmLoop(Loop):
         self.outbox.flush()
 
     async def _doze(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), GATHER_S if self.seats else IDLE_S)
+        alarm = self._loop.call_later(BUSY_S if self.seats else IDLE_S, self._wake.set)
+        await self._wake.wait()
+        alarm.cancel()
         self._wake.clear()
+        if self._gathered is not None:
+            self._gathered.cancel()
+            self._gathered = None
+
+    def _gather(self) -> None:
+        """Something waits to be sent: soon, with what comes meanwhile."""
+        if self._gathered is None:
+            self._gathered = self._loop.call_later(GATHER_S, self._wake.set)
 
     def begin(self, seat: Seat) -> None:
         """Starts the reply's coroutine."""
         assert isinstance(seat, Pen)
         seat.count = len(seat.written)
         seat.task = self._loop.create_task(self._write(seat))
+        self._gather()  # that it was claimed is to be told
 
     def end(self, seat: Seat) -> None:
         """Stops it."""
@@ -126,10 +139,11 @@ class LlmLoop(Loop):
             seat = self.seats.get((command.sid, command.reply))
             if seat is not None and not seat.lost:
                 unmute_metrics.vllm_interrupts.inc()
-                seat.lost = True
+                seat.call_off()
 
     async def _write(self, pen: Pen) -> None:
         assert pen.order is not None
+        logs.note(**pen.about)
         answered = "".join(pen.written)
         prompt = Prompt(
             pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid
@@ -172,11 +186,13 @@ class LlmLoop(Loop):
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
             return
-        self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        self.outbox.add(pen, Words(pen.count, whole, shared_time.now_s()))
         pen.writing.wrote(len(whole))
         pen.mark("first_word")
         if pen.count == len(pen.written):
             self._try_flush()
+        else:
+            self._gather()
         pen.count += len(whole)
 
     @staticmethod
@@ -190,7 +206,7 @@ class LlmLoop(Loop):
 
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
-            self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            self.outbox.add(pen, Words(pen.count, [pen.part], shared_time.now_s()))
             pen.writing.wrote(1)
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"

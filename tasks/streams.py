@@ -3,12 +3,12 @@
 With `tasks/leases.py` the only module that sends commands to Redis. Works under gevent and threads alike.
 """
 
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -16,20 +16,16 @@ from redis.retry import Retry
 from config import redis_keys as keys
 from config.messages import (
     Command,
-    CustomVoice,
     Drain,
     InEntry,
     Result,
-    VoiceMade,
-    VoiceRefused,
-    decode_custom_voice,
     decode_in,
     decode_result,
-    decode_voice_answer,
     encode,
 )
+from tasks.shared_time import shared_time
 from tasks.wire import Command as WireCommand
-from tasks.wire import Wire, Wires
+from tasks.wire import Wire
 
 #: Every wait for Redis ends by then; blocking reads stay well under it. A loop may wait so twice, as commands are tried
 #: once more, and must not seem to hang: a server that says nothing for a while is no reason to end a worker.
@@ -44,11 +40,21 @@ CONTROL_ITEMS = 1000
 #: Life of that stream after its worker.
 CONTROL_S = 60
 
-#: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
-VOICE_UPLOAD_S = 60
 
-#: One blocking read of a long wait, well under `SOCKET_TIMEOUT_S`.
-BLOCK_S = 2.0
+#: How soon a link that carries nothing any more is noticed, by a connection that listens as by one that has something
+#: to say; without a word from the other end, neither would notice for many minutes. If this were shorter, a link that
+#: is away for a moment would cost every connection; a lost packet comes again within a second.
+LINK_SILENT_S, PROBE_EVERY_S, PROBES = 3, 1, 3
+
+_PROBING = {
+    "TCP_KEEPIDLE": LINK_SILENT_S,
+    "TCP_KEEPINTVL": PROBE_EVERY_S,
+    "TCP_KEEPCNT": PROBES,
+    "TCP_USER_TIMEOUT": 1000 * (LINK_SILENT_S + PROBES * PROBE_EVERY_S),
+}
+
+#: The same as socket options, as far as the system has them.
+KEEPALIVE = {getattr(socket, name): value for name, value in _PROBING.items() if hasattr(socket, name)}
 
 RedisError = redis.RedisError
 
@@ -65,6 +71,7 @@ def connect(url: str, *, connections: int = 64) -> Client:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
     )
 
@@ -90,41 +97,12 @@ def memory(client: Client) -> tuple[int, int]:
     return int(said["used_memory"]), int(said.get("maxmemory", 0))
 
 
-def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | None]]:
-    """Of each Celery queue: its tasks that nobody has taken, and when the oldest was asked for (unix time; None: there
-    is none, or it does not say)."""
-    pipe = state.pipeline(transaction=False)
-    for name in names:
-        for key in keys.queue_lists(name):
-            pipe.llen(key)
-            pipe.lindex(key, -1)  # new tasks come in from the left
-    answers = iter(pipe.execute())
-    found: dict[str, tuple[int, float | None]] = {}
-    for name in names:
-        lists = [(next(answers), next(answers)) for _ in keys.queue_lists(name)]
-        asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
-        found[name] = sum(length for length, _ in lists), min(asked, default=None)
-    return found
+def follow_clock(media: Client) -> None:
+    """Asks the media server what time it is. Raises RedisError."""
+    asked_s = time.monotonic()
+    seconds, micros = media.time()
+    shared_time.learn(seconds + micros / 1e6, asked_s, time.monotonic())
 
-
-def _asked_s(task: bytes) -> float | None:
-    try:
-        return _task.decode(task).headers.asked_s
-    except msgspec.DecodeError:
-        return None
-
-
-class _Headers(msgspec.Struct):
-    asked_s: float | None = None
-
-
-class _Task(msgspec.Struct):
-    """What is read of a task as Celery puts it into a list."""
-
-    headers: _Headers
-
-
-_task = msgspec.json.Decoder(_Task)
 
 Entry = tuple[str, bytes]
 
@@ -191,10 +169,19 @@ class Inputs:
         """Streams that were told when to die, since `_told_s`."""
         self._told_s = 0.0
 
-    def append(self, entries: Sequence[tuple[str, InEntry]]) -> None:
-        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added."""
+    def append(
+        self, entries: Sequence[tuple[str, InEntry]], told: Sequence[tuple[str, Command]] = ()
+    ) -> None:
+        """In order. Call it from one thread, or greenlet. Raises RedisError when not all was added.
+
+        told: what workers are told with it. It may be lost, and is if the server is away.
+        """
+        words: list[WireCommand] = [
+            ("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))
+            for worker, what in told
+        ]
         try:
-            answers = self._wire.ask(self._commands(entries), again=False)
+            answers = self._wire.ask([*words, *self._commands(entries)], again=False)[len(words) :]
         except (redis.ConnectionError, redis.TimeoutError):
             self._lasting.clear()  # it may have come back empty
             answers = self._wire.ask(self._commands(entries), again=False)
@@ -203,7 +190,7 @@ class Inputs:
                 raise answer
 
     def _commands(self, entries: Sequence[tuple[str, InEntry]]) -> list[WireCommand]:
-        now_s = time.time()
+        now_s = shared_time.now_s()
         oldest = int((now_s - self._keep_s) * 1000)
         if abs(now_s - self._told_s) > self._keep_s / 2:
             self._lasting, self._told_s = set(), now_s
@@ -242,22 +229,8 @@ def forget_media(media: Client, sid: str, after_s: int) -> None:
         pipe.execute()
 
 
-class Commands:
-    """The web's words to workers; what is said may be lost, and is if the server is away."""
-
-    def __init__(self, media: Client) -> None:
-        self._wires = Wires(media)
-
-    def tell(self, worker: str, what: Command) -> None:
-        """Says it to one worker."""
-        with suppress(RedisError):
-            self._wires.ask(
-                [("XADD", keys.control(worker), "MAXLEN", "~", CONTROL_ITEMS, "*", "d", encode(what))]
-            )
-
-
 def command(media: Client, worker: str, what: Command | Drain) -> None:
-    """Tells a worker something that may be lost, and is if the server is away."""
+    """Tells a worker something at once; it may be lost, and is if the server is away."""
     with suppress(RedisError):
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 
@@ -294,115 +267,3 @@ class Channels:
             for said in self._wire.arrivals(timeout_s)
             if isinstance(said, list) and said[0] == b"message"
         ]
-
-
-def offer_recording(media: Client, upload: str, data: bytes) -> None:
-    """Puts a recording where a voice encoder finds it; it dies soon."""
-    media.set(keys.voice_upload(upload), data, ex=VOICE_UPLOAD_S)
-
-
-def take_recording(media: Client, upload: str) -> bytes | None:
-    """The recording, which nobody else finds then; None when it was taken, withdrawn, or too old."""
-    return cast("bytes | None", media.getdel(keys.voice_upload(upload)))
-
-
-def withdraw_recording(media: Client, upload: str) -> None:
-    """Nobody waits for it any more."""
-    with suppress(RedisError):
-        media.unlink(keys.voice_upload(upload), keys.voice_answer(upload))
-
-
-def answer_recording(media: Client, upload: str, answer: VoiceMade | VoiceRefused) -> None:
-    """Says what became of it."""
-    pipe = media.pipeline(transaction=True)
-    pipe.rpush(keys.voice_answer(upload), encode(answer))
-    pipe.expire(keys.voice_answer(upload), VOICE_UPLOAD_S)
-    pipe.execute()
-
-
-def await_answer(media: Client, upload: str, deadline: float) -> VoiceMade | VoiceRefused | None:
-    """What became of it; None when nobody said by the monotonic `deadline`. Lets other greenlets run."""
-    while (left_s := deadline - time.monotonic()) > 0:
-        found: Any = media.blpop([keys.voice_answer(upload)], timeout=min(BLOCK_S, max(0.1, left_s)))
-        if found:
-            answer: VoiceMade | VoiceRefused = decode_voice_answer(found[1])
-            return answer
-    return None
-
-
-def keep_voice(media: Client, voice: str, custom: CustomVoice, keep_s: int, most: int) -> bool:
-    """Keeps a cloned voice; False when there are `most` of them already (a few more where several come at once)."""
-    now = time.time()
-    media.zremrangebyscore(keys.custom_voices(), "-inf", now)
-    if media.zcard(keys.custom_voices()) >= most:
-        return False
-    pipe = media.pipeline(transaction=True)
-    pipe.set(keys.custom_voice(voice), encode(custom), ex=keep_s)
-    pipe.zadd(keys.custom_voices(), {voice: now + keep_s})
-    pipe.execute()
-    return True
-
-
-def use_voice(media: Client, voice: str, keep_s: int) -> CustomVoice | None:
-    """A cloned voice, which lives as long again from now; None when it is not there."""
-    data = cast("bytes | None", media.getex(keys.custom_voice(voice), ex=keep_s))
-    if data is None:
-        return None
-    media.zadd(keys.custom_voices(), {voice: time.time() + keep_s})
-    return decode_custom_voice(data)
-
-
-def has_voice(media: Client, voice: str) -> bool:
-    """Whether a cloned voice is there."""
-    return bool(media.exists(keys.custom_voice(voice)))
-
-
-def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
-    """Advertises a worker for `ttl_s`."""
-    ttl_ms = int(ttl_s * 1000)
-    pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=cast(Any, {**says, "ttl_ms": ttl_ms}))
-    pipe.pexpire(keys.worker(stage, name), ttl_ms)
-    pipe.zadd(keys.workers(stage), {name: time.time()})
-    pipe.execute()
-
-
-def retire(state: Client, stage: str, name: str) -> None:
-    """Takes a worker off the list."""
-    pipe = state.pipeline(transaction=False)
-    pipe.delete(keys.worker(stage, name))
-    pipe.zrem(keys.workers(stage), name)
-    pipe.execute()
-
-
-def workers(state: Client, stage: str) -> dict[str, dict[str, str]]:
-    """What each live worker of a stage says of itself, by name."""
-    return {name: said for name, (said, _) in advertised(state, (stage,))[stage].items()}
-
-
-#: What a process says of itself, and how many seconds ago.
-Beat = tuple[dict[str, str], float]
-
-
-def advertised(state: Client, stages: Sequence[str]) -> dict[str, dict[str, Beat]]:
-    """By stage and name, in two round trips. Who is alive Redis says: beats die by its clock alone."""
-    pipe = state.pipeline(transaction=False)
-    for stage in stages:
-        pipe.zrange(keys.workers(stage), 0, -1)
-    listed = [
-        (stage, name.decode()) for stage, found in zip(stages, pipe.execute(), strict=True) for name in found
-    ]
-    for stage, name in listed:
-        pipe.hgetall(keys.worker(stage, name))
-        pipe.pttl(keys.worker(stage, name))
-    answers = iter(pipe.execute())
-    beats: dict[str, dict[str, Beat]] = {stage: {} for stage in stages}
-    for (stage, name), fields, left_ms in zip(listed, answers, answers, strict=True):
-        said = {k.decode(): v.decode() for k, v in fields.items()}
-        if said:
-            age_s = int(said.get("ttl_ms", left_ms)) / 1e3 - left_ms / 1e3
-            beats[stage][name] = said, max(0.0, age_s)
-        else:
-            pipe.zrem(keys.workers(stage), name)
-    pipe.execute()
-    return beats

@@ -19,13 +19,17 @@ from gpu_workers.engine import ListenOptions, Pcm, Slot, SttEngine, SttFact, Tun
 from tasks import streams
 from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.loop_metrics import Hearing, StepMetrics
+from tasks.seat import Seat
+from tasks.shared_time import shared_time
 
 log = logging.getLogger(__name__)
 
-#: The shortest beat: packets of many sessions meet in one step.
-BEAT_S = 0.004
+#: The shortest beat: packets of many sessions meet in one step. It grows with the number of sessions, for a turn costs
+#: as much for one frame as for ten: at 128 sessions this is a fifth of them in hand at once, and 0.3 ms of CPU per
+#: session-second less than with 4 ms.
+BEAT_S, BEAT_PER_SEAT_S, LONG_BEAT_S = 0.004, 0.000_08, 0.010
 
 #: Steps begin no sooner than so many of their own lengths after one another: they are fuller, and most of the device's
 #: time is left to other stages. 3 would make p95 of a frame's wait 25 ms with a step of 8 ms.
@@ -118,7 +122,7 @@ class SttLoop(Loop):
         key = keys.audio_in(seat.sid)
         self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)
-        self._unanswered[seat.slot] = time.time()
+        self._unanswered[seat.slot] = shared_time.now_s()
         self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
@@ -152,7 +156,10 @@ class SttLoop(Loop):
     def _rest(self, began: float) -> None:
         """Says when the next beat is."""
         took_s = time.monotonic() - began
-        self._next_beat = began + max(BEAT_S, min(LONGEST_BEAT_FRAMES * self._frame_s, BEAT_STEPS * took_s))
+        shortest_s = min(LONG_BEAT_S, max(BEAT_S, BEAT_PER_SEAT_S * len(self._ears)))
+        self._next_beat = began + max(
+            shortest_s, min(LONGEST_BEAT_FRAMES * self._frame_s, BEAT_STEPS * took_s)
+        )
 
     def _read(self, block_ms: int) -> list[tuple[Ear, list[InEntry]]]:
         """What came since; an entry that does not fit its struct costs itself alone."""
@@ -247,7 +254,7 @@ class SttLoop(Loop):
                 return
 
     def _note_answers(self, frames: Mapping[Slot, Pcm]) -> None:
-        now = time.time()
+        now = shared_time.now_s()
         for slot in self._unanswered.keys() & frames.keys():
             unmute_metrics.stt_ttft.observe(max(0.0, now - self._unanswered.pop(slot)))
 
@@ -289,7 +296,7 @@ class SttLoop(Loop):
             received.append(frame[1])
             if slot in self._unanswered:
                 self._unanswered[slot] = max(self._unanswered[slot], frame[1])
-        now = time.time()
+        now = shared_time.now_s()
         for at in received[:: 1 + len(received) // OBSERVED]:
             metrics.frame_wait.observe(max(0.0, now - at))
         return frames

@@ -29,8 +29,9 @@ from gpu_workers.engine import Say, Slot, SpeechFrame, TtsEngine, VoiceOptions
 from tasks import streams
 from tasks.codec import PACKET_SAMPLES, Choir, Encoder, encoder
 from tasks.leases import Emitter
-from tasks.loop import Loop, Seat
+from tasks.loop import Loop
 from tasks.loop_metrics import Speaking, StepMetrics
+from tasks.seat import Seat
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class TtsLoop(Loop):
         seat = self.seats.get((command.sid, command.reply))
         if isinstance(seat, Mouth):
             if isinstance(command, Cancel):
-                seat.lost = True
+                seat.call_off()
             elif isinstance(command, Played):
                 seat.playback.hear(command.pos, time.monotonic())
 

@@ -15,8 +15,8 @@ import redis
 #: What one read takes from the kernel.
 READ_BYTES = 65_536
 
-#: Connections kept for later; more are in use at once only for moments.
-IDLE = 16
+#: Connections kept for later. Making one takes as long as a hundred commands: no burst of sessions shall do it anew.
+IDLE = 256
 
 _pack: Any = hiredis.pack_command  # its stub says that a command is one word
 

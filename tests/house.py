@@ -18,15 +18,15 @@ from typing import Any
 import psutil
 
 from config.redis_keys import STAGES
+from tasks.beats import workers as advertised
 from tasks.leases import Holder, Leases
-from tasks.streams import workers as advertised
 from tests import redis_server
 
 ROOT = Path(__file__).parent.parent
 
 #: Below the kernel's range for outgoing connections: who calls a server that is just being restarted
 #: would otherwise be given its port, and call itself.
-REDIS_PORTS, WEB_PORTS = range(6800, 6900), range(8900, 9000)
+REDIS_PORTS, WEB_PORTS, METRICS_PORTS = range(6800, 6900), range(8900, 9000), range(9600, 9900)
 
 #: A process that starts at all is ready within 3 s; this is for a machine under load.
 START_DEADLINE_S = 40.0
@@ -46,6 +46,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    metrics_port: int = 0
 
     @property
     def pid(self) -> int:
@@ -118,12 +119,14 @@ class House:
         """One more worker, with settings of its own; `ready` waits for it."""
         self._count += 1
         name = f"{stage}{self._count}"
+        port = free_port(METRICS_PORTS)
         child = self._spawn(
             name,
             ["-m", "celery", "-A", "tasks", "worker", "-Q", stage, "-n", name, "--without-mingle",
              "--without-gossip", *self.worker_options],
-            env,
+            {"ANTIPHON_METRICS_PORT": str(port), **env},
         )  # fmt: skip
+        child.metrics_port = port
         self.workers[stage].append(child)
         return child
 
@@ -189,9 +192,14 @@ class House:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/v1/realtime"
 
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+    def get(self, path: str, port: int = 0) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
+
+    def pages(self) -> list[str]:
+        """What Prometheus would get of web and of all live workers."""
+        live = [child for group in self.workers.values() for child in group if child.alive]
+        return [self.get("/metrics"), *(self.get("/metrics", child.metrics_port) for child in live)]
 
     def health(self) -> dict[str, Any]:
         try:

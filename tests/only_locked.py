@@ -15,13 +15,18 @@ REFUSED = frozenset({refused!r})
 
 
 class OnlyLocked:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in REFUSED:
-            raise ModuleNotFoundError("No module named " + repr(name) + " (no lock of this image has it)", name=name)
+    def __init__(self, finder):
+        self._finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in REFUSED:
+            return self._finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
 
 
-sys.meta_path.insert(0, OnlyLocked)
+sys.meta_path[:] = map(OnlyLocked, sys.meta_path)
 """
 
 
@@ -41,14 +46,17 @@ def locked(*locks: str) -> set[str]:
     return {_plain(name) for text in texts for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
 
 
-def refused(*locks: str, rooms: tuple[str, ...] = ()) -> list[str]:
-    """Modules that are installed here and not there; `rooms`: ours that the image must do without, too."""
-    there = {*locked(*locks), "antiphon"}
+def refused(*locks: str, rooms: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> list[str]:
+    """Modules that are installed here and not there.
+
+    rooms: ours that the image must do without, too. also: packages that stand here for others of the locks.
+    """
+    there = {*locked(*locks), *also, "antiphon"}
     return sorted({*rooms, *(name for name, dists in _modules().items() if not there & set(dists))})
 
 
-def lay(folder: Path, *locks: str, rooms: tuple[str, ...] = ()) -> Path:
+def lay(folder: Path, *locks: str, rooms: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> Path:
     """A folder for PYTHONPATH that holds a process to these locks."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(HOOK.format(refused=refused(*locks, rooms=rooms)))
+    (folder / "sitecustomize.py").write_text(HOOK.format(refused=refused(*locks, rooms=rooms, also=also)))
     return folder

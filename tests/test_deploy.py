@@ -276,9 +276,8 @@ def test_files_that_services_are_given_are_there():
             files += [
                 volume.split(":")[0] for volume in one.get("volumes", []) if str(volume).startswith("..")
             ]
-        lost = [file for file in files if not (path.parent / file).exists()]
-        monitoring = [file for file in lost if re.search(r"/(prometheus|grafana)/", file)]
-        assert [file for file in lost if file not in monitoring] == []
+        assert len(files) > 5
+        assert [file for file in files if not (path.parent / file).exists()] == []
 
 
 # --- on GPUs

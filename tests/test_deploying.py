@@ -10,7 +10,19 @@ import pytest
 import yaml
 
 from tests.conftest import missing
-from tests.stack_files import OVERLAYS, SAID, STACK, SWARM, read, required, service
+from tests.stack_files import (
+    COMPOSE_FILES,
+    OVERLAYS,
+    ROOT,
+    SAID,
+    STACK,
+    SWARM,
+    VARIABLE,
+    read,
+    required,
+    service,
+    sourced,
+)
 
 ENVS = [SWARM / "staging.env", SWARM / "production.env"]
 every_env = pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
@@ -44,9 +56,9 @@ def test_the_world_reaches_conversations_and_no_metrics():
     assert rule == "Host(`voice.example.org`) && !PathPrefix(`/metrics`) && !PathPrefix(`/v1/scale`)"
 
 
-def test_grafana_and_flower_are_for_the_networks_of_operators():
+def test_grafana_flower_and_advice_on_scaling_are_for_the_networks_of_operators():
     said = routes("acme")["http"]
-    for name in ("grafana", "flower"):
+    for name in ("grafana", "flower", "scale"):
         assert "operators" in said["routers"][name]["middlewares"]
     assert said["middlewares"]["operators"]["ipAllowList"]["sourceRange"] == ["192.0.2.0/24", "2001:db8::/32"]
 
@@ -141,3 +153,35 @@ def test_an_overlay_that_is_not_there_is_named(tmp_path):
     env.write_text(env.read_text().replace('OVERLAYS=""', "OVERLAYS=gpus"))
     done = deploy(env, tmp_path)
     assert (done.returncode, "there is no stack.gpus.yml" in done.stderr) == (1, True)
+
+
+# --- the guide
+
+
+def test_the_guide_names_variables_that_are_there():
+    known = set(sourced(ENVS[0])) | {
+        name for path in COMPOSE_FILES for name, _, _ in VARIABLE.findall(path.read_text())
+    }
+    known |= {"REDIS_CONFIG", "VOICES_CONFIG", "TRAEFIK_CONFIG", "MONITORING_CONFIG", "PYTHON_IMAGE"}
+    for guide in ("deploying", "multi-gpu", "security"):
+        text = (ROOT / f"docs/{guide}.md").read_text()
+        named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", text))
+        ours = {name for name in named if not name.startswith(("ANTIPHON_", "CUDA_", "DOCKER_RESOURCE_"))}
+        assert ours <= known, guide
+
+
+def test_the_guide_quotes_what_is_said_of_a_missing_variable(tmp_path):
+    (quoted,) = re.findall(r"^    (deploy: .*)$", (ROOT / "docs/deploying.md").read_text(), re.MULTILINE)
+    env = tmp_path / "my.env"
+    shutil.copy(ENVS[0], env)
+    assert quoted in deploy(env, tmp_path).stderr.replace(str(env), "my.env").splitlines()
+
+
+def test_the_guide_shows_the_labels_and_secrets_that_are_asked_for():
+    text = (ROOT / "docs/deploying.md").read_text()
+    stack = STACK.read_text() + OVERLAYS["gpu"].read_text()
+    assert set(re.findall(r"antiphon\.(\w+)=true", text)) == set(
+        re.findall(r"node\.labels\.antiphon\.(\w+)", stack)
+    )
+    made = re.findall(r"docker secret create (antiphon_[a-z_]+password) -", text)
+    assert set(made) == {secret["name"] for secret in read(STACK)["secrets"].values()}

@@ -49,6 +49,17 @@ def test_an_image_is_made_of_its_locks_by_hashes_as_make_installs(name):
     assert copies == [f"--from={name}-environment {folder} {folder}" for folder in ("/opt/venv", "/app")]
 
 
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_locks_of_an_image_agree(name):
+    pinned: dict[str, set[str]] = {}
+    for lock in IMAGES[name]:
+        for package, version in re.findall(
+            r"^([\w.-]+)==([^ ;\\]+)", (ROOT / f"requirements/{lock}.txt").read_text(), re.M
+        ):
+            pinned.setdefault(package, set()).add(version)
+    assert {package: versions for package, versions in pinned.items() if len(versions) > 1} == {}
+
+
 def test_the_lock_of_the_web_has_the_versions_of_the_server_and_no_engine():
     pins = {
         lock: dict(
@@ -134,3 +145,17 @@ def test_shellcheck_finds_nothing_in_our_scripts():
         [tool("shellcheck"), *map(str, scripts)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("variable", [{}, {"ORT_DISABLE_TELEMETRY": "0"}])
+def test_onnx_runtime_reports_to_nobody(variable):
+    """The thread that would is begun when it is imported: none more than where it was told not to."""
+
+    def threads(module: str, said: dict[str, str]) -> str:
+        script = f"import {module}, os; print(len(os.listdir('/proc/self/task')))"
+        others = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+        return subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env={**others, **said}, capture_output=True, text=True, check=True
+        ).stdout  # fmt: skip
+
+    assert threads("gpu_workers.onnx", variable) == threads("onnxruntime", {"ORT_DISABLE_TELEMETRY": "1"})

@@ -2,6 +2,7 @@
 
 from config.messages import ChatMessage, Speech, SpokenWord, Words
 from config.settings import load
+from tests.samples import Change
 from web import actions
 from web.config import Wishes
 from web.history import History
@@ -38,3 +39,18 @@ def test_a_reply_in_its_place_can_still_be_mended() -> None:
     history.remember(actions.CancelReply(1, "client_cancelled"), Wishes(), heard_reply(), 2)
     assert history.mend(1, 0)
     assert [message.content for message in history.newest] == ["", "What time is it?"]
+
+
+def test_what_a_prompt_has_no_room_for_is_counted_once() -> None:
+    dropped = Change("antiphon_history_dropped_total")
+    settings = load("null")
+    choice = settings.llm.model_copy(update={"context_tokens": 1024})
+    history = History([], settings.model_copy(update={"llm": choice}))
+    for _ in range(8):
+        history.add(ChatMessage("user", "word " * 200))
+        history.add(ChatMessage("assistant", "word " * 200))
+    history.add(ChatMessage("user", "Hello?"))
+    history.remember(actions.StartReply(1), Wishes(), None, 2)
+    first = dropped()
+    history.remember(actions.StartReply(2), Wishes(), None, 3)
+    assert first > 0 and dropped() == first, "they are gone from the next prompt, too"

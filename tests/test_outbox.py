@@ -8,7 +8,8 @@ import redis
 from config import redis_keys as keys
 from config.messages import VoiceStarted, Words, decode_result
 from tasks.leases import EMIT_AT_ONCE, Emitter, Lease, Stored
-from tasks.loop import Outbox, Seat
+from tasks.outbox import Outbox
+from tasks.seat import Seat
 
 
 class Desk:

@@ -22,7 +22,8 @@ from config import redis_keys as keys
 from config.messages import Failed, Result, VoiceStarted, decode_result
 from config.versions import VERSION
 from tasks.leases import SCRIPTS, Emitter, Lease, Leases, Refusal, Standing, Stored, parse_holder
-from tasks.loop import Outbox, Seat
+from tasks.outbox import Outbox
+from tasks.seat import Seat
 
 #: No lease ends by itself while a test runs.
 LONG_MS = 600_000

@@ -238,7 +238,9 @@ def test_a_worker_node_says_what_a_manager_must_be_told(machine):
 def test_a_machine_in_no_swarm_is_told_what_comes_after(machine):
     machine.swarm({"LocalNodeState": "inactive"})
     said = machine.setup("--label", "monitor")
-    assert "note     this machine is in no swarm yet" in said.stdout and "antiphon.monitor=true" in said.stdout
+    assert (
+        "note     this machine is in no swarm yet" in said.stdout and "antiphon.monitor=true" in said.stdout
+    )
 
 
 def test_a_firewall_is_opened_to_the_other_nodes_alone(machine):

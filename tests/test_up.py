@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -139,6 +140,27 @@ def test_a_second_up_on_the_directory_is_refused(shared):
     assert ran.returncode == 2
     line = one_line(ran.stderr.splitlines())
     assert f"pid {shared.process.pid}" in line and str(shared.data) in line
+
+
+def test_every_process_shows_its_metrics_where_the_start_said(shared):
+    said = shared.wait_for("^metrics: ")
+    assert re.findall(r"\((.*?)\)", said) == list(NAMES[3:])
+    for port in re.findall(r"\d+(?= \()", said):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            assert 'antiphon_build_info{version="' in answer.read().decode()
+
+
+def test_a_port_for_metrics_that_is_taken_is_refused_before_anything_starts(data):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ran = antiphon(
+            "up", "--profile", "null", "--port", str(free_port()), "--data-dir", str(data),
+            ANTIPHON_METRICS_PORT=str(port),
+        )  # fmt: skip
+    assert ran.returncode == 2
+    assert f"port {port} of 127.0.0.1, for a worker's metrics, is in use" in one_line(ran.stderr.splitlines())
 
 
 def test_what_dies_after_ready_is_started_again_and_said(shared):
@@ -465,3 +487,34 @@ def test_the_roster(standings, expected):
         changes += roster.note_standings({"tts": standing}, float(moment))
         changes += roster.note_serving(list(roster.awaited), float(moment))
     assert [str(change) for change in changes] == [str(change) for change in expected]
+
+
+# --- a signal that stops nothing
+
+
+def test_hang_up_reads_the_characters_again_and_a_mistake_leaves_them(data, tmp_path):
+    file = tmp_path / "voices.yaml"
+    plain = (ROOT / "voices.yaml").read_text()
+    file.write_text(plain)
+    run = UpRun(data, ANTIPHON_VOICES_FILE=str(file))
+    try:
+        run.wait_for(r"^ready after")
+        web = run.pid("web")
+
+        def names():
+            with urllib.request.urlopen(f"http://127.0.0.1:{run.port}/v1/voices", timeout=5) as answer:
+                return [voice["name"] for voice in json.load(answer)]
+
+        file.write_text(plain.replace("- name: Nora", "- nam: Norah"))
+        run.process.send_signal(signal.SIGHUP)
+        assert f"{file}, line " in run.wait_for("stay as they were")
+        assert "Nora" in names()
+        file.write_text(plain.replace("- name: Nora", "- name: Norah"))
+        run.process.send_signal(signal.SIGHUP)
+        run.wait_for("are read again")
+        eventually(lambda: "Norah" in names())
+        assert run.pid("web") == web
+        assert not run.said("died")
+    finally:
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import httpx
 import pytest
@@ -166,6 +167,22 @@ def test_nothing_of_a_recording_is_logged(house):
     voice = cloned(house)
     said = house.said()
     assert voice not in said and "me.wav" not in said
+
+
+def test_cloned_voices_are_counted_by_what_became_of_them(house):
+    submitted = house.metric("worker_voice_donation_submissions_total")
+    (worker,) = house.workers["voices"]
+
+    def made() -> float:
+        page = house.get("/metrics", worker.metrics_port)
+        found = re.search(r'antiphon_voices_cloned_total{outcome="made"} (\S+)', page)
+        return float(found[1]) if found else 0.0
+
+    before = made()
+    cloned(house)
+    assert made() == before + 1
+    assert house.metric("worker_voice_donation_submissions_total") == submitted + 1
+    wait_for(lambda: house.metric("antiphon_workers", stage="voices") == 1, "the encoder to be seen")
 
 
 def test_while_no_worker_clones_it_is_away_and_the_talks_go_on(house):

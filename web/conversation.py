@@ -37,6 +37,7 @@ from web.inbox import Inbox
 from web.listening import Listening
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
+from web.read_ahead import ReadAhead
 from web.recorder import Recorder
 from web.replier import Replier
 from web.reply_work import ReplyWork
@@ -67,7 +68,7 @@ class Conversation:
         hang_up: Callable[[], None],
     ) -> None:
         self.sid = lease.sid
-        self.stages = Stages(self.sid, runtime.commands.tell)
+        self.stages = Stages(self.sid, runtime.tell)
         self._memory = Memory(runtime, lease)
         self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
         self.input = UserInput(
@@ -84,6 +85,7 @@ class Conversation:
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
         self._history = History(before.history if before else (), runtime.settings)
+        self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self._replier = Replier(dialect, send, runtime.settings.pacing)
         self._work = ReplyWork(
@@ -185,7 +187,7 @@ class Conversation:
         draft = self._history.draft(self._turn.reply + 1, wishes)
         self.save({keys.LISTEN: encode(listen), **draft})
         if draft and not self._dialect.speaks_first:
-            submit.prefill(self.sid)
+            self._ahead.ask(self._history.drafted)
 
     def _wished_rules(self) -> Rules:
         return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
@@ -337,7 +339,7 @@ class Conversation:
     def _speech_began(self, action: actions.SpeechBegan) -> None:
         """While the user speaks the LLM reads what is known already: the prompt up to the words to come."""
         self._send(self._dialect.speech_began(action.at))
-        submit.prefill(self.sid)
+        self._ahead.ask(self._history.drafted)
 
     def _speech_stopped(self, action: actions.SpeechStopped) -> None:
         self._times.voice_over(time.monotonic(), self.input.ago_s(action.at))
@@ -358,7 +360,7 @@ class Conversation:
     def _reply_heard(self, _: actions.EndReply) -> None:
         self._reply_heard_at = self.input.now
         self._work.complete(self.inbox)
-        submit.prefill(self.sid)
+        self._ahead.ask(self._history.drafted)
 
     # --- state
 
@@ -387,12 +389,7 @@ class Conversation:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
             sent = self._before.sent if self._before else 0
-            self._replier.start(number, time.monotonic(), sent_before=sent, again=True)
-            if self._turn.muted:
-                self._work.mute()
-            for stage in self._replier.stages:
-                self.stages.expect(stage, number, fresh=False)
-                self.inbox.read_again(stage, number)
+            self._work.pick_up(number, self.inbox, sent_before=sent, muted=bool(self._turn.muted))
         self._catch_up()
         if self._turn.awaiting:
             self.input.put(Commit(self.input.clock.received))  # the first may have died with its process

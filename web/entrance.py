@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import logging
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,9 +13,11 @@ import msgspec
 
 from config import metrics
 from config import redis_keys as keys
-from config.errors import AntiphonError, ClientError, SessionTaken, SessionUnknown
+from config.errors import AntiphonError, ClientError, MemoryFull, SessionTaken, SessionUnknown
 from config.versions import VERSION
 from tasks.leases import Refusal, Value
+from tasks.redis_view import out_of_memory
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 from web import saved
 from web.admission import Ticket
@@ -102,7 +103,10 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
     except RedisError as error:
         metrics.sessions_refused.labels("redis_away").inc()
         log.warning("a session could not begin without Redis: %s", type(error).__name__)
-        socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
+        if out_of_memory(error):
+            socket.close(1013, str(MemoryFull()))
+        else:
+            socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
         return
     session.run()
 
@@ -114,7 +118,7 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Sess
         keys.TOKEN: _digest(secret),
         keys.REPLY: "0",
         keys.VERSION: VERSION,
-        keys.SINCE: time.time(),
+        keys.SINCE: shared_time.now_s(),
         keys.DIALECT: dialect.name,
     }
     with _place(runtime, sid, first=False) as ticket:

@@ -1,7 +1,8 @@
 """Frames of one WebSocket connection, the server's side (RFC 6455): bytes in, messages out, and back. Pure.
 
-By hand, for a frame every 80 ms of every session: wsproto takes 68 µs for one, this about a tenth. Only masking is not:
-websockets has it in C. Extensions are not negotiated, so all of a frame's reserved bits are zero.
+By hand, for a frame every 80 ms of every session: wsproto takes 32 µs to read one of 5 kB and 26 to write it, this 2
+and less than 1. Only masking is not: websockets has it in C. Extensions are not negotiated, so all of a frame's
+reserved bits are zero.
 """
 
 import struct

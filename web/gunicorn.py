@@ -2,6 +2,7 @@
 a close frame."""
 
 import ctypes
+import gc
 import os
 import shutil
 import signal
@@ -46,8 +47,11 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, _worker: Any) -> None:
-    """What a worker has counted stays; where it stood does not."""
-    metric_files.bury(METRICS, alive=set(server.WORKERS))
+    """What a worker has counted stays; where it stood does not. Nothing that goes wrong here may end the server."""
+    try:
+        metric_files.bury(METRICS, alive=set(server.WORKERS))
+    except Exception:
+        server.log.exception("what a worker had counted is lost")
 
 
 def on_exit(_server: Any) -> None:
@@ -86,3 +90,5 @@ def post_worker_init(worker: Any) -> None:
 
     gevent.signal_handler(signal.SIGHUP, worker.wsgi.extensions["antiphon_reload"])
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))
+    gc.collect()
+    gc.freeze()  # modules and their like stay: looking through them again and again holds all sessions up

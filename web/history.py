@@ -42,7 +42,8 @@ class History:
         """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
         self.dropped = 0
         """Messages that the newest order had no room for."""
-        self._drafted: Order | None = None
+        self.drafted: Order | None = None
+        """The newest draft of a prompt."""
         self.refused: PromptTooLong | None = None
         """Why the newest order could not be made; whoever takes it up sets it back."""
 
@@ -79,9 +80,9 @@ class History:
     def draft(self, number: int, wishes: Wishes) -> Fields:
         """The order of a reply that nobody asked for yet; nothing where it would have no room, or is known already."""
         order = prompt.draft(number, wishes, self._messages, self._context_tokens)
-        if order is None or order == self._drafted:
+        if order is None or order == self.drafted:
             return {}
-        self._drafted = order
+        self.drafted = order
         return {keys.DRAFT: encode(order)}
 
     def remember(

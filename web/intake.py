@@ -1,4 +1,4 @@
-"""Input of all sessions on its way to Redis: what comes within a few milliseconds leaves in one round trip."""
+"""What all sessions have for workers, on its way to Redis: what comes within a few ms leaves in one round trip."""
 
 import logging
 import time
@@ -6,24 +6,29 @@ from collections.abc import Callable
 
 import gevent
 
-from config.messages import InEntry
+from config.messages import Command, InEntry
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
 
-#: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once.
-GATHER_S = 0.003
+#: Later entries of a burst wait this long for company; the first after a quiet spell leaves at once. It grows with the
+#: number of sessions: a round trip costs as much for one entry as for ten.
+GATHER_S, GATHER_PER_SESSION_S, LONG_GATHER_S = 0.003, 0.000_05, 0.006
 
 #: Entries kept while Redis is away; the oldest go first.
 BACKLOG_ITEMS = 20_000
+
+#: Entries of sessions, and words to workers.
+Append = Callable[[list[tuple[str, InEntry]], list[tuple[str, Command]]], None]
 
 
 class Intake:
     """Batches XADDs; survives Redis errors."""
 
-    def __init__(self, append: Callable[[list[tuple[str, InEntry]]], None]) -> None:
+    def __init__(self, append: Append) -> None:
         self._append = append
         self._waiting: list[tuple[str, InEntry]] = []
+        self._told: list[tuple[str, Command]] = []
         self._sources: dict[str, Callable[[], list[InEntry]]] = {}
         self._running = False
         self._last_s = 0.0
@@ -31,10 +36,23 @@ class Intake:
     def add(self, sid: str, entry: InEntry) -> None:
         """Queues an entry; never waits."""
         self._waiting.append((sid, entry))
+        self._start()
+
+    def tell(self, worker: str, what: Command) -> None:
+        """Tells a worker something that may be lost, and is if Redis is away; never waits."""
+        self._told.append((worker, what))
+        self._start()
+
+    def _start(self) -> None:
         if not self._running:
             self._running = True
-            quiet = time.monotonic() - self._last_s > GATHER_S
-            gevent.spawn_later(0.0 if quiet else GATHER_S, self._run)
+            gather_s = self._gather_s
+            quiet = time.monotonic() - self._last_s > gather_s
+            gevent.spawn_later(0.0 if quiet else gather_s, self._run)
+
+    @property
+    def _gather_s(self) -> float:
+        return min(LONG_GATHER_S, max(GATHER_S, GATHER_PER_SESSION_S * len(self._sources)))
 
     def add_source(self, sid: str, recent: Callable[[], list[InEntry]]) -> None:
         """Where the newest input of a session is found again, should the media server lose it."""
@@ -46,17 +64,18 @@ class Intake:
             del self._sources[sid]
 
     def _run(self) -> None:
-        while self._waiting:
+        while self._waiting or self._told:
             batch, self._waiting = self._waiting, []
+            told, self._told = self._told, []
             self._last_s = time.monotonic()
             try:
-                self._append(batch)
+                self._append(batch, told)
             except RedisError as error:
                 log.warning("input waits for Redis: %s", type(error).__name__)
                 self._waiting = self._everything(batch + self._waiting)[-BACKLOG_ITEMS:]
                 gevent.sleep(0.2)
-            if self._waiting:
-                gevent.sleep(GATHER_S)
+            if self._waiting or self._told:
+                gevent.sleep(self._gather_s)
         self._running = False
 
     def _everything(self, unsent: list[tuple[str, InEntry]]) -> list[tuple[str, InEntry]]:

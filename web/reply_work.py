@@ -5,13 +5,16 @@ from typing import Literal
 
 from config import metrics, unmute_metrics
 from config.messages import Cancel, Played
-from tasks import streams
+from tasks import queues, streams
 from web import actions
 from web.history import MAKERS
 from web.inbox import Inbox
 from web.replier import Replier
 from web.reply import Reply
 from web.stages import Stages
+
+#: Audio that is late by more counts against the voice: a hole so short is hardly heard.
+LATE_S = 0.1
 
 
 class ReplyWork:
@@ -36,6 +39,15 @@ class ReplyWork:
         """It is made ahead, and the client does not know."""
         self._submit(number)
         self._replier.prepare(number, time.monotonic(), dropped=dropped)
+
+    def pick_up(self, number: int, inbox: Inbox, *, sent_before: int, muted: bool) -> None:
+        """A later connection goes on with it where it was. sent_before: samples that the earlier one sent."""
+        self._replier.start(number, time.monotonic(), sent_before=sent_before, again=True)
+        if muted:
+            self.mute()
+        for stage in self._replier.stages:
+            self._stages.expect(stage, number, fresh=False)
+            inbox.read_again(stage, number)
 
     def confirm(self, asked_s: float) -> None:
         """What was made ahead is let out."""
@@ -108,6 +120,8 @@ class ReplyWork:
         if reply is None:
             return
         streams.forget_text(self._media, self._sid, [reply.number])
+        if reply.playback.late_s > LATE_S:
+            queues.note_late_reply(self._media, self._sid, reply.number)
         for stage in ("stt", "tts"):
             if stage in inbox.taken:
                 streams.trim_results(self._media, stage, self._sid, *inbox.taken[stage])

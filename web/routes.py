@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
 from config.unmute_metrics import health_ok
+from tasks.streams import RedisError
 from web import metric_files
 from web.roles import listing
 from web.runtime import runtime
@@ -15,13 +16,28 @@ http = Blueprint("http", __name__)
 
 @http.get("/v1/health")
 def health() -> tuple[Response, int]:
-    """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible."""
+    """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible.
+
+    `refused`, where there are any: processes of another version, whose slots are not counted, and why.
+    """
     stages = runtime().watchdog.health()
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
     health_ok.observe(ok)
     cloning = runtime().uploads.up()
-    return jsonify({**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}), 200 if ok else 503
+    answer = {**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}
+    if refused := {member.name: member.why_not for member in runtime().admission.members if member.why_not}:
+        answer["refused"] = refused
+    return jsonify(answer), 200 if ok else 503
+
+
+@http.get("/v1/scale")
+def scale() -> tuple[Response, int]:
+    """How many workers each queue should have, for whoever starts and stops them; 503 while Redis cannot say."""
+    try:
+        return jsonify(runtime().scaling.look()), 200
+    except RedisError as error:
+        return jsonify({"error": f"the fleet cannot be seen: {type(error).__name__}"}), 503
 
 
 @http.get("/v1/voices")

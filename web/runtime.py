@@ -3,21 +3,28 @@
 import logging
 import os
 import socket
+import time
 from functools import cache
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from config import tracing
-from config.errors import ConfigError
+from config.errors import ConfigError, MemoryFull
+from config.messages import Command, InEntry, Played
+from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
-from tasks.streams import Channels, Commands, Inputs, connect
+from tasks.redis_view import out_of_memory
+from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
 from web.pinger import Pinger
+from web.pulse import Pulse
 from web.roles import cast
+from web.scaling import Scaling
 from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
@@ -26,6 +33,10 @@ log = logging.getLogger(__name__)
 
 #: The most that a client may take to hear that it shall come back elsewhere.
 FAREWELL_S = 2.0
+
+
+#: While Redis has no memory for what is said, clients are told so often.
+TELL_AGAIN_S = 10.0
 
 
 class Runtime:
@@ -40,22 +51,37 @@ class Runtime:
         self.media = connect(settings.media_url, connections=1024)
         self.leases = Leases(self.state, settings.ownership.lease_ms)
         self.fanout = Fanout(lambda: Channels(self.media))
-        keep_s = settings.limits.audio_keep_s + settings.turn.longest_turn_s
-        self.intake = Intake(Inputs(self.media, keep_s).append)
-        self.commands = Commands(self.media)
+        self._inputs = Inputs(self.media, settings.limits.audio_keep_s + settings.turn.longest_turn_s)
+        self.intake = Intake(self._append)
+        pulse = Pulse(lambda: follow_clock(self.media), settings.ownership.renew_s)
         self.watchdog = Watchdog(
-            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
+            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
         self.pinger = Pinger(settings.observe.ping_s)
+        serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(
             {"state": self.state, "media": self.media},
-            self.watchdog.health,
+            lambda: self.watchdog.count(serving),
             self.watchdog.sessions,
             settings.observe.look_s,
         )
+        self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)
         self.uploads = Uploads(settings, self.state, self.media)
         self.closing = False
+        self._told_s = float("-inf")
+
+    def _append(self, batch: list[tuple[str, InEntry]], told: list[tuple[str, Command]]) -> None:
+        """Raises RedisError; where memory is what lacks, nobody else would notice, so everybody is told."""
+        try:
+            self._inputs.append(batch, told)
+        except RedisError as error:
+            now_s = time.monotonic()
+            if out_of_memory(error) and now_s > self._told_s + TELL_AGAIN_S:
+                self._told_s = now_s
+                for session in self.watchdog.sessions():
+                    session.tell(MemoryFull())
+            raise
 
     def reload(self) -> None:
         """Reads the characters again. Sessions keep those they have; with a mistake in the file, so does everybody."""
@@ -66,6 +92,13 @@ class Runtime:
         else:
             log.info("%d characters were read again", len(self.roles))
 
+    def tell(self, worker: str, what: Command) -> None:
+        """What may be lost. Positions can wait for company; a cancellation comes before what is submitted after it."""
+        if isinstance(what, Played):
+            self.intake.tell(worker, what)
+        else:
+            command(self.media, worker, what)
+
     def drain(self) -> None:
         """No session begins here any more. Those there are sent on, all at once: one may be slow to take it."""
         self.closing = True
@@ -73,13 +106,23 @@ class Runtime:
         gevent.joinall(farewells, timeout=FAREWELL_S)
 
 
+#: Making a runtime talks to Redis, and other requests run meanwhile: without this the first few made one each, and
+#: sessions of one process were spread over them.
+_one_at_a_time = BoundedSemaphore()
+
+
 @cache
+def _made() -> Runtime:
+    return Runtime(load())
+
+
 def runtime() -> Runtime:
     """This process's runtime."""
-    return Runtime(load())
+    with _one_at_a_time:
+        return _made()
 
 
 def flush() -> None:
     """The process ends: what it has to tell of its turns is sent, if it had any."""
-    if runtime.cache_info().currsize:
+    if _made.cache_info().currsize:
         runtime().tracer.flush()

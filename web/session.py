@@ -14,6 +14,7 @@ from config import unmute_metrics
 from config.errors import (
     AntiphonError,
     ClientError,
+    MemoryFull,
     Overloaded,
     SessionDismissed,
     SessionTaken,
@@ -118,7 +119,7 @@ class Session:
     def _lost_redis(self, error: streams.RedisError) -> None:
         log.warning("a session lost Redis: %s", type(error).__name__)
         if redis_view.out_of_memory(error):
-            self._socket.close(1013, "the server's memory is full; try again in a minute")
+            self._socket.close(1013, str(MemoryFull()))
         else:
             self._socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
 
@@ -213,9 +214,11 @@ class Session:
 
     def waits_for(self, stage: str) -> None:
         """The client is told; the turn is kept."""
-        self._mailbox.post(
-            StageWaiting(f"{STAGE_NAMES[stage]} is being restarted or is full; your turn is kept")
-        )
+        self.tell(StageWaiting(f"{STAGE_NAMES[stage]} is being restarted or is full; your turn is kept"))
+
+    def tell(self, error: AntiphonError) -> None:
+        """Something the client should know."""
+        self._mailbox.post(error)
 
     def give_up(self, stage: str) -> None:
         """The reply cannot be made."""

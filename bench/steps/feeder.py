@@ -96,7 +96,7 @@ class Feeder:
         self.plan = plan
         self.state = streams.connect(plan.state_url)
         self.media = streams.connect(plan.media_url)
-        self.commands = streams.Commands(self.media)
+        self.inputs = streams.Inputs(self.media, KEEP_S)
         self.leases = Leases(self.state, WEB_LEASE_MS)
         self.emitter = Emitter(self.media, 4000, 600)
         self.dice = random.Random(plan.users)
@@ -156,7 +156,6 @@ class Talks:
     def run(self) -> None:
         """Until the run is over; who has said all is replaced."""
         dice = self.feeder.dice
-        inputs = streams.Inputs(self.feeder.media, KEEP_S)
         talkers = [
             self.begin(time.time() + dice.uniform(0.1, 1.0), dice.uniform(1.0, SESSION_S[1]))
             for _ in range(self.plan.users)
@@ -171,7 +170,7 @@ class Talks:
                         talkers[place] = self.begin(talker.next_s, dice.uniform(*SESSION_S))
                         self.feeder.fed.ended += 1
             if entries:
-                inputs.append(entries)
+                self.feeder.inputs.append(entries)
             time.sleep(TICK_S)
 
     def say(self, talker: Talker, now_s: float) -> list[InEntry]:
@@ -275,7 +274,7 @@ class Replies:
             return
         listener.report_s += REPORT_S
         heard = min(listener.made, round((now_s - listener.first_s) * SAMPLE_RATE))
-        self.feeder.commands.tell(self.plan.worker, Played(listener.sid, 1, heard))
+        self.feeder.inputs.append([], [(self.plan.worker, Played(listener.sid, 1, heard))])
 
 
 def main() -> None:

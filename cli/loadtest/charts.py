@@ -90,7 +90,7 @@ class _Frame:
         xs = [x for x, _ in points] + [x for _, x in chart.upright]
         top = max([y for _, y in points])
         near = [value for _, value in chart.targets if value <= 3 * top]
-        y_ticks = nice_ticks(0.0, chart.y_most or max([top, *near, 1e-9]) * 1.02)
+        y_ticks = nice_ticks(0.0, chart.y_most or (max([top, *near]) or 1.0) * 1.02)
         if chart.log_x:
             first, last = math.floor(math.log10(max(min(xs), 0.1))), math.ceil(math.log10(max([*xs, 1])))
             x_ticks = [10.0**power for power in range(first, max(last, first + 1) + 1)]

@@ -14,7 +14,6 @@ from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
 from cli.loadtest.capacity import Search
 from cli.loadtest.generator import RAMP_PER_SESSION_S, Order
-from cli.loadtest.plan import Speech
 from cli.loadtest.progress import Progress
 from cli.loadtest.report import Report
 from cli.loadtest.runner import Wish, find_capacity, probe, run
@@ -193,8 +192,11 @@ def loadtest(
     if address and url:
         raise click.UsageError("give the URL once")
     asked = address or url or "ws://127.0.0.1:8000/v1/realtime"
+    chosen = None if speech in (None, "piper") else sounds.choose(speech)
+    probe(asked, dialect)
+    source, clips = chosen or sounds.choose(speech)  # it takes seconds to make speech
     order = Order(
-        url=asked, dialect=dialect, speech=_speech(speech, dialect, int(packet_ms)), sessions=sessions,
+        url=asked, dialect=dialect, speech=sounds.speech(source, clips, dialect, int(packet_ms)), sessions=sessions,
         ramp_s=RAMP_PER_SESSION_S * sessions if ramp_s is None else ramp_s, conversations=conversations,
         turns=turns, processes=processes,
     )  # fmt: skip
@@ -207,15 +209,18 @@ def loadtest(
             warm_up_s=WARM_UP_S,
             counts_ramp=False,
         )
-    probe(order)
+    pages = _pages(metrics_urls) or tuple(metrics.default_urls(asked))
     judged = Targets(**{name.removeprefix("target_"): value for name, value in targets.items()})  # type: ignore[arg-type]
-    wish = Wish(order, judged, metrics_urls or tuple(metrics.default_urls(asked)), Progress())
+    wish = Wish(order, judged, pages, Progress())
     _tell(wish, Search(sessions, max_sessions) if search else None, json_file, html_file)
 
 
-def _speech(asked: str | None, dialect: str, packet_ms: int) -> Speech:
-    source, clips = sounds.choose(asked)
-    return sounds.speech(source, clips, dialect, packet_ms)
+def _pages(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Pages of metrics that somebody named must be there. Raises ConfigError."""
+    for url in asked:
+        if not metrics.pages([url]):
+            raise ConfigError(f"--metrics {url}: no page of metrics there")
+    return asked
 
 
 def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: Path | None) -> None:
@@ -223,7 +228,7 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
     steps = [run(wish)] if search is None else find_capacity(wish, search)
     shown = _shown(steps, search)
     click.echo(reports.text(shown))
-    answer = None if search is None else search.answer()
+    answer = None if search is None else search.answer() + _broke(steps, search)
     if answer is not None:
         click.echo(f"\ncapacity: {answer}")
     if json_file is not None:
@@ -231,9 +236,15 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
     if html_file is not None:
         html_file.write_text(html.page(shown, steps, answer))
-    if search is not None:
+    if search is not None and not shown.interrupted:
         sys.exit(0 if search.best else UNKNOWN if search.saturated_at else MISSED)
     sys.exit(UNKNOWN if not shown.valid else 0 if shown.judged.held else MISSED)
+
+
+def _broke(steps: list[Report], search: Search) -> str:
+    """Which targets the lowest number that was too many missed."""
+    missed = [one.judged.missed for one in steps if one.sessions == search.too_many and not one.judged.held]
+    return f" ({', '.join(missed[-1])})" if missed else ""
 
 
 def _shown(steps: list[Report], search: Search | None) -> Report:

@@ -6,6 +6,8 @@ per packet: packets leave by timers, and what comes is read where it arrives.
 
 import asyncio
 import gc
+import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +24,7 @@ from cli.loadtest.gathered import Busy, Gathered
 from cli.loadtest.line import Line, LineFailed
 from cli.loadtest.plan import Plan
 from cli.loadtest.talker import Talker
-from cli.loadtest.wires import SUBPROTOCOLS, Heard, Kind, Wire, prepared, wire
+from cli.loadtest.wires import SUBPROTOCOLS, Heard, Kind, prepared, wire
 
 #: How often what is new is told.
 TELL_S = 1.0
@@ -181,15 +183,18 @@ class Crowd:
     async def _converse(self, number: int, dice: Random) -> bool:
         """Whether it was held to its end. The packets of all talkers are spread evenly over the length of one."""
         plan, packet_s = self._plan, self._plan.speech.packet_s
-        talk: Wire = wire(plan.dialect, plan.speech)
         beat_s = (time.monotonic() // packet_s + number / plan.of) * packet_s
-        conversation = Conversation(plan, Talker(plan, talk, dice, self._found), self._found, beat_s)
+        talker = Talker(plan, wire(plan.dialect, plan.speech), dice, self._found)
+        conversation = Conversation(plan, talker, self._found, beat_s)
         self._up += 1
         try:
             await conversation.hold()
         except LineFailed as failed:
             self._found.fail(time.monotonic() - plan.zero_s, failed.cause, failed.detail)
             return False
+        except asyncio.CancelledError:  # Ctrl-C
+            talker.break_off(time.monotonic())
+            raise
         finally:
             self._up -= 1
             conversation.hang_up()
@@ -229,13 +234,18 @@ def main(path: str) -> None:
     prepared(plan.dialect, plan.speech)
 
     def tell(found: Gathered) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # whoever started us is gone: nobody shall talk on
+            os._exit(1)
 
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.freeze()  # what was made so far stays; collections need not look at it
     asyncio.run(Crowd(plan, tell).hold())
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt, BrokenPipeError):
+    with suppress(KeyboardInterrupt):
         main(sys.argv[1])

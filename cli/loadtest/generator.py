@@ -21,6 +21,9 @@ from config.errors import AntiphonError
 #: A process holds so many sessions: a tenth of a core, so that no talker waits for another.
 SESSIONS_PER_PROCESS = 64
 
+#: More processes only take turns.
+MOST_PER_CORE = 4
+
 #: From the start of a process until it has imported what it needs and can keep time.
 START_S = 2.0
 
@@ -33,7 +36,7 @@ GOODBYE_S = 15.0
 #: Beyond these the generator measures itself. A packet's lateness is added to whatever is measured in milliseconds, the
 #: strictest of which is the 50 ms of STT.
 MOST_LATE_P95_MS = 10.0
-MOST_LAG_P99_MS = 25.0
+MOST_LAG_P99_MS = 50.0
 MOST_BUSY = 0.75
 
 
@@ -65,7 +68,7 @@ class Order:
     def shares(self) -> list[int]:
         """Sessions of each process."""
         wanted = -(-self.sessions // SESSIONS_PER_PROCESS)
-        count = min(self.sessions, self.processes or min(wanted, max(2, 2 * (os.cpu_count() or 1))))
+        count = min(self.sessions, self.processes or min(wanted, MOST_PER_CORE * (os.cpu_count() or 1)))
         return [self.sessions // count + (number < self.sessions % count) for number in range(count)]
 
 
@@ -78,6 +81,7 @@ class Generator:
         self._news: queue.SimpleQueue[tuple[int, Gathered | None]] = queue.SimpleQueue()
         self.children: list[subprocess.Popen[bytes]] = []
         self.found = Gathered()
+        self.interrupted = False
         self.up: dict[int, int] = {}
         """Sessions of each process, now."""
         self.zero_s = time.monotonic() + START_S
@@ -119,16 +123,24 @@ class Generator:
     def run(self, progress: Callable[["Generator"], None]) -> Gathered:
         """To the end; `progress` is called about once a second. Raises GeneratorFailed."""
         left = set(range(len(self.children)))
+        try:
+            self._collect(left, self.end_s + GOODBYE_S, progress)
+        except KeyboardInterrupt:  # the processes were interrupted, too, and tell what they have
+            self.interrupted = True
+            self._collect(left, time.monotonic() + GOODBYE_S, lambda _: None)
+        for child in self.children:
+            if left or (child.wait() and not self.interrupted):
+                raise GeneratorFailed(f"a process of talkers failed (exit status {child.poll()})")
+        return self.found
+
+    def _collect(self, left: set[int], deadline_s: float, progress: Callable[["Generator"], None]) -> None:
+        """Until all have told all."""
         told_s = 0.0
-        while left and time.monotonic() < self.end_s + GOODBYE_S:
+        while left and time.monotonic() < deadline_s:
             left -= self._take()
             if time.monotonic() > told_s + 1.0:
                 told_s = time.monotonic()
                 progress(self)
-        for child in self.children:
-            if left or child.wait():
-                raise GeneratorFailed(f"a process of talkers failed (exit status {child.poll()})")
-        return self.found
 
     def _take(self) -> set[int]:
         """Hears news for a while; who has ended."""

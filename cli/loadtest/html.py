@@ -34,7 +34,7 @@ figure h3 { margin: 0 0 .3rem; font-size: .95rem; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--dim); }
 .grid { stroke: var(--rule); stroke-width: 1; } .line { fill: none; stroke-width: 1.8; }
 .target { stroke: var(--bad); stroke-dasharray: 5 4; } text.target { stroke: none; fill: var(--bad); }
-.bars { stroke-width: 4; } .dots { fill-opacity: .35; }
+.bars { stroke-width: 4; } .dots { fill-opacity: .5; }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .8em; }
 .key.dots { border-radius: 50%; opacity: .5; }
 """ + "".join(

@@ -4,6 +4,7 @@ A talker needs none of them: whatever comes is judged where it arrives. Costs a 
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -22,6 +23,9 @@ from cli.call import MAX_MESSAGE_BYTES
 
 #: A server that leaves so much unread has stopped reading: 20 s of PCM in base64.
 MOST_UNSENT_BYTES = 2**20
+
+#: Of the page of who refuses: a failure is told in one line.
+MOST_TOLD = 120
 
 
 class LineFailed(Exception):
@@ -64,7 +68,7 @@ class Line(asyncio.Protocol):
             await loop.create_connection(lambda: self, parts.hostname or "", port, ssl=context)
             await self._opened
         except OSError as error:
-            raise LineFailed("cannot connect", error.strerror or str(error)) from None
+            raise LineFailed("cannot connect", _why(error)) from None
 
     # --- asyncio.Protocol
 
@@ -113,8 +117,8 @@ class Line(asyncio.Protocol):
         if error is not None:
             self._end(_refusal(error))
         elif self._protocol.state in (State.CLOSING, State.CLOSED):
-            code, reason = self._protocol.close_code, self._protocol.close_reason or ""
-            self._end(LineFailed("line lost" if code in (None, 1006) else f"closed with {code}", reason))
+            said = self._protocol.close_rcvd
+            self._end(LineFailed("line lost") if said is None else _goodbye(said))
 
     def _end(self, why: LineFailed | None) -> None:
         if not self._opened.done() and why is not None:
@@ -137,8 +141,8 @@ class Line(asyncio.Protocol):
         """A text message; nothing once the line has ended."""
         if self.ended.done() or self._transport is None:
             return
-        self._protocol.send_text(message)
-        self._flush()
+        # as the protocol machine would, without its five calls: a line that has not ended is open
+        self._transport.write(Frame(Opcode.TEXT, message).serialize(mask=True))
         if self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             self._end(LineFailed("server does not read", "it left 1 MiB of our audio unread"))
             self._transport.abort()
@@ -166,11 +170,26 @@ def _settle(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
+def _why(error: OSError) -> str:
+    """In a few words. asyncio's own name the address again; TLS and unknown names have words of their own."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS there: {error.reason}"
+    told = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return told or str(error) or "the server hung up"
+
+
+def _goodbye(said: Close) -> LineFailed:
+    return LineFailed(f"closed with {said.code}", said.reason)
+
+
 def _refusal(error: Exception) -> LineFailed:
     match error:
         case InvalidStatus():
-            body = bytes(error.response.body or b"").decode(errors="replace").strip()
-            return LineFailed(f"refused with HTTP {error.response.status_code}", body)
+            body = " ".join(bytes(error.response.body or b"").decode(errors="replace").split())
+            told = error.response.reason_phrase if body.startswith("<") else body[:MOST_TOLD]
+            return LineFailed(f"refused with HTTP {error.response.status_code}", told)
         case InvalidHandshake() | WebSocketException():
             return LineFailed("no WebSocket", str(error))
     return LineFailed("line lost", str(error))

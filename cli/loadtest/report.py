@@ -30,6 +30,8 @@ class Report:
     judged: Judged
     health: Health
     server: Sequence[ServerRow]
+    interrupted: bool
+    """By Ctrl-C: what was found until then."""
     machine_busy: float
     """Mean share of all cores of this machine that worked, whoever used them."""
 

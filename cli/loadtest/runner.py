@@ -10,6 +10,7 @@ import psutil
 from cli.call import CallFailed
 from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
+from cli.loadtest import sounds
 from cli.loadtest.capacity import Search, Verdict
 from cli.loadtest.crowd import Conversation
 from cli.loadtest.gathered import Gathered
@@ -48,19 +49,24 @@ def run(wish: Wish) -> Report:
         )
         took_s = time.monotonic() - began_s
     progress.end()
+    if generator.interrupted:
+        progress.say(f"interrupted after {took_s:.0f} s; this is what was found until then")
     server = metrics.rows(before, metrics.pages(wish.metrics_urls))
     return reports.report(
         found, wish.targets, server, psutil.cpu_percent() / 100, url=order.url, dialect=order.dialect,
         speech=order.speech.source, sessions=order.sessions, processes=len(order.shares), took_s=took_s,
+        interrupted=generator.interrupted,
     )  # fmt: skip
 
 
 def find_capacity(wish: Wish, search: Search) -> list[Report]:
     """Every run of the search; `search` knows the answer then."""
-    found = []
+    found: list[Report] = []
     while (sessions := search.wanted) is not None:
         order = replace(wish.order, sessions=sessions, ramp_s=RAMP_PER_SESSION_S * sessions)
         told = run(replace(wish, order=order))
+        if told.interrupted:
+            return [*found, told]
         verdict = Verdict.INVALID if not told.valid else Verdict.HELD if told.judged.held else Verdict.MISSED
         search.tell(sessions, verdict)
         why = told.health.troubles if not told.valid else told.judged.missed
@@ -70,16 +76,17 @@ def find_capacity(wish: Wish, search: Search) -> list[Report]:
     return found
 
 
-def probe(order: Order) -> None:
+def probe(url: str, dialect: str) -> None:
     """One session, opened and closed: who cannot have one need not try many. Raises CallFailed."""
     now_s = time.monotonic()
+    speech = sounds.speech("a hum", sounds.hums()[:1], dialect, 20)
     plan = Plan(
-        url=order.url, dialect=order.dialect, speech=order.speech, sessions=1, first=0, of=1, process=0,
+        url=url, dialect=dialect, speech=speech, sessions=1, first=0, of=1, process=0,
         zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s,
     )  # fmt: skip
 
     async def hold() -> None:
-        talker = Talker(plan, wire(order.dialect, order.speech), Random(0), Gathered())
+        talker = Talker(plan, wire(dialect, speech), Random(0), Gathered())
         conversation = Conversation(plan, talker, Gathered(), now_s)
         try:
             await conversation.hold()
@@ -90,4 +97,4 @@ def probe(order: Order) -> None:
         asyncio.run(hold())
     except LineFailed as failed:
         detail = f": {failed.detail}" if failed.detail else ""
-        raise CallFailed(f"{order.url}: {failed.cause}{detail}") from None
+        raise CallFailed(f"{url}: {failed.cause}{detail}") from None

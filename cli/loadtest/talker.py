@@ -14,6 +14,9 @@ from cli.turn import Reply
 #: An answer that has not ended by then never will.
 GIVE_UP_S = 20.0
 
+#: At the end of a run nobody waits that long; a turn without an answer is a failure after this time.
+OVERDUE_S = 5.0
+
 #: The assistant that speaks first gets this long to begin.
 GREETING_S = 20.0
 
@@ -180,9 +183,14 @@ class Talker:
         self._phase, self._answer = Phase.RESTING, None
 
     def break_off(self, now_s: float) -> None:
-        """The run ends in the middle of a turn: what is known of its answer counts, if one is being heard."""
-        if self._asked is not None and self._answer is not None and self._answer.audio_s is not None:
-            self._close(EARLY if self._asked.early else OK, now_s)
+        """The run ends in the middle of a turn: it counts if its answer is being heard, or should long have been."""
+        asked, answer = self._asked, self._answer
+        if asked is None:
+            return
+        if answer is not None and answer.audio_s is not None:
+            self._close(EARLY if asked.early else OK, now_s)
+        elif now_s > asked.spoken_s + OVERDUE_S:
+            self._close(UNANSWERED, now_s)
 
     def _close(self, outcome: str, now_s: float) -> None:
         """The turn is over; it counts if its voice ended while it is measured."""

@@ -28,7 +28,8 @@ local function emit(replay, channel, epoch, seq, message, begins)
     if not string.find(added.err, 'equal or smaller', 1, true) then return added end
     return last(replay) == epoch and 0 or -1
   end
-  redis.call('EXPIRE', replay, ttl)
+  -- a stream of an epoch begins with the first of these, and lives for an hour
+  if begins == '1' or seq % 16 == 0 then redis.call('EXPIRE', replay, ttl) end
   redis.call('PUBLISH', channel, message)
   return 1
 end

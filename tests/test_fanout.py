@@ -1,0 +1,63 @@
+"""Results of all sessions over one connection, each to whom it belongs, and again after the connection broke."""
+
+import json
+import subprocess
+import sys
+
+from tests.house import ROOT
+from tests.redis_server import Server
+
+#: In a process of its own, for gevent must be there before any socket.
+PROGRAM = """
+from gevent import monkey
+monkey.patch_all()
+import json, sys, gevent
+from config import redis_keys as keys
+from config.messages import Claimed, Result, encode
+from config.versions import VERSION
+from tasks.streams import Channels, connect
+from web.fanout import Fanout
+
+media = connect(sys.argv[1])
+fanout = Fanout(lambda: Channels(media))
+heard = []
+takes = {sid: (lambda result, sid=sid: heard.append([sid, result.seq])) for sid in ("fan-a", "fan-b")}
+
+def say(sid, seq):
+    return media.publish(keys.results(sid), encode(Result(VERSION, "stt", 1, 0, seq, 0, Claimed("w"))))
+
+def until(true):
+    with gevent.Timeout(5):
+        while not true():
+            gevent.sleep(0.005)
+
+for sid, take in takes.items():
+    fanout.add(sid, take)
+until(lambda: say("fan-a", 1))
+until(lambda: say("fan-b", 2))
+media.publish(keys.results("fan-a"), b"nothing that can be read")
+say("fan-a", 3)
+until(lambda: ["fan-a", 3] in heard)
+media.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+until(lambda: say("fan-a", 4))
+until(lambda: say("fan-b", 5))
+fanout.remove("fan-a", takes["fan-b"])
+until(lambda: say("fan-a", 6))
+until(lambda: ["fan-a", 6] in heard)
+fanout.remove("fan-a", takes["fan-a"])
+until(lambda: not say("fan-a", 7))
+say("fan-b", 8)
+until(lambda: ["fan-b", 8] in heard)
+print(json.dumps(heard))
+"""
+
+
+def test_each_session_hears_its_own_results_in_order_also_after_the_connection_broke(server: Server) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, server.url(0)],
+        cwd=ROOT, check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    heard = json.loads(done.stdout)
+    assert [seq for sid, seq in heard if sid == "fan-a"] == [1, 3, 4, 6]
+    assert [seq for sid, seq in heard if sid == "fan-b"] == [2, 5, 8]
