@@ -83,7 +83,11 @@ def _missing(picture: Picture) -> Iterable[str]:
 
 
 def _odd(picture: Picture) -> Iterable[str]:
-    yield from (member.why_not for member in picture.members if member.why_not)
+    for member in picture.members:
+        if member.refused:
+            yield f"{member.name} ({member.stage}) was refused: {member.refused}"
+        elif member.why_not:
+            yield member.why_not
 
 
 def _stuck(picture: Picture) -> Iterable[str]:
