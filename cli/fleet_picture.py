@@ -59,7 +59,7 @@ class Picture:
         return sorted({member.speaks for member in self.members if not member.refused})
 
 
-def take(state: streams.Client, media: streams.Client | None) -> Picture:
+def take(state: streams.Client, media: streams.Client | None = None) -> Picture:
     """Raises RedisError."""
     servers = {"state": state} | ({"media": media} if media is not None else {})
     facts = {name: redis_check.ask(client) for name, client in servers.items()}

@@ -1,8 +1,16 @@
 """The operator's commands on a running `antiphon up`: what they show, and what becomes of sessions and workers."""
 
 import asyncio
+import fcntl
 import json
+import os
+import pty
 import re
+import select
+import signal
+import struct
+import subprocess
+import termios
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +24,7 @@ from cli.main import main
 from config.versions import VERSION
 from tests import redis_server
 from tests.conftest import missing
-from tests.up_run import UpRun, antiphon, eventually
+from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -93,6 +101,28 @@ def test_status_is_the_same_by_the_servers_address(shared: UpRun) -> None:
     elsewhere, here = json.loads(ran.stdout), document(shared, "status")
     assert [one["name"] for one in elsewhere["services"]] == [one["name"] for one in here["services"]]
     assert elsewhere["versions"] == [VERSION] and "up" in here and "up" not in elsewhere
+
+
+def test_watching_draws_on_a_terminal_until_ctrl_c_and_once_elsewhere(shared: UpRun) -> None:
+    ran = ask(shared, "status", "--watch")
+    assert ran.exit_code == 0 and ran.stdout.count("SERVICE") == 1 and "\x1b" not in ran.stdout
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [*ANTIPHON, "status", "--watch", "--data-dir", str(shared.data)]
+    watching = subprocess.Popen(command, stdout=there, stderr=there, cwd=ROOT)
+    os.close(there)
+    try:
+        drawn = b""
+        while drawn.count(b"SERVICE") < 2:
+            assert select.select([here], [], [], 20)[0], drawn
+            drawn += os.read(here, 65_536)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 0
+        assert os.read(here, 65_536).endswith(b"\x1b[?25h\x1b[?1049l"), "the screen before is back"
+    finally:
+        watching.kill()
+        os.close(here)
+    assert drawn.startswith(b"\x1b[?1049h")
 
 
 def test_a_session_is_listed_and_ended_with_a_reason_that_its_client_hears(shared: UpRun) -> None:
