@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bench import llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
+from bench.machines import run as machines
 from bench.report import Section
 from bench.steps import run as steps
 from bench.turns import run as turns
@@ -82,6 +83,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
         ),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
         ("scale", lambda: scale.measure(scale.Scope(1) if quick else scale.Scope(), _say)),
+        ("machines", lambda: machines.measure(machines.Scope.quick() if quick else machines.Scope(), _say)),
         ("steps", lambda: steps.measure(steps.Scope((4,), 5.0, 10.0) if quick else steps.Scope(), _say)),
     ]
     _tell(here, [_one(name, part) for name, part in parts], not quick, json_file)
@@ -158,6 +160,19 @@ def recovery_command(kills: int) -> Section:
 def steps_command(slots: tuple[int, ...], seconds: float, opus: bool) -> Section:
     """What the loop round the engines costs, and who is late when steps are scarce."""
     return steps.measure(steps.Scope(slots, seconds, opus=opus), _say)
+
+
+@main.command(name="machines")
+@click.option(
+    "--sessions", default=8, show_default=True, type=click.IntRange(min=1), help="How many at once."
+)
+@click.option(
+    "--seconds", default=36.0, show_default=True, type=click.FloatRange(min=25), help="Of each scenario."
+)
+@_finding
+def machines_command(sessions: int, seconds: float) -> Section:
+    """Several machines: delay, loss, links that are cut, more workers, wrong clocks. Linux, as root."""
+    return machines.measure(machines.Scope(sessions, seconds), _say)
 
 
 def _engines(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:

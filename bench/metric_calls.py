@@ -12,10 +12,11 @@ import msgspec
 from config import metrics, unmute_metrics
 from config.redis_keys import STAGES
 from config.settings import load
-from tasks import streams
+from tasks import beats, streams
 from tasks.leases import Leases
 from web import metric_files, metric_folder
 from web.pinger import Pings
+from web.pulse import Pulse
 from web.vitals import Vitals
 from web.watchdog import Watchdog
 
@@ -72,8 +73,8 @@ def measure() -> Costs:
     costs.ping = _us(lambda: pings.answered(pings.next(0.0), 0.01))
     state, media = streams.connect(settings.redis_url), streams.connect(settings.media_url)
     for stage in STAGES:
-        streams.beat(state, stage, "one-1", {"slots": 256, "free": 200}, 600)
-    watchdog = Watchdog(state, Leases(state, 1000), settings.ownership, 0.25)
+        beats.beat(state, stage, "one-1", {"slots": 256, "free": 200}, 600)
+    watchdog = Watchdog(state, Leases(state, 1000), settings.ownership, 0.25, Pulse(lambda: None, 600))
     vitals = Vitals({"state": state, "media": media}, watchdog.health, watchdog.sessions, 600)
     costs.look = _us(vitals.look, FEW)
     return costs

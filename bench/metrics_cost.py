@@ -164,8 +164,8 @@ def _section(runs: Sequence[Run], web: Costs, worker: Costs) -> Section:
         "Calls are counted by what /metrics says before and after: exact for histograms, at most for counters. Each "
         "kind of call is timed alone, in a process with files shared by gunicorn's processes (web) and in one without "
         "(workers). CPU time is that of all processes of the server, from the first connection to the last goodbye.",
-        f"Looks: queues, slots and Redis servers. Pages: each process asked every {SCRAPE_S:g} s. Pings: what is measured "
-        "of them; their frames go through the web's socket and are in its CPU time, not in this sum.",
+        f"Looks: queues, slots and Redis servers. Pages: each process asked every {SCRAPE_S:g} s.",
+        "Pings: what measuring them takes. Their frames are few among those of the web's socket.",
     ]
     data = {
         "web_us": msgspec.to_builtins(web),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cli.programs import Program
-from tasks import streams
+from tasks import beats, streams
 
 #: The web answers in milliseconds; a machine that loads models may be slow.
 ANSWER_DEADLINE_S = 2.0
@@ -68,7 +68,7 @@ class Probe:
 
     def _beats(self, stage: str, pid: int) -> bool:
         try:
-            workers = streams.workers(self._redis["state"], stage)
+            workers = beats.workers(self._redis["state"], stage)
         except streams.RedisError:
             return False
         return f"{socket.gethostname()}-{pid}" in workers

@@ -23,7 +23,7 @@ MEDIA_BYTES = 1 << 30
 STATE_BYTES = 512 << 20
 
 BOTH = """\
-bind 127.0.0.1
+bind {address}
 port {port}
 requirepass {password}
 dir "{folder}"
@@ -35,6 +35,8 @@ maxmemory-policy noeviction
 # A burst of results for a web process that is busy for a moment; the default drops it at 8 MB in 60 s.
 client-output-buffer-limit pubsub 128mb 64mb 30
 shutdown-on-sigterm now force
+# A client whose machine or link is gone is forgotten after twice this, not after ten minutes.
+tcp-keepalive 10
 """
 
 STATE = f"""\
@@ -63,13 +65,19 @@ def prepare(name: str, data: DataDir) -> RedisServer:
     """Writes the server's configuration. Raises ConfigError when there is no server on this machine."""
     port, password = _free_port(), data.password()
     folder = data.redis_state if name == "state" else data.run
-    own = STATE if name == "state" else MEDIA
     conf = data.run / f"{name}.conf"
-    write_private(conf, BOTH.format(port=port, password=password, folder=folder) + own)
-    return RedisServer(name, f"redis://:{password}@127.0.0.1:{port}/0", (_binary(), str(conf)))
+    write_private(conf, configuration(name, "127.0.0.1", port, password, folder))
+    return RedisServer(name, f"redis://:{password}@127.0.0.1:{port}/0", (binary(), str(conf)))
 
 
-def _binary() -> str:
+def configuration(name: str, address: str, port: int, password: str, folder: Path) -> str:
+    """The text of its file, for `state` or `media`."""
+    own = STATE if name == "state" else MEDIA
+    return BOTH.format(address=address, port=port, password=password, folder=folder) + own
+
+
+def binary() -> str:
+    """The server's program. Raises ConfigError when there is none on this machine."""
     try:
         path: str | None = str(get_binary_path())
     except ValkeyBinaryNotFoundError:

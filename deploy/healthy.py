@@ -8,7 +8,8 @@ import socket
 import sys
 
 from config.settings import load
-from tasks.streams import RedisError, connect, workers
+from tasks.beats import workers
+from tasks.streams import RedisError, connect
 
 
 def ready(queue: str) -> bool:

@@ -4,24 +4,29 @@
 """
 
 import os
-import time
 from typing import Any
 
 import click
 from celery import Celery, current_task
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import ASKED, STAGES, VOICES
 from config.settings import load
 from config.tracing import HEADER
+from tasks.shared_time import shared_time
+from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S, RedisError
 
 settings = load()
 
 
-def _queue(name: str) -> Queue:
-    """Redis is not told that a task was taken, and then that it was begun (a fifth of an LLM worker's CPU): it
-    is the same moment, and what dies between is sent again by the watchdog, as what dies after."""
+def queue(name: str) -> Queue:
+    """A queue without acknowledgements: what a dead worker had in hand the watchdog sends again.
+
+    Kombu would note each task that is under way (a fifth of an LLM worker's CPU), and end the worker where Redis has no
+    memory for the note.
+    """
     exchange = Exchange(name)  # type: ignore[no-untyped-call]
     return Queue(name, exchange, routing_key=name, no_ack=True)  # type: ignore[no-untyped-call]
 
@@ -32,12 +37,12 @@ app = Celery(
 app.conf.update(
     task_default_queue="stt",
     #: Flower knows the queues of workers that run, and else those that stand here.
-    task_queues=[_queue(name) for name in (*STAGES, VOICES)],
+    task_queues=[queue(name) for name in (*STAGES, VOICES)],
     task_routes={f"{queue}.*": {"queue": queue} for queue in (*STAGES, VOICES)},
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
-    #: A task is acknowledged at once: recovery goes by leases, and a late ack would deliver long tasks twice.
+    #: Recovery goes by leases; a late ack would deliver long tasks twice.
     task_acks_late=False,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,
@@ -46,8 +51,13 @@ app.conf.update(
     worker_enable_remote_control=True,
     broker_connection_retry_on_startup=True,
     broker_pool_limit=16,
+    #: A worker whose link is away for a night joins again in the morning.
+    broker_connection_max_retries=None,
+    worker_consumer="tasks.consumer:Consumer",
     broker_transport_options={
-        "socket_timeout": 10,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_keepalive": True,
+        "socket_keepalive_options": KEEPALIVE,
         "socket_connect_timeout": 2,
         "queue_order_strategy": "priority",
     },
@@ -97,10 +107,13 @@ def carried() -> str:
 def submit(task: str, *args: Any, priority: int = 0, trace: str = "") -> None:
     """Sends a task, the lowest priority first; its arguments are ids and numbers only, for they show in logs.
 
-    trace: the traceparent it belongs to, if not that of the task that sends it.
+    trace: the traceparent it belongs to, if not that of the task that sends it. Raises RedisError.
     """
-    headers: dict[str, Any] = {ASKED: time.time()}
+    headers: dict[str, Any] = {ASKED: shared_time.now_s()}
     if trace := trace or carried():
         headers[HEADER] = trace
     retries = {"max_retries": 2, "interval_start": 0.05}
-    app.send_task(task, args, headers=headers, priority=priority, retry=True, retry_policy=retries)
+    try:
+        app.send_task(task, args, headers=headers, priority=priority, retry=True, retry_policy=retries)
+    except OperationalError as error:  # not Redis' own, and whoever minds those would not mind it
+        raise RedisError(f"the broker does not answer: {error}") from error

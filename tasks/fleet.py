@@ -13,7 +13,7 @@ from config.messages import Drain
 from config.redis_keys import BEATING, STAGES, WEB
 from config.tuning import AdmissionSettings
 from config.versions import VERSION, refusal, understands
-from tasks import streams
+from tasks import beats, streams
 
 #: A process that was refused is shown for so long.
 REFUSED_S = 60.0
@@ -64,7 +64,7 @@ def look(state: streams.Client, stages: Iterable[str] = BEATING) -> list[Member]
     """All that beat, in two round trips. Raises RedisError."""
     return [
         _member(stage, name, said, age_s)
-        for stage, found in streams.advertised(state, tuple(stages)).items()
+        for stage, found in beats.advertised(state, tuple(stages)).items()
         for name, (said, age_s) in found.items()
     ]
 
@@ -94,7 +94,7 @@ def _whole(text: str | None) -> int:
 
 def refuse(state: streams.Client, stage: str, name: str, why: str) -> None:
     """Leaves a note for those who look at the fleet; the process itself ends."""
-    streams.beat(state, stage, name, {**introduction(), "slots": 0, "free": 0, "refused": why}, REFUSED_S)
+    beats.beat(state, stage, name, {**introduction(), "slots": 0, "free": 0, "refused": why}, REFUSED_S)
 
 
 def strangers(members: Iterable[Member]) -> list[Member]:

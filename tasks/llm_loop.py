@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from config import unmute_metrics
+from config import logs, unmute_metrics
 from config.errors import DeviceLost
 from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 from tasks.loop_metrics import Writing
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -138,10 +138,11 @@ class LlmLoop(Loop):
             seat = self.seats.get((command.sid, command.reply))
             if seat is not None and not seat.lost:
                 unmute_metrics.vllm_interrupts.inc()
-                seat.lost = True
+                seat.call_off()
 
     async def _write(self, pen: Pen) -> None:
         assert pen.order is not None
+        logs.note(**pen.about)
         answered = "".join(pen.written)
         prompt = Prompt(
             pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid
@@ -184,7 +185,7 @@ class LlmLoop(Loop):
         *whole, pen.part = _split_keeping_space(pen.part)
         if not whole:
             return
-        self.outbox.add(pen, Words(pen.count, whole, time.time()))
+        self.outbox.add(pen, Words(pen.count, whole, shared_time.now_s()))
         pen.writing.wrote(len(whole))
         pen.mark("first_word")
         if pen.count == len(pen.written):
@@ -204,7 +205,7 @@ class LlmLoop(Loop):
 
     def _finish(self, pen: Pen, usage: Usage) -> None:
         if pen.part.strip():
-            self.outbox.add(pen, Words(pen.count, [pen.part], time.time()))
+            self.outbox.add(pen, Words(pen.count, [pen.part], shared_time.now_s()))
             pen.writing.wrote(1)
             pen.count += 1
         reason = "length" if usage.stopped == "length" else "stop"

@@ -21,6 +21,7 @@ from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
 from tasks.leases import Emitter, Lease, Stored
 from tasks.loop_metrics import SeatMetrics
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,14 @@ class Seat:
     """The lease is gone: whatever comes of it is dropped."""
     trace: str = ""
     """The traceparent under which it works."""
-    marks: dict[str, float] = field(default_factory=lambda: {"claimed": time.time()})
+    marks: dict[str, float] = field(default_factory=lambda: {"claimed": shared_time.now_s()})
     """Unix times of what it did for the first time."""
+    called_off: bool = False
+    """It is lost because nobody wants it any more."""
+
+    def call_off(self) -> None:
+        """The web cancelled it."""
+        self.lost = self.called_off = True
 
     @property
     def sid(self) -> str:
@@ -76,7 +83,7 @@ class Seat:
 
     def mark(self, what: str) -> None:
         """It does this now, and it counts if it is the first time."""
-        self.marks.setdefault(what, time.time())
+        self.marks.setdefault(what, shared_time.now_s())
 
 
 class Outbox:
@@ -386,7 +393,8 @@ class Loop(threading.Thread):
 
     def _dismiss_lost(self) -> None:
         for seat in [seat for seat in self.seats.values() if seat.lost]:
-            self.count.lost.inc()
+            if not seat.called_off:
+                self.count.lost.inc()
             self.leave(seat, done=False)
 
     def _dismiss_all(self) -> None:

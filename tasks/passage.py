@@ -3,10 +3,9 @@
 Made by the task's own thread, so that a loop that serves many never waits for them.
 """
 
-import time
-
 from config.tracing import Tracer, Value
 from tasks.loop import Seat
+from tasks.shared_time import shared_time
 
 #: By stage: the span of the whole, and its parts. A part lasts from its own mark to the next one's, or to the end.
 PARTS = {
@@ -22,7 +21,7 @@ def record(tracer: Tracer, seat: Seat, **about: Value) -> None:
     """The spans of a seat that is over. Nothing where no trace came with it, as with a session's listening."""
     if not seat.trace or seat.lease.stage not in PARTS:
         return
-    lease, marks, end_s = seat.lease, seat.marks, time.time()
+    lease, marks, end_s = seat.lease, seat.marks, shared_time.now_s()
     name, parts = PARTS[lease.stage]
     whole = tracer.span(
         name, marks["claimed"], parent=seat.trace,

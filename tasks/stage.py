@@ -16,7 +16,7 @@ from config.tracing import OFF, Tracer
 from config.versions import refusal, understands
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
-from tasks import streams
+from tasks import beats, streams
 from tasks.celery import carried
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
@@ -206,6 +206,8 @@ class Keeper(threading.Thread):
         self._ties = ties
         self._says = says
         self._stopping = threading.Event()
+        self.deaf_s: Callable[[], float] = lambda: 0.0
+        """How long the media server was not heard: who hears nothing cannot work, and others may."""
         self._orphans: dict[tuple[str, str], float] = {}
 
     def run(self) -> None:
@@ -230,7 +232,7 @@ class Keeper(threading.Thread):
         """The workers' entries go, at once; nothing is renewed any more."""
         self._stopping.set()
         for stage in self._stages:
-            streams.retire(self._ties.state, stage.name, self._ties.worker)
+            beats.retire(self._ties.state, stage.name, self._ties.worker)
 
     def _keep(self, stage: Stage) -> None:
         rules = self._ties.settings.ownership
@@ -238,7 +240,7 @@ class Keeper(threading.Thread):
         if silent_s > 2 * rules.step_deadline_s:
             log.critical("%s step hangs for %.0f s: this worker ends", stage.name, silent_s)
             os._exit(70)
-        if silent_s > rules.step_deadline_s:
+        if max(silent_s, self.deaf_s()) > rules.step_deadline_s:
             return
         seats = list(stage.loop.seats.values())
         for seat, standing in zip(
@@ -251,7 +253,7 @@ class Keeper(threading.Thread):
         self._orphans = {
             key: since for key, since in self._orphans.items() if key[0] != stage.name or key in here
         }
-        streams.beat(
+        beats.beat(
             self._ties.state,
             stage.name,
             self._ties.worker,

@@ -3,12 +3,12 @@
 With `tasks/leases.py` the only module that sends commands to Redis. Works under gevent and threads alike.
 """
 
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-import msgspec
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -16,18 +16,14 @@ from redis.retry import Retry
 from config import redis_keys as keys
 from config.messages import (
     Command,
-    CustomVoice,
     Drain,
     InEntry,
     Result,
-    VoiceMade,
-    VoiceRefused,
-    decode_custom_voice,
     decode_in,
     decode_result,
-    decode_voice_answer,
     encode,
 )
+from tasks.shared_time import shared_time
 from tasks.wire import Command as WireCommand
 from tasks.wire import Wire
 
@@ -44,14 +40,21 @@ CONTROL_ITEMS = 1000
 #: Life of that stream after its worker.
 CONTROL_S = 60
 
-#: Life of the list of late replies, should nobody ask for it.
-LATE_REPLIES_S = 300
 
-#: Life of a recording and of what is said of it, should nobody ask for them: longer than any wait.
-VOICE_UPLOAD_S = 60
+#: How soon a link that carries nothing any more is noticed, by a connection that listens as by one that has something
+#: to say; without a word from the other end, neither would notice for many minutes. If this were shorter, a link that
+#: is away for a moment would cost every connection; a lost packet comes again within a second.
+LINK_SILENT_S, PROBE_EVERY_S, PROBES = 3, 1, 3
 
-#: One blocking read of a long wait, well under `SOCKET_TIMEOUT_S`.
-BLOCK_S = 2.0
+_PROBING = {
+    "TCP_KEEPIDLE": LINK_SILENT_S,
+    "TCP_KEEPINTVL": PROBE_EVERY_S,
+    "TCP_KEEPCNT": PROBES,
+    "TCP_USER_TIMEOUT": 1000 * (LINK_SILENT_S + PROBES * PROBE_EVERY_S),
+}
+
+#: The same as socket options, as far as the system has them.
+KEEPALIVE = {getattr(socket, name): value for name, value in _PROBING.items() if hasattr(socket, name)}
 
 RedisError = redis.RedisError
 
@@ -68,6 +71,7 @@ def connect(url: str, *, connections: int = 64) -> Client:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
     )
 
@@ -93,71 +97,12 @@ def memory(client: Client) -> tuple[int, int]:
     return int(said["used_memory"]), int(said.get("maxmemory", 0))
 
 
-def queues(state: Client, names: Sequence[str]) -> dict[str, tuple[int, float | None]]:
-    """Of each Celery queue: its tasks that nobody has taken, and when the oldest was asked for (unix time; None: there
-    is none, or it does not say)."""
-    pipe = state.pipeline(transaction=False)
-    for name in names:
-        for key in keys.queue_lists(name):
-            pipe.llen(key)
-            pipe.lindex(key, -1)  # new tasks come in from the left
-    answers = iter(pipe.execute())
-    found: dict[str, tuple[int, float | None]] = {}
-    for name in names:
-        lists = [(next(answers), next(answers)) for _ in keys.queue_lists(name)]
-        asked = [at for _, task in lists if task and (at := _asked_s(task)) is not None]
-        found[name] = sum(length for length, _ in lists), min(asked, default=None)
-    return found
+def follow_clock(media: Client) -> None:
+    """Asks the media server what time it is. Raises RedisError."""
+    asked_s = time.monotonic()
+    seconds, micros = media.time()
+    shared_time.learn(seconds + micros / 1e6, asked_s, time.monotonic())
 
-
-def remember_most(
-    state: Client, queue: str, at: int, seats: float, *, since: int, ttl_s: int
-) -> dict[int, float]:
-    """The most slots that the queue needed in each piece of time from `since` on, these at `at` among them."""
-    key = keys.scale(queue)
-    pipe = state.pipeline(transaction=False)
-    pipe.zadd(key, {str(at): seats}, gt=True)
-    pipe.expire(key, ttl_s)
-    pipe.zrange(key, 0, -1, withscores=True)
-    found = {int(piece): float(most) for piece, most in pipe.execute()[2]}
-    if gone := [str(piece) for piece in found if piece < since]:
-        state.zrem(key, *gone)
-    return {piece: most for piece, most in found.items() if piece >= since}
-
-
-def note_late_reply(media: Client, sid: str, reply: int) -> None:
-    """A reply's audio came late. Nobody waits for this, and it may be lost."""
-    with suppress(RedisError):
-        media.zadd(keys.late_replies(), {f"{sid}:{reply}": time.time()})
-        media.expire(keys.late_replies(), LATE_REPLIES_S)
-
-
-def late_replies(media: Client, since_s: float) -> int:
-    """How many there were since this unix time; those before are forgotten."""
-    pipe = media.pipeline(transaction=False)
-    pipe.zremrangebyscore(keys.late_replies(), "-inf", since_s)
-    pipe.zcard(keys.late_replies())
-    return int(pipe.execute()[1])
-
-
-def _asked_s(task: bytes) -> float | None:
-    try:
-        return _task.decode(task).headers.asked_s
-    except msgspec.DecodeError:
-        return None
-
-
-class _Headers(msgspec.Struct):
-    asked_s: float | None = None
-
-
-class _Task(msgspec.Struct):
-    """What is read of a task as Celery puts it into a list."""
-
-    headers: _Headers
-
-
-_task = msgspec.json.Decoder(_Task)
 
 Entry = tuple[str, bytes]
 
@@ -245,7 +190,7 @@ class Inputs:
                 raise answer
 
     def _commands(self, entries: Sequence[tuple[str, InEntry]]) -> list[WireCommand]:
-        now_s = time.time()
+        now_s = shared_time.now_s()
         oldest = int((now_s - self._keep_s) * 1000)
         if abs(now_s - self._told_s) > self._keep_s / 2:
             self._lasting, self._told_s = set(), now_s
@@ -322,115 +267,3 @@ class Channels:
             for said in self._wire.arrivals(timeout_s)
             if isinstance(said, list) and said[0] == b"message"
         ]
-
-
-def offer_recording(media: Client, upload: str, data: bytes) -> None:
-    """Puts a recording where a voice encoder finds it; it dies soon."""
-    media.set(keys.voice_upload(upload), data, ex=VOICE_UPLOAD_S)
-
-
-def take_recording(media: Client, upload: str) -> bytes | None:
-    """The recording, which nobody else finds then; None when it was taken, withdrawn, or too old."""
-    return cast("bytes | None", media.getdel(keys.voice_upload(upload)))
-
-
-def withdraw_recording(media: Client, upload: str) -> None:
-    """Nobody waits for it any more."""
-    with suppress(RedisError):
-        media.unlink(keys.voice_upload(upload), keys.voice_answer(upload))
-
-
-def answer_recording(media: Client, upload: str, answer: VoiceMade | VoiceRefused) -> None:
-    """Says what became of it."""
-    pipe = media.pipeline(transaction=True)
-    pipe.rpush(keys.voice_answer(upload), encode(answer))
-    pipe.expire(keys.voice_answer(upload), VOICE_UPLOAD_S)
-    pipe.execute()
-
-
-def await_answer(media: Client, upload: str, deadline: float) -> VoiceMade | VoiceRefused | None:
-    """What became of it; None when nobody said by the monotonic `deadline`. Lets other greenlets run."""
-    while (left_s := deadline - time.monotonic()) > 0:
-        found: Any = media.blpop([keys.voice_answer(upload)], timeout=min(BLOCK_S, max(0.1, left_s)))
-        if found:
-            answer: VoiceMade | VoiceRefused = decode_voice_answer(found[1])
-            return answer
-    return None
-
-
-def keep_voice(media: Client, voice: str, custom: CustomVoice, keep_s: int, most: int) -> bool:
-    """Keeps a cloned voice; False when there are `most` of them already (a few more where several come at once)."""
-    now = time.time()
-    media.zremrangebyscore(keys.custom_voices(), "-inf", now)
-    if media.zcard(keys.custom_voices()) >= most:
-        return False
-    pipe = media.pipeline(transaction=True)
-    pipe.set(keys.custom_voice(voice), encode(custom), ex=keep_s)
-    pipe.zadd(keys.custom_voices(), {voice: now + keep_s})
-    pipe.execute()
-    return True
-
-
-def use_voice(media: Client, voice: str, keep_s: int) -> CustomVoice | None:
-    """A cloned voice, which lives as long again from now; None when it is not there."""
-    data = cast("bytes | None", media.getex(keys.custom_voice(voice), ex=keep_s))
-    if data is None:
-        return None
-    media.zadd(keys.custom_voices(), {voice: time.time() + keep_s})
-    return decode_custom_voice(data)
-
-
-def has_voice(media: Client, voice: str) -> bool:
-    """Whether a cloned voice is there."""
-    return bool(media.exists(keys.custom_voice(voice)))
-
-
-def beat(state: Client, stage: str, name: str, says: Mapping[str, Any], ttl_s: float) -> None:
-    """Advertises a worker for `ttl_s`."""
-    ttl_ms = int(ttl_s * 1000)
-    pipe = state.pipeline(transaction=False)
-    pipe.hset(keys.worker(stage, name), mapping=cast(Any, {**says, "ttl_ms": ttl_ms}))
-    pipe.pexpire(keys.worker(stage, name), ttl_ms)
-    pipe.zadd(keys.workers(stage), {name: time.time()})
-    pipe.execute()
-
-
-def retire(state: Client, stage: str, name: str) -> None:
-    """Takes a worker off the list."""
-    pipe = state.pipeline(transaction=False)
-    pipe.delete(keys.worker(stage, name))
-    pipe.zrem(keys.workers(stage), name)
-    pipe.execute()
-
-
-def workers(state: Client, stage: str) -> dict[str, dict[str, str]]:
-    """What each live worker of a stage says of itself, by name."""
-    return {name: said for name, (said, _) in advertised(state, (stage,))[stage].items()}
-
-
-#: What a process says of itself, and how many seconds ago.
-Beat = tuple[dict[str, str], float]
-
-
-def advertised(state: Client, stages: Sequence[str]) -> dict[str, dict[str, Beat]]:
-    """By stage and name, in two round trips. Who is alive Redis says: beats die by its clock alone."""
-    pipe = state.pipeline(transaction=False)
-    for stage in stages:
-        pipe.zrange(keys.workers(stage), 0, -1)
-    listed = [
-        (stage, name.decode()) for stage, found in zip(stages, pipe.execute(), strict=True) for name in found
-    ]
-    for stage, name in listed:
-        pipe.hgetall(keys.worker(stage, name))
-        pipe.pttl(keys.worker(stage, name))
-    answers = iter(pipe.execute())
-    beats: dict[str, dict[str, Beat]] = {stage: {} for stage in stages}
-    for (stage, name), fields, left_ms in zip(listed, answers, answers, strict=True):
-        said = {k.decode(): v.decode() for k, v in fields.items()}
-        if said:
-            age_s = int(said.get("ttl_ms", left_ms)) / 1e3 - left_ms / 1e3
-            beats[stage][name] = said, max(0.0, age_s)
-        else:
-            pipe.zrem(keys.workers(stage), name)
-    pipe.execute()
-    return beats

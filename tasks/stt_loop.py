@@ -21,6 +21,7 @@ from tasks.codec import Choir, Decoder, decoder
 from tasks.leases import Emitter
 from tasks.loop import Loop, Seat
 from tasks.loop_metrics import Hearing, StepMetrics
+from tasks.shared_time import shared_time
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class SttLoop(Loop):
         key = keys.audio_in(seat.sid)
         self._ears[key], self._cursors[key], self._by_slot[seat.slot] = seat, "0", seat
         seat.decoder = decoder(seat.listen.format)
-        self._unanswered[seat.slot] = time.time()
+        self._unanswered[seat.slot] = shared_time.now_s()
         self._engine.open(seat.slot, seat.options(seat.resume_at))
 
     def end(self, seat: Seat) -> None:
@@ -252,7 +253,7 @@ class SttLoop(Loop):
                 return
 
     def _note_answers(self, frames: Mapping[Slot, Pcm]) -> None:
-        now = time.time()
+        now = shared_time.now_s()
         for slot in self._unanswered.keys() & frames.keys():
             unmute_metrics.stt_ttft.observe(max(0.0, now - self._unanswered.pop(slot)))
 
@@ -294,7 +295,7 @@ class SttLoop(Loop):
             received.append(frame[1])
             if slot in self._unanswered:
                 self._unanswered[slot] = max(self._unanswered[slot], frame[1])
-        now = time.time()
+        now = shared_time.now_s()
         for at in received[:: 1 + len(received) // OBSERVED]:
             metrics.frame_wait.observe(max(0.0, now - at))
         return frames

@@ -1,10 +1,13 @@
-"""Asking for work. Sending the same request twice does no harm: claims decide.
+"""Asking for work. Sending the same request twice does no harm: claims decide. All but `prefill` raise RedisError.
 
 What somebody waits for already goes first: work whose worker died, then replies, then sessions that begin, and last
 what may not be needed at all. The numbers are steps of kombu: each is a list of its own in Redis, 0 is emptied first.
 """
 
+from contextlib import suppress
+
 from tasks.celery import submit
+from tasks.streams import RedisError
 
 RECOVERY, REPLY, BEGIN, AHEAD = 0, 3, 6, 9
 
@@ -25,8 +28,9 @@ def speak(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None
 
 
 def prefill(sid: str) -> None:
-    """Someone may read the prompt that probably comes."""
-    submit("llm.prefill", sid, priority=AHEAD)
+    """Someone may read the prompt that probably comes; without a broker, nobody does."""
+    with suppress(RedisError):
+        submit("llm.prefill", sid, priority=AHEAD)
 
 
 def clone(upload: str) -> None:

@@ -130,7 +130,7 @@ class TtsLoop(Loop):
         seat = self.seats.get((command.sid, command.reply))
         if isinstance(seat, Mouth):
             if isinstance(command, Cancel):
-                seat.lost = True
+                seat.call_off()
             elif isinstance(command, Played):
                 seat.playback.hear(command.pos, time.monotonic())
 

@@ -17,7 +17,7 @@ from config.redis_keys import VOICES
 from config.settings import Settings
 from gpu_workers import loader
 from gpu_workers.engine import VoiceEncoder
-from tasks import streams
+from tasks import beats, recordings, streams
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Desk(threading.Thread):
     def clone(self, upload: str) -> None:
         """Makes a voice of a recording and says so to who waits. Returns quietly when nobody waits any more."""
         with self._one:
-            data = streams.take_recording(self._media, upload)
+            data = recordings.take_recording(self._media, upload)
             if data is None:
                 return
             self._since = began = time.monotonic()
@@ -89,7 +89,7 @@ class Desk(threading.Thread):
                 self._since = 0.0
         metrics.voices_cloned.labels("made" if isinstance(answer, VoiceMade) else "refused").inc()
         log.info("a recording was %s in %.1f s", type(answer).__name__, time.monotonic() - began)
-        streams.answer_recording(self._media, upload, answer)
+        recordings.answer_recording(self._media, upload, answer)
 
     def _answer(self, data: bytes) -> VoiceMade | VoiceRefused:
         if self._encoder is None:
@@ -106,7 +106,7 @@ class Desk(threading.Thread):
 
     def _keep(self, custom: CustomVoice) -> VoiceMade | VoiceRefused:
         voice, rules = str(uuid.uuid4()), self._settings.voices
-        if not streams.keep_voice(self._media, voice, custom, rules.keep_s, rules.keep_most):
+        if not recordings.keep_voice(self._media, voice, custom, rules.keep_s, rules.keep_most):
             return VoiceRefused(
                 "this server keeps no more cloned voices now; please try again later", theirs=False
             )
@@ -122,7 +122,7 @@ class Desk(threading.Thread):
                 log.critical("a voice encoder hangs: this worker ends")
                 os._exit(70)
             try:
-                streams.beat(self._state, VOICES, self._worker, self._now(), rules.heartbeat_ttl_s)
+                beats.beat(self._state, VOICES, self._worker, self._now(), rules.heartbeat_ttl_s)
             except streams.RedisError as error:
                 log.warning("voices wait for Redis: %s", type(error).__name__)
 
@@ -135,7 +135,7 @@ class Desk(threading.Thread):
         """Takes nothing more; what is under way goes on to its end."""
         self._stopping.set()
         self.join(timeout=2.0)
-        streams.retire(self._state, VOICES, self._worker)
+        beats.retire(self._state, VOICES, self._worker)
 
 
 def custom_voice(media: streams.Client, name: str, keep_s: int) -> CustomVoice | None:
@@ -145,7 +145,7 @@ def custom_voice(media: streams.Client, name: str, keep_s: int) -> CustomVoice |
     """
     if not name.startswith(CUSTOM_PREFIX):
         return None
-    custom = streams.use_voice(media, name.removeprefix(CUSTOM_PREFIX), keep_s)
+    custom = recordings.use_voice(media, name.removeprefix(CUSTOM_PREFIX), keep_s)
     if custom is None:
         raise VoiceExpired("the cloned voice has expired; record it again")
     return custom

@@ -13,33 +13,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-import msgspec
 from celery import bootsteps, signals
 from prometheus_client import start_http_server
 
 from config import metrics, tracing
 from config.errors import AntiphonError, ConfigError, DeviceLost, VersionRefused
 from config.gpu_names import GPU_NAME
-from config.messages import Drain, decode_command
-from config.redis_keys import STAGES, VOICES, control
+from config.messages import Command
+from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from tasks import fleet, gpus, loading, placement, redis_check
 from tasks import submit as submissions
 from tasks.celery import app
+from tasks.control import ControlListener
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
 from tasks.pulse import Pulse
 from tasks.stage import Keeper, Stage, Ties
-from tasks.streams import CONTROL_S, Client, Reader, RedisError, connect, keep_control
+from tasks.streams import Client, RedisError, connect
 from tasks.voices import SLOTS, Desk, desks
 
 log = logging.getLogger(__name__)
 
 #: Pool threads beyond the slots: tasks that wait for a slot or prefill.
 SPARE_THREADS = 4
-
-#: Between two reads of commands: those of many sessions are taken together, and none is in more of a hurry.
-CONTROL_BEAT_S = 0.02
 
 #: How long replies may finish after SIGTERM.
 DRAIN_S = 20.0
@@ -163,54 +160,10 @@ def size_pool(sender: Any, **_: Any) -> None:
     sender.concurrency = parking + SPARE_THREADS + SLOTS * clones(sender)
 
 
-class ControlListener(threading.Thread):
-    """Reads `ctl:{worker}` and passes each command to the loops."""
-
-    def __init__(self, worker: str, ties: Ties) -> None:
-        super().__init__(name="control", daemon=True)
-        self._worker = worker
-        self._key = control(worker)
-        self._media = ties.media
-        self._reader = Reader(ties.media)
-        self._kept_s = float("-inf")
-
-    def run(self) -> None:
-        """For the life of the process."""
-        cursor = "0"
-        while True:
-            try:
-                self._keep()
-                for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
-                    cursor = entries[-1][0]
-                    self._pass_on([data for _, data in entries])
-                time.sleep(CONTROL_BEAT_S)
-            except RedisError:
-                time.sleep(0.2)
-            except Exception:
-                log.exception("commands could not be read")
-
-    def _keep(self) -> None:
-        now_s = time.monotonic()
-        if now_s - self._kept_s > CONTROL_S / 4:
-            keep_control(self._media, self._worker)
-            self._kept_s = now_s
-
-    @staticmethod
-    def _pass_on(commands: list[bytes]) -> None:
-        for data in commands:
-            try:
-                command = decode_command(data)
-                if isinstance(command, Drain):
-                    log.warning(
-                        "told to drain: replies are finished, sessions handed over, then this worker ends"
-                    )
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    continue
-            except msgspec.DecodeError:
-                log.warning("a command could not be read")
-                continue
-            for stage in running.values():
-                stage.loop.tell(command)
+def tell(command: Command) -> None:
+    """Tells all stages of this worker."""
+    for stage in running.values():
+        stage.loop.tell(command)
 
 
 class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -250,16 +203,22 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         except Exception:
             log.exception("a stage could not start")
             os._exit(NOT_STARTED)
-        Pulse({"state": state, "media": media}, settings.observe.look_s).start()
-        ControlListener(name, ties).start()
-        says = {**fleet.introduction(), "gpu": visible_gpu() or ""}
-        if clones(worker):
-            desks.append(Desk(settings, name, state, media, says))
-            desks[0].open()
-        self._keeper = Keeper(list(running.values()), ties, says)
-        self._keeper.start()
+        self._advertise(ties, also)
         gc.collect()
         gc.freeze()  # modules and weights stay: looking through them again and again holds the loops up
+
+    def _advertise(self, ties: Ties, also: list[str]) -> None:
+        """From now on there is work to come, and somebody to hear of it."""
+        Pulse({"state": ties.state, "media": ties.media}, ties.settings.observe.look_s).start()
+        listener = ControlListener(ties.worker, ties.media, tell)
+        listener.start()
+        says = {**fleet.introduction(), "gpu": visible_gpu() or ""}
+        if also:
+            desks.append(Desk(ties.settings, ties.worker, ties.state, ties.media, says))
+            desks[0].open()
+        self._keeper = Keeper(list(running.values()), ties, says)
+        self._keeper.deaf_s = listener.deaf_s
+        self._keeper.start()
 
     def _load(self, settings: Settings, stages: list[str], ties: Ties, also: list[str]) -> None:
         """also: what shares the process besides, and is loaded later."""

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 
 from config.redis_keys import STAGES
+from tasks.beats import workers as advertised
 from tasks.leases import Holder, Leases
-from tasks.streams import workers as advertised
 from tests import redis_server
 
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -221,9 +224,9 @@ def test_new_sessions_are_refused_before_redis_is_full_and_those_there_go_on(
     async def scene() -> None:
         async with AsyncExitStack() as stack:
             talker = await stack.enter_async_context(Talker(house.url))
-            media_client.set(
-                "test:ballast", bytes(40 << 20), ex=120
-            )  # what is left must do for a conversation
+            # a tenth of it must do for a conversation; written in parts, for buffers count as long as they are there
+            for _ in range(80):
+                media_client.rpush("test:ballast", bytes(1 << 19))
             used = int(media_client.info("memory")["used_memory"])
             media_client.config_set("maxmemory", int(used / 0.9))
             await asyncio.sleep(1.0)
@@ -281,6 +284,37 @@ def test_a_full_redis_is_told_to_the_client_and_ends_nobody_else(which: str, hou
     asyncio.run(scene())
     assert [house.web_child(), *(c.pid for group in house.workers.values() for c in group)] == processes
     assert all(child.alive for group in house.workers.values() for child in group)
+
+
+def test_a_worker_that_takes_a_task_while_redis_is_full_lives(
+    house: House, state_client: redis.Redis
+) -> None:
+    (worker,) = house.workers["llm"]
+    lists = [f"llm{step}".encode() for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
+
+    def prefill() -> None:
+        ask = "from tasks import submit; submit.prefill('no-such-session')"
+        subprocess.run(
+            [sys.executable, "-c", ask], env=house._environment(), cwd=ROOT, check=True, timeout=60
+        )
+
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        prefill()
+        (queue,) = [name for name in lists if state_client.exists(name)]
+        assert queue == lists[3], "what may not be needed goes last"
+        state_client.rename(queue, "test:parked")
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    state_client.config_set("maxmemory", 1)
+    try:
+        state_client.rename("test:parked", queue)  # to rename needs no memory
+        wait_for(lambda: not state_client.exists(queue), "the task to be taken", worker)
+    finally:
+        state_client.config_set("maxmemory", 0)
+    prefill()
+    wait_for(lambda: not state_client.exists(queue), "the next task to be taken", worker)
+    assert worker.alive
 
 
 # --- what an operator does

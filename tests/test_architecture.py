@@ -93,6 +93,10 @@ MAY_IMPORT = {
         "tasks.fleet",
         "tasks.redis_check",
         "tasks.redis_view",
+        "tasks.shared_time",
+        "tasks.queues",
+        "tasks.recordings",
+        "tasks.beats",
     ),
     "cli": (
         "config",
@@ -209,7 +213,15 @@ def test_only_the_loader_imports_engines(module):
 
 # --- who may touch what
 
-SPEAKS_REDIS = ("tasks.streams", "tasks.leases", "tasks.redis_view", "tasks.wire")
+SPEAKS_REDIS = (
+    "tasks.streams",
+    "tasks.leases",
+    "tasks.redis_view",
+    "tasks.wire",
+    "tasks.queues",
+    "tasks.recordings",
+    "tasks.beats",
+)
 
 
 @every_module

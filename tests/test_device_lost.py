@@ -16,7 +16,7 @@ from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS, Child, House, open_house, pid_of
 from tests.redis_server import binary
 from tests.talker import Talker
-from tests.test_recovery import SPEECH_S, assert_undisturbed, assert_whole
+from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -1,14 +1,21 @@
 """`antiphon loadtest` as an operator runs it: on a real server with null engines, and with what cannot work."""
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from socket import SHUT_RDWR
 from subprocess import PIPE, Popen
+from threading import Event, Thread
+from time import monotonic
 
 import pytest
 from click.testing import CliRunner
+from websockets.sync.server import ServerConnection, serve
 
+from cli.loadtest.line import MOST_UNSENT_BYTES, Line, LineFailed
 from cli.main import main
 from tests.conftest import missing
 from tests.house import House, open_house
@@ -105,6 +112,114 @@ def test_a_search_of_one_step_tells_what_it_found(house: House, tmp_path: Path) 
         assert "capacity: at least 2 sessions, the most that were tried" in ran.stdout
 
 
+# --- lines to servers that behave badly
+
+Script = Callable[[ServerConnection], None]
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[str]:
+    """A server that does what the script says with each connection."""
+    with serve(script, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/v1/realtime"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def created(socket: ServerConnection) -> None:
+    socket.send('{"type": "session.created", "session": {}}')
+
+
+def refuses(socket: ServerConnection) -> None:
+    created(socket)
+    socket.recv(5)
+    socket.send(
+        '{"type": "error", "error": {"type": "invalid_request_error", "code": "no_voice", "message": "whose?"}}'
+    )
+    socket.recv(5)
+
+
+def waits(socket: ServerConnection) -> None:
+    created(socket)
+    socket.recv(5)
+    socket.send('{"type": "error", "error": {"code": "stage_waiting", "message": "wait"}}')
+    socket.close(1013, "still full")
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        (lambda socket: socket.close(1013, "full"), "closed with 1013: full"),
+        (refuses, "error no_voice: whose?"),
+        (waits, "closed with 1013: still full"),
+        (lambda socket: socket.socket.shutdown(SHUT_RDWR), "line lost"),
+    ],
+    ids=["full", "refuses the configuration", "lets wait and sends away", "hangs up"],
+)
+def test_a_server_that_gives_no_session_is_told_by_its_reason(script: Script, told: str) -> None:
+    with scripted(script) as there:
+        assert refused(there).startswith(f"antiphon: {there}: {told}")
+
+
+def test_messages_in_fragments_and_pongs_are_heard() -> None:
+    def speak(socket: ServerConnection) -> None:
+        socket.send(iter(["one ", "mess", "age"]))
+        socket.send("another")
+        socket.recv(5)
+
+    async def listen(there: str) -> tuple[list[bytes], list[float], LineFailed | None]:
+        heard: list[bytes] = []
+        pongs: list[float] = []
+        done = asyncio.Event()
+        line = Line(
+            there, (), lambda message, _: (heard.append(message), done.set() if len(heard) == 2 else None)[0]
+        )
+        await line.open()
+        line.pong = lambda seconds: (pongs.append(seconds), line.send(b"bye"))[0]
+        async with asyncio.timeout(5):
+            await done.wait()
+            line.ping(monotonic())
+            why = await line.ended
+        line.hang_up()
+        return heard, pongs, why
+
+    with scripted(speak) as there:
+        heard, pongs, why = asyncio.run(listen(there))
+    assert heard == [b"one message", b"another"]
+    assert len(pongs) == 1
+    assert 0 < pongs[0] < 5
+    assert why is not None
+    assert why.cause == "closed with 1000"
+
+
+def test_a_server_that_stops_reading_is_left() -> None:
+    release = Event()
+
+    async def pour(there: str) -> LineFailed | None:
+        line = Line(there, (), lambda message, now_s: None)
+        await line.open()
+        for _ in range(32 * MOST_UNSENT_BYTES // 2**16):
+            line.send(bytes(2**16))
+        return await asyncio.wait_for(line.ended, 5)
+
+    with scripted(lambda socket: assert_released(release, socket)) as there:
+        try:
+            why = asyncio.run(pour(there))
+        finally:
+            release.set()
+    assert why is not None
+    assert why.cause == "server does not read"
+
+
+def assert_released(release: Event, socket: ServerConnection) -> None:
+    """Reads nothing until then."""
+    assert release.wait(10)
+
+
 # --- what cannot work is said in one line
 
 
@@ -138,6 +253,25 @@ def test_a_page_that_is_no_websocket(house: House) -> None:
 )
 def test_an_address_that_is_none(there: str) -> None:
     assert "not the address of a WebSocket" in refused(there)
+
+
+def test_a_page_of_metrics_that_is_not_there() -> None:
+    def gives_a_session(socket: ServerConnection) -> None:
+        created(socket)
+        socket.recv(5)
+        socket.send('{"type": "session.updated"}')
+        for _ in socket:
+            pass
+
+    there = f"http://127.0.0.1:{closed_port()}/metrics"
+    with scripted(gives_a_session) as server:
+        said = refused(server, "--speech", "hum", "--metrics", there)
+    assert said == f"antiphon: --metrics {there}: no page of metrics there"
+
+
+def test_a_host_without_tls() -> None:
+    with scripted(created) as there:
+        assert "cannot connect: " in refused(there.replace("ws://", "wss://"))
 
 
 def test_two_addresses() -> None:

@@ -115,6 +115,13 @@ def test_a_seat_whose_lease_was_lost_is_counted(desk):
     assert over(seat) and not seat.done and lost() == 1
 
 
+def test_a_seat_that_was_called_off_is_not_lost(desk):
+    lost = Change("antiphon_seats_lost_total", stage="stt")
+    seat = desk().listen()
+    seat.call_off()
+    assert over(seat) and not seat.done and lost() == 0
+
+
 def test_a_slot_that_cannot_be_opened_ends_its_own_seat_alone(desk, caplog):
     frail = desk(raise_at_open=2)
     first = frail.listen()

@@ -1,5 +1,6 @@
 """The metrics as they are declared, and what moves those that a conversation without failures leaves alone."""
 
+import struct
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from config import metrics, unmute_metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError
-from tasks import celery, streams
+from tasks import celery, queues, streams
 from tasks.loop_metrics import Hearing, Speaking, StepMetrics, Writing
 from tests.samples import Change
 from tests.test_replier import Spoken
@@ -277,7 +278,7 @@ def test_a_queue_is_as_old_as_its_oldest_task_of_any_priority(server) -> None:
         before_s = time.time()
         for priority in (0, 9, 3):
             _send(server.url(DATABASE), priority)
-        found = streams.queues(state, ["stt", "llm"])
+        found = queues.queues(state, ["stt", "llm"])
         length, asked_s = found["stt"]
         assert length == 3 and asked_s is not None and before_s <= asked_s <= time.time()
         oldest = state.lindex(keys.queue_lists("stt")[0], -1)
@@ -296,7 +297,7 @@ def _send(url: str, priority: int) -> None:
 def test_a_task_that_does_not_say_when_it_was_asked_for_is_counted_all_the_same(server) -> None:
     with server.client(DATABASE) as state:
         state.lpush("tts", "no json", '{"headers": {}}')
-        assert streams.queues(state, ["tts"]) == {"tts": (2, None)}
+        assert queues.queues(state, ["tts"]) == {"tts": (2, None)}
 
 
 @pytest.mark.server
@@ -330,6 +331,15 @@ def test_what_the_dead_counted_goes_on_counting_and_their_gauges_go(tmp_path: Pa
     assert _total(tmp_path, "c_total") == 9.0
     metric_files.bury(tmp_path, alive={1})
     assert _total(tmp_path, "c_total") == 9.0, "a second death adds to the first"
+
+
+def test_a_file_that_cannot_be_read_is_dropped_and_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "counter_11.db").write_bytes(b"no")
+    _write(tmp_path, "counter_13.db", "c_total", 4.0)
+    with pytest.raises(struct.error):
+        metric_files.bury(tmp_path, alive={13})
+    metric_files.bury(tmp_path, alive={13})
+    assert _total(tmp_path, "c_total") == 4.0
 
 
 def _write(folder: Path, file: str, name: str, count: float) -> None:

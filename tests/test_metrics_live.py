@@ -339,7 +339,12 @@ async def _kill_one_of_two(house: House) -> None:
         await eventually(lambda: victim not in serving(house) and len(serving(house)) == 2, "another process")
         await eventually(lambda: house.metric("worker_active_sessions") == 12, "all clients back")
         assert house.metric("worker_sessions_total") >= begun + 12, "counters do not fall"
-        await eventually(lambda: house.metric("antiphon_sessions") == 12, "all sessions watched")
+        try:
+            await eventually(lambda: house.metric("antiphon_sessions") == 12, "all sessions watched")
+        except AssertionError:
+            stories = [(talker.closes, talker.connections) for talker in talkers]
+            here = {name: house.metric(name) for name in ("antiphon_sessions", "worker_active_sessions")}
+            raise AssertionError(f"{here} {stories} {house.said(of='web')}") from None
         assert not list(folder_of(house).glob(f"*_{victim}.db"))
     finally:
         for talker in talkers:

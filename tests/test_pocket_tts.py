@@ -21,7 +21,7 @@ from config.settings import load as load_settings
 from gpu_workers import loader, pocket
 from gpu_workers.engine import VoiceOptions
 from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings
-from tasks import streams
+from tasks import beats, recordings
 from tasks.voices import Desk, custom_voice
 from tests import speech, tiny_pocket
 from tests.conftest import missing
@@ -286,9 +286,9 @@ def test_a_recording_becomes_a_voice_that_the_engine_speaks_with(engine, state, 
     desk.open()
     try:
         assert not desk.missing
-        streams.offer_recording(media, "an-upload", encoded(talk(9)))
+        recordings.offer_recording(media, "an-upload", encoded(talk(9)))
         desk.clone("an-upload")
-        answer = streams.await_answer(media, "an-upload", time.monotonic() + 1)
+        answer = recordings.await_answer(media, "an-upload", time.monotonic() + 1)
         assert isinstance(answer, VoiceMade), answer
         custom = custom_voice(media, answer.voice, 60)
         assert custom is not None and custom.encoder == "pocket"
@@ -311,16 +311,16 @@ def test_a_desk_without_weights_stays_and_says_so(state, media):
     try:
         assert "voices.options.weights" in desk.missing
         deadline = time.monotonic() + 5
-        while "weightless" not in (said := streams.workers(state, VOICES)) and time.monotonic() < deadline:
+        while "weightless" not in (said := beats.workers(state, VOICES)) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert said["weightless"]["missing"] == "yes" and said["weightless"]["free"] == "0"
-        streams.offer_recording(media, "another", b"RIFF")
+        recordings.offer_recording(media, "another", b"RIFF")
         desk.clone("another")
-        answer = streams.await_answer(media, "another", time.monotonic() + 1)
+        answer = recordings.await_answer(media, "another", time.monotonic() + 1)
         assert answer == VoiceRefused("voice cloning is not installed on this server", theirs=False)
     finally:
         desk.close()
-    assert "weightless" not in streams.workers(state, VOICES)
+    assert "weightless" not in beats.workers(state, VOICES)
 
 
 @pytest.mark.parametrize("content", ["{}", "nonsense"])

@@ -20,7 +20,7 @@ from bench.scale_day import Curve
 from config.settings import load
 from config.tuning import AdmissionSettings, ReplicaSettings, ScaleSettings
 from config.versions import VERSION
-from tasks import streams
+from tasks import beats, queues
 from tasks.leases import Reservations
 from tests.conftest import missing
 from tests.house import ROOT, open_house
@@ -154,7 +154,7 @@ def scaling(fresh: tuple[redis.Redis, redis.Redis]) -> Scaling:
 
 
 def beat(state: redis.Redis, stage: str, *, slots: int, free: int) -> None:
-    streams.beat(state, stage, f"{stage}-host-1", {"slots": slots, "free": free, "speaks": VERSION}, 60)
+    beats.beat(state, stage, f"{stage}-host-1", {"slots": slots, "free": free, "speaks": VERSION}, 60)
 
 
 def test_every_web_process_gives_the_same_answer_and_all_remember(
@@ -177,9 +177,9 @@ def test_every_web_process_gives_the_same_answer_and_all_remember(
 def test_late_replies_of_all_web_processes_count_for_a_minute(fresh: tuple[redis.Redis, redis.Redis]) -> None:
     _, media = fresh
     for reply in (1, 2, 2):
-        streams.note_late_reply(media, "s1", reply)
+        queues.note_late_reply(media, "s1", reply)
     assert scaling(fresh).look()["seen"]["sessions"]["late_replies"] == 2
-    assert streams.late_replies(media, 4_000_000_000.0) == 0
+    assert queues.late_replies(media, 4_000_000_000.0) == 0
 
 
 @pytest.mark.server

@@ -487,3 +487,34 @@ def test_the_roster(standings, expected):
         changes += roster.note_standings({"tts": standing}, float(moment))
         changes += roster.note_serving(list(roster.awaited), float(moment))
     assert [str(change) for change in changes] == [str(change) for change in expected]
+
+
+# --- a signal that stops nothing
+
+
+def test_hang_up_reads_the_characters_again_and_a_mistake_leaves_them(data, tmp_path):
+    file = tmp_path / "voices.yaml"
+    plain = (ROOT / "voices.yaml").read_text()
+    file.write_text(plain)
+    run = UpRun(data, ANTIPHON_VOICES_FILE=str(file))
+    try:
+        run.wait_for(r"^ready after")
+        web = run.pid("web")
+
+        def names():
+            with urllib.request.urlopen(f"http://127.0.0.1:{run.port}/v1/voices", timeout=5) as answer:
+                return [voice["name"] for voice in json.load(answer)]
+
+        file.write_text(plain.replace("- name: Nora", "- nam: Norah"))
+        run.process.send_signal(signal.SIGHUP)
+        assert f"{file}, line " in run.wait_for("stay as they were")
+        assert "Nora" in names()
+        file.write_text(plain.replace("- name: Nora", "- name: Norah"))
+        run.process.send_signal(signal.SIGHUP)
+        run.wait_for("are read again")
+        eventually(lambda: "Norah" in names())
+        assert run.pid("web") == web
+        assert not run.said("died")
+    finally:
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0

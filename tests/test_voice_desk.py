@@ -5,7 +5,7 @@ import redis
 
 from config import redis_keys as keys
 from config.settings import load
-from tasks import streams
+from tasks import recordings
 from tasks.voices import Desk
 from tests import speech
 from tests.conftest import missing
@@ -33,7 +33,7 @@ def desk(server, monkeypatch):
 @pytest.mark.server
 @pytest.mark.model
 def test_a_voice_that_cannot_be_kept_does_not_pass_for_an_encoder_that_hangs(desk):
-    streams.offer_recording(desk._media, "one", encoded(talk(5)))
+    recordings.offer_recording(desk._media, "one", encoded(talk(5)))
     desk._media.set(keys.custom_voices(), "no list of voices")
     with pytest.raises(redis.RedisError):
         desk.clone("one")

@@ -23,7 +23,7 @@ from config.errors import (
 from config.messages import CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES, custom_voice, custom_voices, voice_upload
 from config.settings import load
-from tasks import streams
+from tasks import beats, recordings
 from web import voice_upload as upload_module
 from web.voice_upload import FORM_MEMORY_BYTES, Uploads, known
 
@@ -33,9 +33,9 @@ WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100)
 @pytest.fixture
 def uploads(state, media):
     """With a worker that says it is there, but takes nothing."""
-    streams.beat(state, VOICES, "somebody", {"free": 1, "missing": ""}, 30.0)
+    beats.beat(state, VOICES, "somebody", {"free": 1, "missing": ""}, 30.0)
     yield made(state, media)
-    streams.retire(state, VOICES, "somebody")
+    beats.retire(state, VOICES, "somebody")
 
 
 def made(state, media, **rules):
@@ -99,13 +99,13 @@ def test_without_a_worker_it_is_away(state, media):
 
 
 def test_a_worker_without_weights_is_as_good_as_not_installed(state, media):
-    streams.beat(state, VOICES, "weightless", {"free": 0, "missing": "yes"}, 30.0)
+    beats.beat(state, VOICES, "weightless", {"free": 0, "missing": "yes"}, 30.0)
     try:
         with pytest.raises(CloningMissing, match="not installed"):
             made(state, media).clone(form())
         assert not made(state, media).up()
     finally:
-        streams.retire(state, VOICES, "weightless")
+        beats.retire(state, VOICES, "weightless")
 
 
 def test_a_worker_with_weights_is_told_in_health(uploads):
@@ -232,9 +232,9 @@ def answered(uploads, media, answer):
         while time.monotonic() < deadline:
             for key in media.scan_iter(voice_upload("*")):
                 upload = key.decode().rpartition(":")[2]
-                assert streams.take_recording(media, upload) == WAV
-                assert streams.take_recording(media, upload) is None, "it is taken once"
-                streams.answer_recording(media, upload, answer)
+                assert recordings.take_recording(media, upload) == WAV
+                assert recordings.take_recording(media, upload) is None, "it is taken once"
+                recordings.answer_recording(media, upload, answer)
                 return
             time.sleep(0.005)
 
@@ -248,28 +248,28 @@ def answered(uploads, media, answer):
 
 def test_a_voice_lives_longer_when_it_is_used(media):
     voice, custom = str(uuid.uuid4()), CustomVoice("null", b"data")
-    assert streams.keep_voice(media, voice, custom, 50, 1000)
-    assert streams.has_voice(media, voice)
+    assert recordings.keep_voice(media, voice, custom, 50, 1000)
+    assert recordings.has_voice(media, voice)
     assert 0 < media.ttl(custom_voice(voice)) <= 50
-    assert streams.use_voice(media, voice, 500) == custom
+    assert recordings.use_voice(media, voice, 500) == custom
     assert media.ttl(custom_voice(voice)) > 400
     assert media.zscore(custom_voices(), voice) > time.time() + 400
 
 
 def test_a_voice_that_is_gone_is_none(media):
-    assert streams.use_voice(media, str(uuid.uuid4()), 50) is None
-    assert not streams.has_voice(media, str(uuid.uuid4()))
+    assert recordings.use_voice(media, str(uuid.uuid4()), 50) is None
+    assert not recordings.has_voice(media, str(uuid.uuid4()))
 
 
 def test_no_more_voices_are_kept_than_there_is_room_for_until_one_dies(media):
     there = media.zcard(custom_voices())
     voices = [str(uuid.uuid4()) for _ in range(3)]
     custom = CustomVoice("null", b"")
-    assert streams.keep_voice(media, voices[0], custom, 50, there + 2)
-    assert streams.keep_voice(media, voices[1], custom, 50, there + 2)
-    assert not streams.keep_voice(media, voices[2], custom, 50, there + 2)
+    assert recordings.keep_voice(media, voices[0], custom, 50, there + 2)
+    assert recordings.keep_voice(media, voices[1], custom, 50, there + 2)
+    assert not recordings.keep_voice(media, voices[2], custom, 50, there + 2)
     media.zadd(custom_voices(), {voices[0]: time.time() - 1})
-    assert streams.keep_voice(media, voices[2], custom, 50, there + 2)
+    assert recordings.keep_voice(media, voices[2], custom, 50, there + 2)
 
 
 def test_every_refusal_has_a_status_and_a_code():

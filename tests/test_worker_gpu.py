@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tasks import loading
-from tasks.streams import workers as advertised
+from tasks.beats import workers as advertised
 from tests import redis_server
 from tests.fake_nvml import FULL, L4, L40S, machine, nvml
 from tests.house import free_port, wait_for

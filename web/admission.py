@@ -14,7 +14,7 @@ from config import metrics, unmute_metrics
 from config.errors import Overloaded
 from config.redis_keys import WEB
 from config.settings import Settings
-from tasks import fleet, redis_check, redis_view, streams
+from tasks import beats, fleet, redis_check, redis_view, streams
 from tasks.leases import LINE_FULL, Reservations
 from web.stages import STAGE_NAMES
 
@@ -180,7 +180,7 @@ class Admission:
 
     def _advertise(self) -> None:
         says = {**fleet.introduction(), "sessions": len(self._held) + self._waiting, "waiting": self._waiting}
-        streams.beat(self._state, WEB, self._name, says, self._ownership.heartbeat_ttl_s)
+        beats.beat(self._state, WEB, self._name, says, self._ownership.heartbeat_ttl_s)
 
 
 class Ticket:

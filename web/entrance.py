@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import logging
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +17,7 @@ from config.errors import AntiphonError, ClientError, MemoryFull, SessionTaken, 
 from config.versions import VERSION
 from tasks.leases import Refusal, Value
 from tasks.redis_view import out_of_memory
+from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 from web import saved
 from web.admission import Ticket
@@ -118,7 +118,7 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Sess
         keys.TOKEN: _digest(secret),
         keys.REPLY: "0",
         keys.VERSION: VERSION,
-        keys.SINCE: time.time(),
+        keys.SINCE: shared_time.now_s(),
         keys.DIALECT: dialect.name,
     }
     with _place(runtime, sid, first=False) as ticket:

@@ -47,8 +47,11 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, _worker: Any) -> None:
-    """What a worker has counted stays; where it stood does not."""
-    metric_files.bury(METRICS, alive=set(server.WORKERS))
+    """What a worker has counted stays; where it stood does not. Nothing that goes wrong here may end the server."""
+    try:
+        metric_files.bury(METRICS, alive=set(server.WORKERS))
+    except Exception:
+        server.log.exception("what a worker had counted is lost")
 
 
 def on_exit(_server: Any) -> None:

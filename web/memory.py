@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from config import redis_keys as keys
 from config.errors import SessionTaken
 from config.messages import Result
+from config.versions import VERSION
 from tasks import streams
 from tasks.leases import Lease, Value
 from web import saved
@@ -22,7 +23,7 @@ class Memory:
 
     def save(self, state: saved.Saved, fields: Mapping[str, Value], ttl_s: int | None) -> None:
         """Raises SessionTaken when another web process owns the session."""
-        everything = {**fields, keys.STATE: saved.encode(state)}
+        everything = {**fields, keys.STATE: saved.encode(state), keys.VERSION: VERSION}
         if not self._leases.save(self._lease, ttl_s or self._ttl_s, everything):
             raise SessionTaken("this session goes on over another connection")
 

@@ -47,9 +47,11 @@ def bury(folder: Path, alive: Collection[int]) -> None:
     with suppress(BlockingIOError), _locked(folder, fcntl.LOCK_EX, 0.0):
         for pid in dead:
             for file in folder.glob(f"*_{pid}.db"):
-                if not file.name.startswith("gauge_"):
-                    _add(file, folder / f"{file.name.partition('_')[0]}_{DEAD}.db")
-                file.unlink()
+                try:
+                    if not file.name.startswith("gauge_"):
+                        _add(file, folder / f"{file.name.partition('_')[0]}_{DEAD}.db")
+                finally:  # one that cannot be read would spoil every page
+                    file.unlink()
 
 
 def _owner(file: Path) -> int:

@@ -1,6 +1,5 @@
 """The reply under way: what goes to the client and when, and which stage is overdue. Wall time is handed in."""
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -8,6 +7,7 @@ from config import metrics
 from config.messages import Speech, SpeechDone, TextDone, Words
 from config.settings import SAMPLE_RATE
 from config.tuning import PacingSettings
+from tasks.shared_time import shared_time
 from web.backchannel import is_echo
 from web.dialects.base import AudioOut, Dialect, ReplyOutcome
 from web.fade import faded_in
@@ -73,7 +73,7 @@ class Replier:
                 fresh = reply.add_words(body, now_s)
                 if fresh and not reply.held:
                     self._send(self._dialect.reply_words(reply.number, fresh))
-                    metrics.word_lag.observe(max(0.0, time.time() - said))
+                    metrics.word_lag.observe(max(0.0, shared_time.now_s() - said))
             case TextDone(words=words):
                 reply.text_done = body
                 if words == 0:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from config import metrics, unmute_metrics
 from config.messages import Cancel, Played
-from tasks import streams
+from tasks import queues, streams
 from web import actions
 from web.history import MAKERS
 from web.inbox import Inbox
@@ -112,7 +112,7 @@ class ReplyWork:
             return
         streams.forget_text(self._media, self._sid, [reply.number])
         if reply.playback.late_s > LATE_S:
-            streams.note_late_reply(self._media, self._sid, reply.number)
+            queues.note_late_reply(self._media, self._sid, reply.number)
         for stage in ("stt", "tts"):
             if stage in inbox.taken:
                 streams.trim_results(self._media, stage, self._sid, *inbox.taken[stage])

@@ -17,11 +17,12 @@ from config.settings import Settings, load
 from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.redis_view import out_of_memory
-from tasks.streams import Channels, Inputs, RedisError, command, connect
+from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
 from web.admission import Admission
 from web.fanout import Fanout
 from web.intake import Intake
 from web.pinger import Pinger
+from web.pulse import Pulse
 from web.roles import cast
 from web.scaling import Scaling
 from web.vitals import Vitals
@@ -52,8 +53,9 @@ class Runtime:
         self.fanout = Fanout(lambda: Channels(self.media))
         self._inputs = Inputs(self.media, settings.limits.audio_keep_s + settings.turn.longest_turn_s)
         self.intake = Intake(self._append)
+        pulse = Pulse(lambda: follow_clock(self.media), settings.ownership.renew_s)
         self.watchdog = Watchdog(
-            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share
+            self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
         self.pinger = Pinger(settings.observe.ping_s)

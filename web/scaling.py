@@ -3,14 +3,14 @@
 Asked by whoever starts and stops workers, some times a minute. Any web process gives the same answer.
 """
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 from config.redis_keys import STAGES, VOICES
 from config.settings import Settings
-from tasks import fleet, streams
+from tasks import fleet, queues, streams
 from tasks.leases import Reservations
+from tasks.shared_time import shared_time
 from web import scale
 
 #: Late replies count for so long.
@@ -37,7 +37,7 @@ class Scaling:
 
     def look(self, now_s: float | None = None) -> dict[str, Any]:
         """Replicas by queue, and why. Raises RedisError."""
-        now_s = time.time() if now_s is None else now_s
+        now_s = shared_time.now_s() if now_s is None else now_s
         sessions, loads = self._sessions(now_s), self._loads(now_s)
         found = {queue: self._advise(queue, load, sessions, now_s) for queue, load in loads.items()}
         return {
@@ -48,12 +48,12 @@ class Scaling:
 
     def _sessions(self, now_s: float) -> scale.Sessions:
         held, waiting = self._reservations.count()
-        return scale.Sessions(held, waiting, streams.late_replies(self._media, now_s - LATE_WITHIN_S))
+        return scale.Sessions(held, waiting, queues.late_replies(self._media, now_s - LATE_WITHIN_S))
 
     def _loads(self, now_s: float) -> dict[str, scale.QueueLoad]:
-        queues = tuple(self._slots_each)
-        counts = fleet.counts(fleet.look(self._state, queues), queues)
-        waiting = streams.queues(self._state, queues)
+        names = tuple(self._slots_each)
+        counts = fleet.counts(fleet.look(self._state, names), names)
+        waiting = queues.queues(self._state, names)
         loads = {}
         for queue, seen in counts.items():
             queued, asked_s = waiting[queue]
@@ -67,7 +67,7 @@ class Scaling:
     ) -> scale.Advice:
         now, at = scale.demand(queue, load, sessions, self._rules, self._shares), scale.piece(now_s)
         kept = scale.pieces_kept(self._rules)
-        recent = streams.remember_most(
+        recent = queues.remember_most(
             self._state, queue, at, now.seats, since=at - kept, ttl_s=int((kept + 2) * scale.PIECE_S)
         )
         return scale.advise(queue, now, load, recent, at, self._rules, self._slots_each[queue])

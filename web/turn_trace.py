@@ -25,6 +25,7 @@ from config.messages import (
 )
 from config.settings import SAMPLE_RATE
 from config.tracing import NO_SPAN, Span, Tracer, Value, trace_id
+from tasks.shared_time import shared_time
 from web import actions, happenings
 from web.clock import SessionClock
 from web.turn import Turn
@@ -153,7 +154,7 @@ class Traced(TurnTrace):
             return
         if isinstance(body, Speech):
             if self._first_audio_s is None:
-                self._first_audio_s = time.time()
+                self._first_audio_s = shared_time.now_s()
         elif isinstance(body, Claimed):
             work.claimed(body.worker, result.epoch)
         elif isinstance(body, TextDone | SpeechDone):
@@ -201,17 +202,17 @@ class Traced(TurnTrace):
     def _note_fact(self, happening: happenings.Happening) -> None:
         match happening:
             case VoiceEnded(at):
-                self._voice_ended_s = time.time() - self._since_s(at)
+                self._voice_ended_s = shared_time.now_s() - self._since_s(at)
                 self._judged = {}
             case Pause(at, ms, p_end):
                 lag_s = self._since_s(at + ms * SAMPLE_RATE // 1000)
                 self._judged = {"pause_ms": ms, "p_end": round(p_end, 3), "stt_lag_ms": round(lag_s * 1e3)}
             case Transcript():
-                self._heard_s = time.time()
+                self._heard_s = shared_time.now_s()
             case happenings.CommitAsked() | happenings.ReplyAsked() if self._root is None:
                 self._voice_ended_s, self._judged = None, {}
             case happenings.SoundBegan() if self._root is not None:
-                now_s = time.time()
+                now_s = shared_time.now_s()
                 self._root.child("pacing", self._first_audio_s, stage="web").end(now_s)
                 self._playing = self._root.child("playback", now_s, stage="web")
 
@@ -233,7 +234,7 @@ class Traced(TurnTrace):
         """It was decided that the user's turn is over: what that waited for."""
         if self._playing is not NO_SPAN:  # a client ends an utterance while it listens to a reply
             return
-        now_s = time.time()
+        now_s = shared_time.now_s()
         self._voice_ended_s = self._voice_ended_s or now_s
         self._open().child("end_of_turn", self._voice_ended_s, stage="web", **self._judged).end(now_s)
 

@@ -5,6 +5,7 @@ from collections import deque
 
 from config.messages import Audio, AudioFormat, Clear, Commit, InEntry
 from config.settings import SAMPLE_RATE
+from tasks.shared_time import shared_time
 from web.clock import SessionClock
 from web.intake import Intake
 from web.packets import packets_samples
@@ -40,7 +41,7 @@ class UserInput:
     def hear(self, packets: list[bytes], samples: int) -> None:
         """Audio came."""
         pos = self.clock.receive(samples, time.monotonic())
-        self.put(Audio(pos, packets, time.time()))
+        self.put(Audio(pos, packets, shared_time.now_s()))
 
     def put(self, entry: InEntry) -> None:
         """Queues an entry for the STT."""

@@ -1,14 +1,14 @@
 """What a web process sees of the fleet and its Redis servers now and then, for the metrics; no session waits for it."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import gevent
 
 from config import metrics, unmute_metrics
 from config.redis_keys import STAGES, VOICES
-from tasks import streams
+from tasks import queues, streams
+from tasks.shared_time import shared_time
 from web.watchdog import Watched
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ class Vitals:
             metrics.redis_memory.labels(name, "max").set(most)
 
     def _see_queues(self) -> None:
-        now = time.time()
-        for queue, (length, asked_s) in streams.queues(self._servers["state"], QUEUES).items():
+        now = shared_time.now_s()
+        for queue, (length, asked_s) in queues.queues(self._servers["state"], QUEUES).items():
             metrics.queue_length.labels(queue).set(length)
             metrics.queue_age.labels(queue).set(0.0 if asked_s is None else max(0.0, now - asked_s))
 

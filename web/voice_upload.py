@@ -29,7 +29,7 @@ from config.errors import (
 from config.messages import VoiceMade, VoiceRefused
 from config.redis_keys import VOICES
 from config.settings import Settings
-from tasks import streams, submit
+from tasks import beats, recordings, streams, submit
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Uploads:
     def made(self, voice: str) -> bool:
         """Whether a cloned voice is there. While Redis is away it is believed: the reply will tell."""
         try:
-            return streams.has_voice(self._media, voice)
+            return recordings.has_voice(self._media, voice)
         except streams.RedisError:
             return True
 
@@ -124,7 +124,7 @@ class Uploads:
         return True
 
     def _require_worker(self) -> None:
-        workers = streams.workers(self._state, VOICES)
+        workers = beats.workers(self._state, VOICES)
         if not workers:
             raise CloningAway("no worker clones voices at the moment; please try again later")
         if all(said.get("missing") for said in workers.values()):
@@ -172,12 +172,12 @@ class Uploads:
 
     def _made(self, data: bytes) -> str:
         upload = str(uuid.uuid4())
-        streams.offer_recording(self._media, upload, data)
+        recordings.offer_recording(self._media, upload, data)
         try:
             self._ask(upload)
-            answer = streams.await_answer(self._media, upload, time.monotonic() + self._rules.answer_s)
+            answer = recordings.await_answer(self._media, upload, time.monotonic() + self._rules.answer_s)
         finally:
-            streams.withdraw_recording(self._media, upload)
+            recordings.withdraw_recording(self._media, upload)
         match answer:
             case VoiceMade(voice=voice):
                 return voice

@@ -14,6 +14,7 @@ from config.tuning import OwnershipSettings
 from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
 from web import session_metrics
+from web.pulse import Pulse
 from web.stage_watch import StageWatch, Verdict
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Watchdog:
     """One greenlet for all sessions of the process."""
 
     def __init__(
-        self, state: streams.Client, leases: Leases, rules: OwnershipSettings, free_share: float
+        self, state: streams.Client, leases: Leases, rules: OwnershipSettings, free_share: float, pulse: Pulse
     ) -> None:
         self._state = state
         self._leases = leases
@@ -74,6 +75,7 @@ class Watchdog:
         self._sessions: set[Watched] = set()
         self._quiet_until_s = 0.0
         self._free_share = free_share
+        self._pulse = pulse
         self.spare = False
         """LLM and TTS have slots that nobody would miss."""
         gevent.spawn(self._run)
@@ -102,12 +104,18 @@ class Watchdog:
                     renewed_s = now_s
                     self._renew()
                     self._look_for_spare()
+                if self._pulse.silent_s() > self._rules.tell_after_s - self._rules.watch_s:
+                    self._be_quiet()  # before anybody is told that a worker is gone
                 self._watch(now_s)
             except streams.RedisError as error:
                 log.warning("watchdog waits for Redis: %s", type(error).__name__)
-                self._quiet_until_s = time.monotonic() + self._rules.lease_ms / 1e3 + 2 * self._rules.renew_s
+                self._be_quiet()
             except Exception:
                 log.exception("watchdog failed; it goes on")
+
+    def _be_quiet(self) -> None:
+        """Judges nothing until everybody could say that he is there."""
+        self._quiet_until_s = time.monotonic() + self._rules.lease_ms / 1e3 + 2 * self._rules.renew_s
 
     def _renew(self) -> None:
         sessions = list(self._sessions)
@@ -147,7 +155,9 @@ class Watchdog:
             if watch.tries >= MOST_TRIES and watch.stage != "stt":
                 session.give_up(watch.stage)
                 return
-            log.info("%s is submitted again", watch.stage)
+            log.info(
+                "%s is submitted again", watch.stage, extra={"session": session.sid, "reply": watch.reply}
+            )
             metrics.recoveries.labels(watch.stage).inc()
             watch.submitted(now_s)
             session.may_have_missed()

@@ -20,6 +20,7 @@ from config import metrics
 from config.messages import Result, Speech
 from config.settings import SAMPLE_RATE, load
 from tasks import worker as life
+from tasks.control import ControlListener
 from tasks.leases import Emitter, Lease, Leases, Stored
 from tasks.stage import Keeper, Stage, Ties
 from tasks.streams import connect
@@ -149,7 +150,7 @@ def run(plan: Plan) -> Found:
     stage = Stage(plan.stage, ties, plan.slots)
     life.running[plan.stage] = stage
     stage.start()
-    life.ControlListener(plan.worker, ties).start()
+    ControlListener(plan.worker, media, stage.loop.tell).start()
     Keeper([stage], ties, {}).start()
     sampler = Sampler(stage, watch, plan)
     sampler.start()

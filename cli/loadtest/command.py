@@ -209,9 +209,18 @@ def loadtest(
             warm_up_s=WARM_UP_S,
             counts_ramp=False,
         )
+    pages = _pages(metrics_urls) or tuple(metrics.default_urls(asked))
     judged = Targets(**{name.removeprefix("target_"): value for name, value in targets.items()})  # type: ignore[arg-type]
-    wish = Wish(order, judged, metrics_urls or tuple(metrics.default_urls(asked)), Progress())
+    wish = Wish(order, judged, pages, Progress())
     _tell(wish, Search(sessions, max_sessions) if search else None, json_file, html_file)
+
+
+def _pages(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Pages of metrics that somebody named must be there. Raises ConfigError."""
+    for url in asked:
+        if not metrics.pages([url]):
+            raise ConfigError(f"--metrics {url}: no page of metrics there")
+    return asked
 
 
 def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: Path | None) -> None:
@@ -219,7 +228,7 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
     steps = [run(wish)] if search is None else find_capacity(wish, search)
     shown = _shown(steps, search)
     click.echo(reports.text(shown))
-    answer = None if search is None else search.answer()
+    answer = None if search is None else search.answer() + _broke(steps, search)
     if answer is not None:
         click.echo(f"\ncapacity: {answer}")
     if json_file is not None:
@@ -230,6 +239,12 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
     if search is not None and not shown.interrupted:
         sys.exit(0 if search.best else UNKNOWN if search.saturated_at else MISSED)
     sys.exit(UNKNOWN if not shown.valid else 0 if shown.judged.held else MISSED)
+
+
+def _broke(steps: list[Report], search: Search) -> str:
+    """Which targets the lowest number that was too many missed."""
+    missed = [one.judged.missed for one in steps if one.sessions == search.too_many and not one.judged.held]
+    return f" ({', '.join(missed[-1])})" if missed else ""
 
 
 def _shown(steps: list[Report], search: Search | None) -> Report:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -68,9 +68,7 @@ class Line(asyncio.Protocol):
             await loop.create_connection(lambda: self, parts.hostname or "", port, ssl=context)
             await self._opened
         except OSError as error:
-            # asyncio's own text names the address again; a name that is not known has a text of its own
-            told = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise LineFailed("cannot connect", told or str(error)) from None
+            raise LineFailed("cannot connect", _why(error)) from None
 
     # --- asyncio.Protocol
 
@@ -119,8 +117,8 @@ class Line(asyncio.Protocol):
         if error is not None:
             self._end(_refusal(error))
         elif self._protocol.state in (State.CLOSING, State.CLOSED):
-            code, reason = self._protocol.close_code, self._protocol.close_reason or ""
-            self._end(LineFailed("line lost" if code in (None, 1006) else f"closed with {code}", reason))
+            said = self._protocol.close_rcvd
+            self._end(LineFailed("line lost") if said is None else _goodbye(said))
 
     def _end(self, why: LineFailed | None) -> None:
         if not self._opened.done() and why is not None:
@@ -170,6 +168,20 @@ class Line(asyncio.Protocol):
 def _settle(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _why(error: OSError) -> str:
+    """In a few words. asyncio's own name the address again; TLS and unknown names have words of their own."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS there: {error.reason}"
+    told = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return told or str(error) or "the server hung up"
+
+
+def _goodbye(said: Close) -> LineFailed:
+    return LineFailed(f"closed with {said.code}", said.reason)
 
 
 def _refusal(error: Exception) -> LineFailed:

@@ -59,6 +59,8 @@ def pages(urls: Sequence[str]) -> Pages:
     """What can be had of them."""
     found = {}
     for url in urls:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            continue
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 found[url] = answer.read().decode()

@@ -1,0 +1,1 @@
+"""Several machines on one: a fleet in network namespaces, what happens to it, and what its users notice."""

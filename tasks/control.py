@@ -1,0 +1,75 @@
+"""What a worker is told: `ctl:{worker}`, read by a thread that keeps the shared time, too."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from config.messages import Command, Drain, decode_command
+from config.redis_keys import control
+from tasks.streams import Client, Reader, RedisError, follow_clock, keep_control
+
+log = logging.getLogger(__name__)
+
+#: Between two reads of commands: those of many sessions are taken together, and none is in more of a hurry.
+CONTROL_BEAT_S = 0.02
+
+#: A worker asks the media server so often what time it is.
+ASK_TIME_EVERY_S = 10.0
+
+
+class ControlListener(threading.Thread):
+    """Reads `ctl:{worker}` and passes each command to the loops; keeps the shared time, too."""
+
+    def __init__(self, worker: str, media: Client, pass_on: Callable[[Command], None]) -> None:
+        super().__init__(name="control", daemon=True)
+        self._worker = worker
+        self._key = control(worker)
+        self._media = media
+        self._reader = Reader(media)
+        self._tell = pass_on
+        self._heard_s = time.monotonic()
+
+    def deaf_s(self) -> float:
+        """How long the media server was not heard."""
+        return time.monotonic() - self._heard_s
+
+    def run(self) -> None:
+        """For the life of the process."""
+        cursor = "0"
+        asked_time_s = float("-inf")
+        while True:
+            try:
+                if time.monotonic() > asked_time_s + ASK_TIME_EVERY_S:
+                    follow_clock(self._media)
+                    keep_control(self._media, self._worker)
+                    self._heard_s = asked_time_s = time.monotonic()
+                for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
+                    cursor = entries[-1][0]
+                    self._pass_on([data for _, data in entries])
+                self._heard_s = time.monotonic()
+                time.sleep(CONTROL_BEAT_S)
+            except RedisError:
+                asked_time_s = float("-inf")  # that is answered at once, when the server is back
+                time.sleep(0.2)
+            except Exception:
+                log.exception("commands could not be read")
+
+    def _pass_on(self, commands: list[bytes]) -> None:
+        for data in commands:
+            try:
+                command = decode_command(data)
+                if isinstance(command, Drain):
+                    log.warning(
+                        "told to drain: replies are finished, sessions handed over, then this worker ends"
+                    )
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    continue
+            except msgspec.DecodeError:
+                log.warning("a command could not be read")
+                continue
+            self._tell(command)
