@@ -16,7 +16,7 @@ def ready(queue: str) -> bool:
     """Whether a worker of this host has a fresh heartbeat."""
     settings = load()
     try:
-        said = workers(connect(settings.redis_url), queue, settings.ownership.heartbeat_ttl_s)
+        said = workers(connect(settings.redis_url), queue)
     except RedisError:
         return True
     return any(name.startswith(f"{socket.gethostname()}-") for name in said)
