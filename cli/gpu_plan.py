@@ -51,6 +51,12 @@ def gpus_option(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return wanted
 
 
+class NoAnswer(ConfigError):
+    """An engine did not say in time what it needs."""
+
+    code = "engine_silent"
+
+
 @dataclass(frozen=True)
 class Plan:
     """Who goes where."""
@@ -67,14 +73,14 @@ def plan(
     """Asks NVML and the engines. Raises ConfigError when a GPU is not there, or what is to run on it does not fit."""
     there = {name: gpus.look(name) for names in wanted.values() for name in names}
     require_one_name(there.values())
-    asked = _ask(settings, {stage: {} for stage in wanted}, environment)
+    asked = ask(settings, {stage: {} for stage in wanted}, environment)
     users = [ask for ask in asked.values() if ask.wants_gpu]
     if not users:
         named = ", ".join(map(str, asked.values()))
         raise ConfigError(f"--gpu: none of these needs a GPU: {named} (profile {settings.profile!r})")
     seated = _seat(users, wanted, counts)
     lone = _alone(settings, seated, environment)
-    asked |= _ask(settings, lone, environment)
+    asked |= ask(settings, lone, environment)
     for gpu in there.values():
         check_room([asked[stage] for stage in seated.get(gpu.name, {}).values()], gpu)
     places = {
@@ -129,10 +135,15 @@ def options_alone(stage: str, choice: EngineChoice, environment: Mapping[str, st
     }
 
 
-def _ask(
-    settings: Settings, variables: Mapping[str, Mapping[str, str]], environment: Mapping[str, str]
+def ask(
+    settings: Settings,
+    variables: Mapping[str, Mapping[str, str]],
+    environment: Mapping[str, str],
+    deadline_s: float = NEEDS_DEADLINE_S,
 ) -> dict[str, Ask]:
-    """What the engines ask for, by the interpreters that will run them, all at once. Raises ConfigError."""
+    """What the engines of these stages ask for, by the interpreters that will run them, all at once. No weights are
+    loaded. variables: of each stage, settings that hold for it alone. Raises ConfigError.
+    """
     pythons = {stage: interpreter(stage, settings.stage(stage)) for stage in variables}
     asking = {
         stage: subprocess.Popen(
@@ -147,27 +158,27 @@ def _ask(
         for stage, more in variables.items()
     }
     try:
-        return {stage: _answer(settings, stage, process) for stage, process in asking.items()}
+        return {stage: _answer(settings, stage, process, deadline_s) for stage, process in asking.items()}
     finally:
         for process in asking.values():
             process.kill()
             process.communicate()
 
 
-def _answer(settings: Settings, stage: str, process: subprocess.Popen[str]) -> Ask:
+def _answer(settings: Settings, stage: str, process: subprocess.Popen[str], deadline_s: float) -> Ask:
     choice = settings.stage(stage)
-    ask = Ask(stage, choice.engine, choice.slots, Needs())
+    asking = Ask(stage, choice.engine, choice.slots, Needs())
     try:
-        said, complaint = process.communicate(timeout=NEEDS_DEADLINE_S)
+        said, complaint = process.communicate(timeout=deadline_s)
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{ask} does not say within {NEEDS_DEADLINE_S:.0f} s what it needs") from None
+        raise NoAnswer(f"{asking} does not say within {deadline_s:g} s what it needs") from None
     lines = complaint.strip().splitlines() or ["it ended without a word"]
     if process.returncode == MUST_MEND:
         raise ConfigError(lines[-1])
     if process.returncode:
-        raise ConfigError(f"{ask} cannot say what it needs: {lines[-1]}")
+        raise ConfigError(f"{asking} cannot say what it needs: {lines[-1]}")
     # what its packages print by the way stands above
-    return replace(ask, needs=msgspec.json.decode(said.strip().splitlines()[-1], type=Needs))
+    return replace(asking, needs=msgspec.json.decode(said.strip().splitlines()[-1], type=Needs))
 
 
 def _lines(gpu: Gpu, workers: Mapping[str, str], asked: Mapping[str, Ask]) -> list[str]:

@@ -13,7 +13,14 @@ MUST_MEND = 2
 #: Subcommand → the module that holds a click command of the same name, and its line in the help.
 COMMANDS = {
     "up": ("cli.up", "Start everything on this machine."),
-    "status": ("cli.status", "Show what `up` runs here."),
+    "status": ("cli.status", "Show a deployment: services, slots, queues, sessions, Redis, versions."),
+    "doctor": (
+        "cli.doctor.command",
+        "Check this machine and its surroundings, and say how to mend what is wrong.",
+    ),
+    "drain": ("cli.drain", "Let a worker finish, hand its sessions over, and end."),
+    "sessions": ("cli.sessions", "List the sessions there are, or end one."),
+    "voices": ("cli.voices", "Check voices.yaml, and have it read again."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "models": ("cli.models", "List, fetch and check the weights of models."),
     "loadtest": ("cli.loadtest.command", "Simulate many talkers, and judge the server against targets."),

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import click
 
@@ -22,6 +21,7 @@ from cli.gpu_plan import Plan
 from cli.overseer import Asked, Overseer
 from cli.probe import Address, Probe
 from cli.programs import Place, Program
+from cli.servers import url_option
 from config import voices
 from config.errors import ConfigError
 from config.redis_keys import STAGES
@@ -35,9 +35,6 @@ LEFTOVER_PATIENCE_S = 7.0
 
 #: Connections of many thousand sessions; most systems start programs with 1024.
 OPEN_FILES = 65_536
-
-#: What Celery and redis-py both take.
-REDIS_SCHEMES = ("redis", "rediss")
 
 #: Processes of one stage beyond which it is surely a slip.
 MOST_WORKERS = 64
@@ -56,21 +53,6 @@ def _counts(_ctx: click.Context, _param: click.Parameter, value: str) -> dict[st
             raise click.BadParameter(f"{stage} is named twice")
         counts[stage] = int(number)
     return counts
-
-
-def _redis_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Raises BadParameter, which does not show the URL: it may hold a password."""
-    try:
-        wrong = value is not None and (
-            urlsplit(value).scheme not in REDIS_SCHEMES or not urlsplit(value).hostname
-        )
-    except ValueError:
-        wrong = True
-    if wrong:
-        raise click.BadParameter(
-            "not the address of a Redis server; it looks like redis://:password@host:6379/0"
-        )
-    return value
 
 
 @click.command()
@@ -100,14 +82,14 @@ def _redis_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 )
 @click.option(
     "--redis-url",
-    callback=_redis_url,
+    callback=url_option,
     envvar="ANTIPHON_REDIS_URL",
     show_envvar=True,
     help="A state server that runs already; else one is started.",
 )
 @click.option(
     "--media-url",
-    callback=_redis_url,
+    callback=url_option,
     envvar="ANTIPHON_MEDIA_URL",
     show_envvar=True,
     help="A media server that runs already; else one is started.",

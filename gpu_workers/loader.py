@@ -67,6 +67,11 @@ def needs(stage: str, choice: EngineChoice, slots: int) -> Needs:
     return _with_module(stage, choice, told)
 
 
+def option_names(stage: str, choice: EngineChoice) -> set[str]:
+    """The options that the engine knows; others are let pass, as they may be an earlier engine's. Raises as `load`."""
+    return _with_module(stage, choice, lambda module, _: set(module.Settings.model_fields))
+
+
 def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, Any], Found]) -> Found:
     name = choice.engine
     if name not in engines(stage):

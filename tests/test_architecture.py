@@ -107,6 +107,8 @@ MAY_IMPORT = {
         "web.turn",
         "web.happenings",
         "web.actions",
+        "web.roles",
+        "web.metric_folder",
     ),
 }
 #: The parts of `web` are pure: `antiphon replay` decides a recorded session again by them.

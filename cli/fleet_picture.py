@@ -1,0 +1,203 @@
+"""A picture of a deployment: who works, what waits, how full Redis is, and what is wrong with it.
+
+`take` asks Redis; all else is pure. `antiphon status` shows it.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cli import columns
+from config.redis_keys import STAGES, VOICES, WEB
+from config.versions import VERSION
+from tasks import fleet, redis_check, streams
+from tasks.fleet import Member
+from tasks.redis_check import Facts
+
+QUEUES = (*STAGES, VOICES)
+
+#: A task that nobody took for so long: a worker with room takes one in milliseconds.
+STUCK_S = 5.0
+
+#: Names of models are paths, or long.
+MODEL_CHARACTERS = 28
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Tasks that nobody has taken."""
+
+    name: str
+    length: int
+    oldest_s: float | None
+    """None: it is empty, or does not say."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A deployment at one moment."""
+
+    members: tuple[Member, ...]
+    queues: tuple[Queue, ...]
+    servers: dict[str, Facts]
+    """`state`, and `media` where it is known."""
+
+    @property
+    def sessions(self) -> int:
+        """Of all web processes, those that wait among them."""
+        return sum(member.sessions for member in self.members)
+
+    @property
+    def waiting(self) -> int:
+        """Sessions that have no place yet."""
+        return sum(member.waiting for member in self.members)
+
+    @property
+    def versions(self) -> list[int]:
+        """Versions of our messages that are spoken."""
+        return sorted({member.speaks for member in self.members if not member.refused})
+
+
+def take(state: streams.Client, media: streams.Client | None) -> Picture:
+    """Raises RedisError."""
+    servers = {"state": state} | ({"media": media} if media is not None else {})
+    facts = {name: redis_check.ask(client) for name, client in servers.items()}
+    now_s = time.time() - facts["state"].ahead_s
+    queues = (
+        Queue(name, length, None if asked_s is None else max(0.0, now_s - asked_s))
+        for name, (length, asked_s) in streams.queues(state, QUEUES).items()
+    )
+    return Picture(tuple(fleet.look(state)), tuple(queues), facts)
+
+
+def troubles(picture: Picture, host: str) -> list[str]:
+    """What an operator should mend, each in a line; none when all is well. host: whose clock was compared."""
+    return [*_missing(picture), *_odd(picture), *_stuck(picture), *_unfit(picture, host)]
+
+
+def _missing(picture: Picture) -> Iterable[str]:
+    for stage in (WEB, *STAGES):
+        if not any(member.works for member in picture.members if member.stage == stage):
+            yield f"no {'web process' if stage == WEB else f'worker of {stage}'} takes anything"
+
+
+def _odd(picture: Picture) -> Iterable[str]:
+    yield from (member.why_not for member in picture.members if member.why_not)
+
+
+def _stuck(picture: Picture) -> Iterable[str]:
+    for queue in picture.queues:
+        if queue.oldest_s is not None and queue.oldest_s > STUCK_S:
+            waited = columns.seconds(queue.oldest_s)
+            yield f"the queue {queue.name} is stuck for {waited}: add workers of it, or look at their logs"
+
+
+def _unfit(picture: Picture, host: str) -> Iterable[str]:
+    for name, facts in picture.servers.items():
+        yield from map(str, redis_check.refusals(redis_check.judge(name, facts, host)))
+
+
+# --- for people
+
+
+def lines(picture: Picture) -> list[str]:
+    """The tables."""
+    return [
+        *columns.table(SERVICE_HEAD, _services(picture)),
+        "",
+        *columns.table(("QUEUE", "WAITING", "OLDEST"), [_queue(queue) for queue in picture.queues]),
+        "",
+        *columns.table(("REDIS", "VERSION", "MEMORY"), [_server(*one) for one in picture.servers.items()]),
+        "",
+        f"sessions: {picture.sessions}, of which {picture.waiting} wait for a place",
+        _versions(picture.versions),
+    ]
+
+
+SERVICE_HEAD = ("SERVICE", "NAME", "HOST", "GPU", "MODEL", "VERSION", "TAKEN", "FREE", "STATE", "BEAT")
+
+
+def _services(picture: Picture) -> list[Sequence[str]]:
+    order = {stage: at for at, stage in enumerate((WEB, *STAGES, VOICES))}
+    rows = [
+        _service(one) for one in sorted(picture.members, key=lambda one: (order.get(one.stage, 9), one.name))
+    ]
+    there = {member.stage for member in picture.members}
+    absent = [(stage, *[columns.NONE] * 7, "nobody", columns.NONE) for stage in (WEB, *STAGES)]
+    return [*rows, *(row for row in absent if row[0] not in there)]
+
+
+def _service(member: Member) -> Sequence[str]:
+    web = member.stage == WEB
+    return (
+        member.stage,
+        member.name,
+        member.host,
+        member.gpu or columns.NONE,
+        columns.cut(member.model, MODEL_CHARACTERS) or columns.NONE,
+        str(member.speaks),
+        str(member.sessions if web else member.slots - member.free),
+        columns.NONE if web else str(member.free),
+        standing(member),
+        columns.seconds(member.age_s),
+    )
+
+
+def standing(member: Member) -> str:
+    """In a word."""
+    if member.refused:
+        return "refused"
+    if member.why_not:
+        return "other version"
+    if member.draining:
+        return "draining"
+    if member.stage == WEB:
+        return f"{member.waiting} waiting" if member.waiting else "ready"
+    return "ready" if member.free or not member.slots else "full"
+
+
+def _queue(queue: Queue) -> Sequence[str]:
+    return queue.name, str(queue.length), columns.seconds(queue.oldest_s)
+
+
+def _server(name: str, facts: Facts) -> Sequence[str]:
+    limit = f"of {columns.megabytes(facts.most_bytes)}" if facts.most_bytes else "and no limit"
+    return name, version(facts), f"{columns.megabytes(facts.used_bytes)} {limit}"
+
+
+def version(facts: Facts) -> str:
+    """`Valkey 9.1.2`."""
+    return f"{facts.product} {'.'.join(map(str, facts.version)) if facts.version else 'of unknown version'}"
+
+
+def _versions(spoken: Sequence[int]) -> str:
+    if not spoken:
+        return f"versions of our messages: nobody speaks; this command speaks {VERSION}"
+    said = " and ".join(map(str, spoken))
+    mix = ": an update is under way" if len(spoken) > 1 else ""
+    return f"versions of our messages: {said}{mix}"
+
+
+# --- for programs
+
+
+def document(picture: Picture, found: Sequence[str]) -> dict[str, Any]:
+    """The same, to be written as JSON; `found` as `troubles` gave it."""
+    return {
+        "well": not found,
+        "troubles": list(found),
+        "services": [
+            {**asdict(member), "taken": member.slots - member.free, "state": standing(member)}
+            for member in picture.members
+        ],
+        "queues": {
+            queue.name: {"length": queue.length, "oldest_s": queue.oldest_s} for queue in picture.queues
+        },
+        "sessions": {"count": picture.sessions, "waiting": picture.waiting},
+        "redis": {
+            name: {"version": version(facts), "used_bytes": facts.used_bytes, "most_bytes": facts.most_bytes}
+            for name, facts in picture.servers.items()
+        },
+        "versions": picture.versions,
+    }
