@@ -11,7 +11,7 @@ from typing import Any
 from cli import columns
 from config.redis_keys import STAGES, VOICES, WEB
 from config.versions import VERSION
-from tasks import fleet, redis_check, streams
+from tasks import fleet, queues, redis_check, streams
 from tasks.fleet import Member
 from tasks.redis_check import Facts
 
@@ -64,11 +64,11 @@ def take(state: streams.Client, media: streams.Client | None) -> Picture:
     servers = {"state": state} | ({"media": media} if media is not None else {})
     facts = {name: redis_check.ask(client) for name, client in servers.items()}
     now_s = time.time() - facts["state"].ahead_s
-    queues = (
+    waiting = (
         Queue(name, length, None if asked_s is None else max(0.0, now_s - asked_s))
-        for name, (length, asked_s) in streams.queues(state, QUEUES).items()
+        for name, (length, asked_s) in queues.queues(state, QUEUES).items()
     )
-    return Picture(tuple(fleet.look(state)), tuple(queues), facts)
+    return Picture(tuple(fleet.look(state)), tuple(waiting), facts)
 
 
 def troubles(picture: Picture, host: str) -> list[str]:
