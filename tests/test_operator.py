@@ -17,7 +17,7 @@ from cli.voices import report
 from config import redis_keys as keys
 from config.settings import load
 from config.versions import VERSION
-from tasks import fleet, streams
+from tasks import beats, fleet
 from tasks.fleet import Member
 from tasks.redis_check import Facts
 from tests.redis_server import Server
@@ -116,7 +116,7 @@ def test_what_beats_and_waits_on_a_server_is_in_the_picture(
     state: redis.Redis, media: redis.Redis, server: Server, new_sid: Callable[[], str]
 ) -> None:
     name = new_sid()
-    streams.beat(state, "tts", name, {**fleet.introduction(), "slots": 9, "free": 2, "gpu": "1"}, 60)
+    beats.beat(state, "tts", name, {**fleet.introduction(), "slots": 9, "free": 2, "gpu": "1"}, 60)
     try:
         taken = fleet_picture.take(state, media)
         document = fleet_picture.document(taken, fleet_picture.troubles(taken, "here"))
@@ -126,7 +126,7 @@ def test_what_beats_and_waits_on_a_server_is_in_the_picture(
         assert document["well"] is not bool(document["troubles"])
         json.dumps(document)
     finally:
-        streams.retire(state, "tts", name)
+        beats.retire(state, "tts", name)
 
 
 def test_a_queue_shows_how_long_its_oldest_task_waits(
@@ -210,13 +210,13 @@ def test_drain_of_an_unknown_worker_lists_those_there_are(
     server: Server, state: redis.Redis, new_sid: Callable[[], str]
 ) -> None:
     name = new_sid()
-    streams.beat(state, "tts", name, fleet.introduction(), 60)
+    beats.beat(state, "tts", name, fleet.introduction(), 60)
     try:
         ran = antiphon("drain", "nobody", "--redis-url", server.url(0), "--media-url", server.url(1))
         assert ran.exit_code == 2
         assert "there is no worker 'nobody'" in ran.stderr and f"{name} (tts)" in ran.stderr
     finally:
-        streams.retire(state, "tts", name)
+        beats.retire(state, "tts", name)
 
 
 def test_a_web_process_is_not_drained_but_stopped() -> None:

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from cli import gpu_plan, local_run
+from cli import gpu_plan, local_run, metrics_ports, programs
 from cli.doctor import machine, surroundings, variables
 from cli.doctor.finding import Check, Finding, Verdict, ok, run
 from cli.servers import Where, which_deployment
 from config.errors import ConfigError
-from config.redis_keys import STAGES
 from config.settings import Settings, load
 from web.metric_folder import MEMORY
 
@@ -132,10 +131,18 @@ def _ports(about: Situation) -> Iterator[Finding]:
     holders = [one.pid for one in running.processes if one.pid] if running else []
     yield from machine.ports({about.port: "web"}, about.host, holders)
     settings = about.settings
+    names = list(programs.serving(settings, {}))
     if settings.metrics_port:
-        queues = (*STAGES, *(["voices"] if settings.voices.encoder else []))
-        wanted = {settings.metrics_port + at: f"metrics of {name}" for at, name in enumerate(queues)}
+        wanted = {settings.metrics_port + at: f"metrics of {name}" for at, name in enumerate(names)}
         yield from machine.ports(wanted, settings.metrics_host, holders)
+    else:
+        first = metrics_ports.first_of_row(
+            settings.metrics_port, settings.metrics_host, len(names), about.port
+        )
+        if first:
+            yield ok(
+                "ports", f"{first} to {first + len(names) - 1} of {settings.metrics_host} (metrics) are free"
+            )
 
 
 def _redis_is_here(state_url: str | None) -> bool:

@@ -3,7 +3,6 @@
 import re
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from cli import columns
+from cli import columns, metrics_ports
 from cli.doctor.finding import Finding, fail, ok, warn
 
 #: As pyproject.toml says.
@@ -177,11 +176,11 @@ def ports(wanted: Mapping[int, str], host: str, holders: Iterable[int]) -> Itera
         if port in ours:
             yield ok("ports", f"{port} ({what}) is the running server's")
             continue
-        wrong = _refused(host, port)
+        wrong = metrics_ports.taken(host, port)
         if wrong:
             yield fail(
                 "ports",
-                f"{port} of {host} ({what}): {wrong}",
+                f"{port} of {host} ({what}) {wrong}",
                 "end what has it (ss -ltnp), or choose another port",
             )
         else:
@@ -195,15 +194,3 @@ def _listening(pids: Iterable[int]) -> Iterator[int]:
         except psutil.Error:
             continue
         yield from (one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN)
-
-
-def _refused(host: str, port: int) -> str:
-    """Why nobody can listen there; empty if one can."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
-            probe.bind(where)
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
