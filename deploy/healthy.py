@@ -15,7 +15,7 @@ def ready(stage: str) -> bool:
     """Whether a worker of this host has a fresh heartbeat."""
     settings = load()
     try:
-        said = workers(connect(settings.redis_url), stage, settings.ownership.heartbeat_ttl_s)
+        said = workers(connect(settings.redis_url), stage)
     except RedisError:
         return True
     return any(name.startswith(f"{socket.gethostname()}-") for name in said)
