@@ -44,8 +44,9 @@ class Channel(kombu_redis.Channel):
 
     @cached_property
     def _ours(self) -> bool:
-        ours, here = Connection(load().redis_url), self.connection.client
-        return bool(_place(ours) == _place(here))
+        kombu: Any = self
+        ours = Connection(load().redis_url)  # type: ignore[no-untyped-call]
+        return bool(_place(ours) == _place(kombu.connection.client))
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Nothing to do."""
