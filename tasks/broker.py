@@ -4,7 +4,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import redis
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
 from kombu.utils import json
 
