@@ -27,8 +27,7 @@ from tasks.shared_time import shared_time
 log = logging.getLogger(__name__)
 
 #: The shortest beat: packets of many sessions meet in one step. It grows with the number of sessions, for a turn costs
-#: as much for one frame as for ten: at 128 sessions this is a fifth of them in hand at once, and 0.3 ms of CPU per
-#: session-second less than with 4 ms.
+#: as much for one frame as for ten: at 128 sessions this is a fifth of them in hand at once.
 BEAT_S, BEAT_PER_SEAT_S, LONG_BEAT_S = 0.004, 0.000_08, 0.010
 
 #: Steps begin no sooner than so many of their own lengths after one another: they are fuller, and most of the device's

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 import websockets
@@ -298,9 +299,20 @@ def test_a_worker_that_takes_a_task_while_redis_is_full_lives(
             [sys.executable, "-c", ask], env=house._environment(), cwd=ROOT, check=True, timeout=60
         )
 
+    def asks() -> bool:
+        """Whether Redis still has a request of the stopped worker's for a task, which it would answer."""
+        ports = {one.laddr.port for one in psutil.Process(worker.pid).net_connections("inet")}
+        waiting = [one for one in state_client.client_list() if "b" in one["flags"]]
+        return any(int(one["addr"].rpartition(":")[2]) in ports for one in waiting)
+
     os.kill(worker.pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: not asks(), "the request to end")
         prefill()
+        if not any(
+            map(state_client.exists, lists)
+        ):  # the worker was waiting for it, and will read it when it goes on
+            prefill()
         (queue,) = [name for name in lists if state_client.exists(name)]
         assert queue == lists[3], "what may not be needed goes last"
         state_client.rename(queue, "test:parked")

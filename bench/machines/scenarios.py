@@ -235,11 +235,9 @@ SCENARIOS = (
     between_machines(0.5, 0.1),
     between_machines(2.5, 0.5),
     between_machines(5, 1),
-    between_machines(10, 2),
     between_machines(20, 5),
     between_machines(0, 0, 0.001),
     between_machines(0, 0, 0.01),
-    between_machines(5, 1, 0.001),
     between_machines(20, 5, 0.01),
     Scenario(f"link of one of two stt machines cut for {CUT_S:g} s", cut_worker("stt1", CUT_S)),
     Scenario(
