@@ -59,7 +59,7 @@ class Picture:
         return sorted({member.speaks for member in self.members if not member.refused})
 
 
-def take(state: streams.Client, media: streams.Client | None) -> Picture:
+def take(state: streams.Client, media: streams.Client | None = None) -> Picture:
     """Raises RedisError."""
     servers = {"state": state} | ({"media": media} if media is not None else {})
     facts = {name: redis_check.ask(client) for name, client in servers.items()}
@@ -83,7 +83,11 @@ def _missing(picture: Picture) -> Iterable[str]:
 
 
 def _odd(picture: Picture) -> Iterable[str]:
-    yield from (member.why_not for member in picture.members if member.why_not)
+    for member in picture.members:
+        if member.refused:
+            yield f"{member.name} ({member.stage}) was refused: {member.refused}"
+        elif member.why_not:
+            yield member.why_not
 
 
 def _stuck(picture: Picture) -> Iterable[str]:

@@ -135,6 +135,8 @@ class Overseer:
         how = self._supervisord.how_died(name)
         if how.startswith("terminated"):
             return f"{name} died ({how})"
+        if how == "exit status 0":
+            return f"{name} ended of its own accord, as a worker does that was drained"
         last = f": {lines[-1][:300]}" if lines else ""
         return f"{name} died ({how}){last} [{self._data.log_file(name)}]"
 

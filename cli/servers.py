@@ -58,28 +58,40 @@ class Where:
             )
         if media_url is None:
             raise ConfigError("the media server is needed, too: give --media-url (or ANTIPHON_MEDIA_URL)")
-        with answering(state_url) as state, answering(media_url) as media:
+        with answering(state_url, media_url) as (state, media):
             yield state, media
 
 
 @contextmanager
-def answering(url: str) -> Iterator[streams.Client]:
-    """A client. Raises ConfigError in one line, without the password, when the server does not answer meanwhile."""
-    client = streams.connect(url, connections=2)
+def answering(*urls: str) -> Iterator[list[streams.Client]]:
+    """A client for each, which has answered. Raises ConfigError in one line, without passwords, where one does not, or
+    stops to."""
+    clients = [streams.connect(url, connections=2) for url in urls]
     try:
-        yield client
+        for url, client in zip(urls, clients, strict=True):
+            require_answer(url, client)
+        yield clients
     except streams.RedisError as error:
-        raise ConfigError(no_answer(url, error)) from error
+        raise ConfigError(f"Redis stopped answering ({_reason(error)}); try again") from error
     finally:
-        client.close()
+        for client in clients:
+            client.close()
 
 
-def no_answer(url: str, error: streams.RedisError) -> str:
-    """Which server, and why, as far as it may be shown."""
-    parts = urlsplit(url)
-    place = f"{parts.hostname}:{parts.port or 6379}"
-    why = str(error).partition("\n")[0][:120]
-    return f"the Redis server {place} does not answer ({type(error).__name__}: {why}); is it up, its password right?"
+def require_answer(url: str, client: streams.Client) -> None:
+    """Raises ConfigError that names the server, but not its password."""
+    try:
+        streams.round_trip_s(client)
+    except streams.RedisError as error:
+        parts = urlsplit(url)
+        place = f"{parts.hostname}:{parts.port or 6379}"
+        raise ConfigError(
+            f"the Redis server {place} does not answer ({_reason(error)}); is it up, its password right?"
+        ) from error
+
+
+def _reason(error: streams.RedisError) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
 
 
 def which_deployment(command: Callable[..., None]) -> Callable[..., None]:

@@ -12,9 +12,8 @@ import click
 
 from cli import columns, fleet_picture, local_run
 from cli.local_run import Run
-from cli.servers import Where, answering, no_answer, which_deployment
+from cli.servers import Where, answering, which_deployment
 from config.errors import ConfigError
-from tasks import streams
 
 #: Something is down or unfit, or nothing runs.
 NOT_WELL = 1
@@ -80,16 +79,9 @@ def _look(where: Where) -> tuple[list[str], dict[str, object]]:
 
 
 def _take(state_url: str, media_url: str | None) -> fleet_picture.Picture:
-    with answering(state_url) as state:
-        if media_url is None:
-            return fleet_picture.take(state, None)
-        media = streams.connect(media_url, connections=2)
-        try:
-            if not streams.answers(media):
-                raise ConfigError(no_answer(media_url, streams.RedisError("no answer to PING")))
-            return fleet_picture.take(state, media)
-        finally:
-            media.close()
+    urls = (state_url,) if media_url is None else (state_url, media_url)
+    with answering(*urls) as (state, *others):
+        return fleet_picture.take(state, *others)
 
 
 def _run_lines(run: Run | None) -> list[str]:

@@ -64,7 +64,10 @@ def test_a_fleet_in_which_every_stage_takes_work_has_no_troubles() -> None:
             picture(*map(member, ALL), member("tts", name="old", speaks=VERSION + 2)),
             f"old speaks version {VERSION + 2} of our messages",
         ),
-        (picture(*map(member, ALL), member("tts", refused="of another planet")), "of another planet"),
+        (
+            picture(*map(member, ALL), member("tts", refused="of another planet")),
+            "host-tts (tts) was refused: of another planet",
+        ),
         (picture(*map(member, ALL), queue=Queue("tts", 3, 61.0)), "the queue tts is stuck for 61 s"),
         (
             picture(*map(member, ALL), facts=replace(FIT, policy="allkeys-lru")),

@@ -141,15 +141,20 @@ class Admission:
     # --- looking
 
     def _run(self) -> None:
+        """Advertises at once: who asks after the fleet when it is ready shall see this process, too."""
         while True:
+            self._survive(self._advertise)
             gevent.sleep(self.rules.look_s)
-            try:
-                self._look(time.monotonic())
-                self._advertise()
-            except streams.RedisError as error:
-                log.warning("admission waits for Redis: %s", type(error).__name__)
-            except Exception:
-                log.exception("admission failed; it goes on")
+            self._survive(lambda: self._look(time.monotonic()))
+
+    @staticmethod
+    def _survive(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except streams.RedisError as error:
+            log.warning("admission waits for Redis: %s", type(error).__name__)
+        except Exception:
+            log.exception("admission failed; it goes on")
 
     def _look(self, now_s: float) -> None:
         self.members = fleet.look(self._state)

@@ -13,7 +13,7 @@ from cli import columns, fleet_picture, gpu_plan, models, redis_servers
 from cli.doctor import variables
 from cli.doctor.finding import Finding, Verdict, fail, ok, side_by_side, warn
 from cli.gpu_plan import NoAnswer, Wanted
-from cli.servers import no_answer
+from cli.servers import require_answer
 from cli.voices import report
 from cli.weight_store import State, Weight, weights_of
 from config.errors import AntiphonError, ConfigError
@@ -45,7 +45,7 @@ def redis(urls: tuple[str | None, str | None]) -> Iterator[Finding]:
         return
     state, media = (streams.connect(url, connections=2) for url in (state_url, media_url))
     try:
-        silent = [one for one in _silent({state_url: state, media_url: media})]
+        silent = list(_silent({state_url: state, media_url: media}))
         yield from silent
         if not silent:
             yield from _servers(state, media)
@@ -63,10 +63,9 @@ def _own_server() -> Finding:
 def _silent(clients: dict[str, streams.Client]) -> Iterator[Finding]:
     for url, client in clients.items():
         try:
-            client.ping()
-        except streams.RedisError as error:
-            what, _, remedy = no_answer(url, error).partition("; ")
-            yield fail("redis", what, remedy)
+            require_answer(url, client)
+        except ConfigError as error:
+            yield _failed("redis", error)
 
 
 def _servers(state: streams.Client, media: streams.Client) -> Iterator[Finding]:
