@@ -44,6 +44,8 @@ NOT_RUN = {
     r"127\.0\.0\.1:9\d\d\d": "ports that depend on what else the machine runs; test_metrics_ports.py",
     r"loadtest.* (wss://|--find-capacity)": "somebody else's server, or minutes; test_loadtest*.py search less far",
     r"\bPUBLIC_HOST\b": "a host of the reader's",
+    r"antiphon (drain vm-|sessions end )": "a worker, a session of the reader's; test_operator_live.py has its own",
+    r"drafts/|ANTIPHON_TURN__PATIENC=": "shows what becomes of a slip; test_operator.py and test_doctor.py have such",
 }  # fmt: skip
 
 #: The longest that one block may take; most take a second.
