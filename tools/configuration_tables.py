@@ -123,6 +123,7 @@ def value_of(module: str, expression: ast.expr) -> Any:
 
 
 def value_or_source(expression: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Reckoned, where it can be; the expressions are our own sources'."""
     try:
         return eval(compile(ast.Expression(expression), "", "eval"), {"__builtins__": {}, **names})
     except Exception:
