@@ -53,6 +53,6 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """Named by the application's `broker_transport`."""
+    """Stands in kombu's table for its own (`tasks/celery.py`)."""
 
     Channel = Channel

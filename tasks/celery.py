@@ -10,6 +10,7 @@ import click
 from celery import Celery, current_task
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.gpu_names import GPU_NAME
 from config.redis_keys import ASKED, STAGES, VOICES
@@ -19,6 +20,9 @@ from tasks.shared_time import shared_time
 from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S, RedisError
 
 settings = load()
+
+# By its own name, for whoever reads the broker's URL (Flower does) knows Redis, and no transport of ours.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "tasks.broker:Transport"))
 
 
 def queue(name: str) -> Queue:
@@ -54,7 +58,6 @@ app.conf.update(
     #: A worker whose link is away for a night joins again in the morning.
     broker_connection_max_retries=None,
     worker_consumer="tasks.consumer:Consumer",
-    broker_transport="tasks.broker:Transport",
     broker_transport_options={
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_keepalive": True,

@@ -3,7 +3,8 @@
 from config.messages import Cancel, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
-from tasks import streams, worker
+from tasks import recordings, streams, worker
+from tasks.control import ControlListener
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
@@ -33,7 +34,8 @@ def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media
     )
     stage = Stage("tts", ties, slots=1)
     monkeypatch.setitem(worker.running, "tts", stage)
-    worker.ControlListener._pass_on([b"of a later version", encode(Cancel("sid", 1))])
+    listener = ControlListener("me-1", media, worker.tell)
+    listener._pass_on([b"of a later version", encode(Cancel("sid", 1))])
     assert stage.loop._commands.get(timeout=1) == Cancel("sid", 1)
 
 
@@ -44,4 +46,4 @@ def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_
 def test_a_server_that_does_not_answer_is_given_up_before_the_loop_seems_to_hang():
     longest_s = 2 * streams.SOCKET_TIMEOUT_S + streams.CONNECT_TIMEOUT_S
     assert longest_s < 2 * load("null").ownership.step_deadline_s
-    assert streams.BLOCK_S < streams.SOCKET_TIMEOUT_S
+    assert recordings.BLOCK_S < streams.SOCKET_TIMEOUT_S

@@ -115,13 +115,13 @@ def test_an_owner_that_was_displaced_learns_it_with_the_next_post(desk):
 
 
 def test_a_post_of_nothing_new_does_not_wait_for_an_answer_that_is_still_under_way(desk, monkeypatch):
-    monkeypatch.setattr("tasks.loop.TRAVEL_S", 3600.0)
+    monkeypatch.setattr("tasks.outbox.TRAVEL_S", 3600.0)
     desk.emitter.emit([_newer(desk)])
     desk.add(1)
     desk.outbox.post()
     desk.outbox.post()
     assert not desk.seat.lost
-    monkeypatch.setattr("tasks.loop.TRAVEL_S", 0.0)
+    monkeypatch.setattr("tasks.outbox.TRAVEL_S", 0.0)
     desk.outbox.post()
     assert desk.seat.lost, "an answer is not left unread"
 

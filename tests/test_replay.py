@@ -120,7 +120,7 @@ def test_any_session_replays_to_the_same_decisions(tmp_path_factory, story):
 @given(random_sessions, st.data())
 def test_a_decision_that_was_tampered_with_is_found(tmp_path_factory, story, data):
     path = recording(tmp_path_factory.mktemp("r"), story)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     step = data.draw(st.sampled_from([line for line in lines if line["line"] == "step"]))
     step["decided"] = step["decided"][1:] or [record.named(SpeechBegan(99))]
     steps = Replay("".join(json.dumps(line) + "\n" for line in lines).encode()).steps()
@@ -169,7 +169,7 @@ def test_rules_that_change_are_written_once_each_time(tmp_path):
     path = recording(
         tmp_path, [(Tick(n), rules) for n, rules in enumerate([RULES, RULES, SILENCE, SILENCE, RULES])]
     )
-    kinds = [json.loads(line)["line"] for line in path.read_text().splitlines()]
+    kinds = [json.loads(line)["line"] for line in path.read_bytes().splitlines()]
     assert kinds == ["header", "step", "step", "rules", "step", "step", "rules", "step", "end"]
     assert run(path)[0] == 0
 
@@ -266,7 +266,7 @@ def test_consent_taken_back_ends_the_recording(tmp_path):
     for allowed in (True, True, False):
         pen.allow(allowed)
         pen.note(Turn(), Tick(2), RULES, ())
-    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_bytes().splitlines()]
     assert [line["line"] for line in lines] == ["header", "step", "step", "end"]
 
 

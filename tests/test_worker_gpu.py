@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from config.redis_keys import queue_lists
 from tasks import loading
 from tasks.beats import workers as advertised
 from tests import redis_server
@@ -225,7 +226,7 @@ def test_a_task_waits_until_the_engine_is_warm(start, server: redis_server.Serve
     subprocess.run([sys.executable, "-c", submit], check=True, cwd=ROOT, env=env, timeout=60)
     worker = start("-Q", "tts", **failing("tts", warm_up_s=1.5))
     with server.client(4) as client:
-        while (waiting := client.llen("tts")) and not worker.says("tts ready"):
+        while (waiting := sum(map(client.llen, queue_lists("tts")))) and not worker.says("tts ready"):
             time.sleep(0.02)
         assert waiting == 1
         wait_for(lambda: client.llen("tts") == 0, "the task to be taken")
