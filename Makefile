@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
@@ -77,6 +77,9 @@ bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports,
 monitoring: setup-dev ## write Grafana's dashboards and the tables of docs/monitoring.md again
 	@$(BIN)/python deploy/grafana/dashboards.py
 	@$(BIN)/python tools/monitoring_tables.py
+
+configuration: setup-dev ## write the tables of docs/configuration.md again
+	@$(BIN)/python tools/configuration_tables.py
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
