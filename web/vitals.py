@@ -27,11 +27,13 @@ class Vitals:
         servers: Mapping[str, streams.Client],
         fleet: Fleet,
         sessions: Callable[[], Iterable[Watched]],
+        in_line: Callable[[], int],
         every_s: float,
     ) -> None:
         self._servers = servers
         self._fleet = fleet
         self._sessions = sessions
+        self._in_line = in_line
         self._every_s = every_s
         gevent.spawn(self._run)
 
@@ -57,7 +59,7 @@ class Vitals:
             any(watch.stage == "stt" and not watch.claimed for watch in session.watches())
             for session in self._sessions()
         )
-        metrics.sessions_waiting.set(waiting)
+        metrics.sessions_waiting.set(waiting + self._in_line())
 
     def _see_servers(self) -> None:
         for name, client in self._servers.items():
