@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 
+from prometheus_client import generate_latest
+
+from tasks.streams import connect
 from tests.house import ROOT
 from tests.redis_server import Server
+from web.vitals import Vitals
 
 #: Under gevent's patches, as gunicorn runs it: what talks to Redis lets others run.
 FIRST_REQUESTS = """
@@ -96,3 +100,16 @@ def test_the_end_of_an_earlier_connection_costs_the_later_one_no_place(server: S
         check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert ran.stdout.split() == ["0", "0", "[True]"], ran.stdout + ran.stderr
+
+
+def test_one_server_that_is_away_hides_nothing_that_the_other_says(server: Server) -> None:
+    state, nowhere = connect(server.url(0)), connect(NOWHERE)
+    state.lpush("llm", b"a task")
+    seen = {"llm": {"workers": 7, "slots": 70, "free": 35}}
+    try:
+        Vitals({"media": nowhere, "state": state}, lambda: seen, list, lambda: 0, 600).look()
+        said = generate_latest().decode()
+        assert 'antiphon_queue_length{queue="llm"} 1.0' in said
+        assert 'antiphon_slots_free{stage="llm"} 35.0' in said
+    finally:
+        state.delete("llm")
