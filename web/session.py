@@ -229,8 +229,8 @@ class Session:
         self._mailbox.post(GivenUp(stage))
 
     def taken_over(self) -> None:
-        """Another web process owns the session."""
-        self._socket.close(1012, "this session goes on over another connection")
+        """Another web process owns the session. The watchdog need not wait for a client that is slow to take it."""
+        gevent.spawn(self._socket.close, 1012, "this session goes on over another connection")
 
     def hand_over(self) -> None:
         """This process ends: the client shall come back, to another."""
