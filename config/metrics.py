@@ -157,12 +157,13 @@ redis_memory = Gauge(
 
 sessions_waiting = Gauge(
     "antiphon_sessions_waiting",
-    "Connected sessions that nobody listens to yet, or any more: their STT task is unclaimed.",
+    "Connected sessions in admission's line, and those that nobody listens to: their STT task is unclaimed.",
     multiprocess_mode="livesum",
 )
 sessions_refused = Counter(
     "antiphon_sessions_refused_total",
-    "Connections that were not let in, by the code of the error that they were told, or redis_away.",
+    "Connections that were not let in: by the code of the error that they were told, redis_away, or why there was no "
+    "place: line_full, waited, memory.",
     ["reason"],
 )
 messages_dropped = Counter(

@@ -11,12 +11,15 @@ import msgspec
 
 from config.messages import Command, Drain, decode_command
 from config.redis_keys import control
-from tasks.streams import Client, Reader, RedisError, follow_clock, keep_control
+from tasks.streams import Client, Reader, RedisError, follow_clock, keep_control, last_told
 
 log = logging.getLogger(__name__)
 
 #: Between two reads of commands: those of many sessions are taken together, and none is in more of a hurry.
 CONTROL_BEAT_S = 0.02
+
+#: Longest wait for a command; well below the deadline of every wait for Redis.
+BLOCK_MS = 1000
 
 #: A worker asks the media server so often what time it is.
 ASK_TIME_EVERY_S = 10.0
@@ -33,14 +36,16 @@ class ControlListener(threading.Thread):
         self._reader = Reader(media)
         self._tell = pass_on
         self._heard_s = time.monotonic()
+        self._drains = False
 
     def deaf_s(self) -> float:
         """How long the media server was not heard."""
         return time.monotonic() - self._heard_s
 
     def run(self) -> None:
-        """For the life of the process."""
-        cursor = "0"
+        """For the life of the process. What was told before it was an earlier one's: a container that is started again
+        has the name it had, and would drain for ever."""
+        cursor = ""
         asked_time_s = float("-inf")
         while True:
             try:
@@ -48,7 +53,8 @@ class ControlListener(threading.Thread):
                     follow_clock(self._media)
                     keep_control(self._media, self._worker)
                     self._heard_s = asked_time_s = time.monotonic()
-                for _, entries in self._reader.read({self._key: cursor}, block_ms=1000):
+                cursor = cursor or last_told(self._media, self._worker)
+                for _, entries in self._reader.read({self._key: cursor}, block_ms=BLOCK_MS):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
                 self._heard_s = time.monotonic()
@@ -64,12 +70,17 @@ class ControlListener(threading.Thread):
             try:
                 command = decode_command(data)
                 if isinstance(command, Drain):
-                    log.warning(
-                        "told to drain: replies are finished, sessions handed over, then this worker ends"
-                    )
-                    os.kill(os.getpid(), signal.SIGTERM)
+                    self._drain()
                     continue
             except msgspec.DecodeError:
                 log.warning("a command could not be read")
                 continue
             self._tell(command)
+
+    def _drain(self) -> None:
+        """Once: a second SIGTERM would end the worker in the middle of its replies."""
+        if self._drains:
+            return
+        self._drains = True
+        log.warning("told to drain: replies are finished, sessions handed over, then this worker ends")
+        os.kill(os.getpid(), signal.SIGTERM)

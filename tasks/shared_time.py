@@ -17,6 +17,10 @@ TELL_S = 1.0
 #: A reckoning is replaced by a less exact one only when it is older: quartz drifts by some ms in this time.
 RECKON_ANEW_S = 60.0
 
+#: Quartz drifts by less in that time. What two answers and this do not explain is another server's clock, or one that
+#: was set: a server that took over from the one that died, say.
+DRIFT_S = 0.02
+
 
 class SharedTime:
     """Follows the server's clock; what is known of it is as exact as half the quickest answer."""
@@ -34,9 +38,12 @@ class SharedTime:
     def learn(self, server_s: float, asked_s: float, answered_s: float) -> None:
         """The server said what time it is; when it was asked and when it answered are of the monotonic clock."""
         round_trip_s = answered_s - asked_s
-        if round_trip_s > self._round_trip_s and answered_s - self._reckoned_s < RECKON_ANEW_S:
+        offset_s = server_s - (asked_s + answered_s) / 2
+        known = answered_s - self._reckoned_s < RECKON_ANEW_S
+        explained = (round_trip_s + self._round_trip_s) / 2 + DRIFT_S
+        if round_trip_s > self._round_trip_s and known and abs(offset_s - self._offset_s) <= explained:
             return
-        self._offset_s = server_s - (asked_s + answered_s) / 2
+        self._offset_s = offset_s
         self._round_trip_s, self._reckoned_s = round_trip_s, answered_s
         self._look_at_own()
 

@@ -242,6 +242,12 @@ def command(media: Client, worker: str, what: Command | Drain) -> None:
         media.xadd(keys.control(worker), {"d": encode(what)}, maxlen=CONTROL_ITEMS, approximate=True)
 
 
+def last_told(media: Client, worker: str) -> str:
+    """The newest entry of `ctl:{worker}`: what a later worker of the same name is not meant by."""
+    entries = cast("list[tuple[bytes, object]]", media.xrevrange(keys.control(worker), count=1))
+    return entries[0][0].decode() if entries else "0"
+
+
 def keep_control(media: Client, worker: str) -> None:
     """A worker is there: what it is told does not die yet."""
     media.expire(keys.control(worker), CONTROL_S)

@@ -66,6 +66,8 @@ class Wire:
     def arrivals(self, timeout_s: float) -> list[Any]:
         """What the server says by itself: all there is, after waiting at most `timeout_s` for the first."""
         found: list[Any] = []
+        if self._socket is None:
+            raise redis.ConnectionError("the connection is broken")
         with self._breaking():
             self._socket.settimeout(timeout_s)
             try:

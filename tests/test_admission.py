@@ -53,6 +53,7 @@ def stack(folder: Path) -> Iterator[House]:
         "ANTIPHON_ADMISSION__MOST_WAITING": str(MOST_WAITING),
         "ANTIPHON_ADMISSION__MEMORY_LOOK_S": "0.2",
         "ANTIPHON_ADMISSION__LOOK_S": "0.2",
+        "ANTIPHON_OBSERVE__LOOK_S": "0.2",
         "ANTIPHON_VOICES_FILE": str(voices),
     }
     with open_house(executable, folder, workers=1, env=env, worker_options=("--slots", "2")) as house:
@@ -152,11 +153,17 @@ def test_clients_of_unmute_are_warned_with_their_place(house: House) -> None:
     asyncio.run(scene())
 
 
+def looked(house: House) -> float:
+    """How often the web process has looked at what its metrics tell."""
+    return house.metric("antiphon_redis_round_trip_seconds_count", server="state")
+
+
 def test_nobody_waits_for_ever_and_the_line_has_an_end(house: House) -> None:
     async def scene() -> None:
         async with AsyncExitStack() as stack:
             await two_talk(stack, house)
             misses = house.metric("worker_service_misses_total")
+            fatal = house.metric("worker_fatal_service_misses_total")
             waiting = [
                 await stack.enter_async_context(connect(f"{house.url}?extensions=antiphon&model=test"))
                 for _ in range(MOST_WAITING)
@@ -166,6 +173,8 @@ def test_nobody_waits_for_ever_and_the_line_has_an_end(house: House) -> None:
                 assert (await event(client))["type"] == "session.created"
                 queued = await event(client)
                 assert (queued["type"], queued["place"]) == ("antiphon.queued", number)
+            looks = looked(house)
+            await asyncio.to_thread(wait_for, lambda: looked(house) >= looks + 2, "a look at who waits")
             assert house.metric("antiphon_sessions_waiting") == MOST_WAITING
             late = await stack.enter_async_context(connect(f"{house.url}?model=test"))
             code, reason = await closed(late, 1.0)
@@ -179,6 +188,8 @@ def test_nobody_waits_for_ever_and_the_line_has_an_end(house: House) -> None:
         assert house.metric("worker_service_misses_total") == misses + MOST_WAITING + 1
         assert house.metric("antiphon_sessions_refused_total", reason="waited") == MOST_WAITING
         assert house.metric("antiphon_sessions_refused_total", reason="line_full") == 1
+        assert house.metric("antiphon_sessions_refused_total", reason="server_full") == 0, "counted twice"
+        assert house.metric("worker_fatal_service_misses_total") == fatal + MOST_WAITING + 1
         assert house.metric("antiphon_sessions_waiting") == 0
 
     asyncio.run(scene())

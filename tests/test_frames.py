@@ -1,5 +1,6 @@
 """WebSocket frames by hand, against two libraries that know the protocol: websockets writes, wsproto judges."""
 
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -184,3 +185,14 @@ def test_any_number_of_empty_parts_takes_no_memory() -> None:
     list(reader.read(from_client(TEXT, b"a", fin=False) + 1000 * from_client(CONTINUED, b"", fin=False)))
     assert list(reader.read(from_client(CONTINUED, b"b"))) == [(TEXT, b"ab")]
     assert len(reader._parts) == 0
+
+
+def test_a_message_in_tiny_parts_takes_no_more_memory_than_it_has_bytes() -> None:
+    reader, parts = FrameReader(LIMIT), 20_000
+    wire = from_client(TEXT, b"x", fin=False) + from_client(CONTINUED, b"x", fin=False) * parts
+    tracemalloc.start()
+    try:
+        assert not list(reader.read(wire))
+        assert tracemalloc.get_traced_memory()[0] < 4 * parts
+    finally:
+        tracemalloc.stop()

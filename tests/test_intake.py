@@ -105,3 +105,18 @@ def test_a_stream_that_cannot_be_written_is_an_error(media: redis.Redis, sid: st
         assert str(error).startswith("WRONGTYPE")
     else:
         raise AssertionError("it was passed off as stored")
+
+
+def test_what_cannot_be_sent_costs_itself_and_nobody_s_input_after_it() -> None:
+    sent: list[Batch] = []
+
+    def append(entries: list[tuple[str, InEntry]], told: list[tuple[str, Command]]) -> None:
+        encode(entries)
+        sent.append((entries, told))
+
+    intake = Intake(append)
+    intake.add("a", Commit(1 << 70))  # no number that msgpack knows
+    until(lambda: not intake._running)
+    intake.add("b", Commit(2))
+    until(lambda: bool(sent))
+    assert sent == [([("b", Commit(2))], [])]

@@ -1,9 +1,15 @@
 """A worker's threads beside its loops, round by round: whose leases are renewed, which commands are passed on."""
 
-from config.messages import Cancel, Listen, encode
+import os
+import queue
+import signal
+import threading
+import time
+
+from config.messages import Cancel, Drain, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
-from tasks import recordings, streams, worker
+from tasks import control, recordings, streams, worker
 from tasks.control import ControlListener
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
@@ -39,6 +45,29 @@ def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media
     assert stage.loop._commands.get(timeout=1) == Cancel("sid", 1)
 
 
+def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_name_was(
+    media, monkeypatch, new_sid
+):
+    name, signals, told = f"host-{new_sid()}", [], queue.SimpleQueue()
+    monkeypatch.setattr(os, "kill", lambda pid, signal: signals.append((pid, signal)))
+    streams.command(media, name, Drain())
+    listener = ControlListener(name, media, told.put)
+    listener.start()
+    deadline_s = time.monotonic() + 5
+    while told.empty() and time.monotonic() < deadline_s:  # from then on it listens
+        streams.command(media, name, Cancel("sid", 1))
+        threading.Event().wait(0.01)
+    assert not signals, "a container that is started again has the name it had"
+    for _ in range(2):
+        streams.command(media, name, Drain())
+    streams.command(media, name, Cancel("sid", 2))
+    while told.get(timeout=5) != Cancel("sid", 2):
+        pass
+    assert signals == [(os.getpid(), signal.SIGTERM)], (
+        "a second one would end it in the middle of its replies"
+    )
+
+
 def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
     assert worker.AntiphonStep._beside(load("null"), [VOICES]) == []
 
@@ -47,3 +76,4 @@ def test_a_server_that_does_not_answer_is_given_up_before_the_loop_seems_to_hang
     longest_s = 2 * streams.SOCKET_TIMEOUT_S + streams.CONNECT_TIMEOUT_S
     assert longest_s < 2 * load("null").ownership.step_deadline_s
     assert recordings.BLOCK_S < streams.SOCKET_TIMEOUT_S
+    assert control.BLOCK_MS / 1e3 < streams.SOCKET_TIMEOUT_S

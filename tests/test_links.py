@@ -42,10 +42,18 @@ def test_a_slow_answer_does_not_replace_a_quick_one_until_that_is_old() -> None:
     shared = SharedTime()
     began_s = time.monotonic()
     shared.learn(*off_by(0.0, at_s=began_s))
-    shared.learn(*off_by(50.0, round_trip_s=2.0, at_s=began_s))
+    shared.learn(*off_by(0.8, round_trip_s=2.0, at_s=began_s))
     assert abs(shared.ahead_s) < 0.05
-    shared.learn(*off_by(50.0, round_trip_s=2.0, at_s=began_s + RECKON_ANEW_S))
-    assert abs(shared.ahead_s + 50.0) < 0.05
+    shared.learn(*off_by(0.8, round_trip_s=2.0, at_s=began_s + RECKON_ANEW_S))
+    assert abs(shared.ahead_s + 0.8) < 0.05
+
+
+@pytest.mark.parametrize("seconds", [50.0, -50.0])
+def test_another_server_s_clock_is_followed_at_once_though_it_answers_slower(seconds: float) -> None:
+    shared = SharedTime()
+    shared.learn(*off_by(0.0, round_trip_s=0.0002))
+    shared.learn(*off_by(seconds, round_trip_s=0.003))
+    assert abs(shared.ahead_s + seconds) < 0.05, "by the old one all its input would be trimmed, or none"
 
 
 def test_a_clock_that_is_off_is_told_once_until_it_is_right_again(caplog: pytest.LogCaptureFixture) -> None:

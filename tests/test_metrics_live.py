@@ -267,6 +267,9 @@ async def _break_rules(house: House) -> None:
     refused = house.metric("antiphon_sessions_refused_total", reason="session_unknown")
     async with websockets.connect(f"{house.url}?model=x") as socket:
         await socket.send("{}")
+        async for text in socket:  # what is not dealt with when a client goes is dropped
+            if json.loads(text)["type"] == "error":
+                break
         await socket.send(b"not text")
         await socket.wait_closed()
     token = websockets.Subprotocol("antiphon-resume.nobody.x")

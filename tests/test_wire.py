@@ -107,3 +107,11 @@ def test_threads_share_them_without_mixing_their_answers(media: redis.Redis) -> 
         thread.join()
     assert not wrong
     assert len(wires._idle) <= min(8, IDLE)
+
+
+def test_who_listens_on_a_connection_that_another_broke_is_told(media: redis.Redis) -> None:
+    wire = Wire(media)
+    wire.ask([("PING",)])
+    wire.close()
+    with pytest.raises(redis.ConnectionError):
+        wire.arrivals(0.1)

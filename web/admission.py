@@ -45,7 +45,8 @@ class Admission:
         hold_s = settings.ownership.orphan_s + BEYOND_ORPHAN_S
         self._hold_every_s = hold_s / HOLDS
         self.reservations = Reservations(state, int(hold_s * 1000), IN_LINE_MS)
-        self._held: dict[str, Ticket] = {}
+        self._held: set[Ticket] = set()
+        """Two of one session, where its client came back before the earlier connection was over."""
         self._waiting = 0
         self._seen_s = self._held_s = self._memory_s = float("-inf")
         self._full: str | None = None
@@ -76,7 +77,6 @@ class Admission:
             raise
         if ticket.place == LINE_FULL:
             self._count_miss()
-            unmute_metrics.fatal_service_misses.inc()
             raise self.refused("line_full", f"{self.shortage()}, and many wait already")
         if ticket.place:
             self._count_miss()
@@ -86,7 +86,7 @@ class Admission:
         room, most = self.capacity.sessions, self.rules.most_waiting
         place = self.reservations.ask(ticket.sid, room, most, first=ticket.first)
         if not place:
-            self._held[ticket.sid] = ticket
+            self._held.add(ticket)
         return place
 
     def again(self, ticket: "Ticket") -> int:
@@ -99,8 +99,7 @@ class Admission:
 
     def give_back(self, ticket: "Ticket", *, over: bool) -> None:
         """The session is here no more. over: nor anywhere; else its place waits with it, for a while."""
-        if self._held.get(ticket.sid) is ticket:
-            del self._held[ticket.sid]
+        self._held.discard(ticket)
         if over:
             try:
                 self.reservations.give_back(ticket.sid)
@@ -110,7 +109,12 @@ class Admission:
     def wait_begins(self, by: int) -> None:
         """One more waits here, or one less."""
         self._waiting += by
-        metrics.sessions_waiting.set(self._waiting)
+        metrics.sessions_waiting.inc(by)
+
+    @property
+    def waiting(self) -> int:
+        """Sessions of this process in the line."""
+        return self._waiting
 
     @staticmethod
     def refused(reason: str, why: str) -> Overloaded:
@@ -169,7 +173,7 @@ class Admission:
             self._full = self._fullest()
         if now_s - self._held_s >= self._hold_every_s:
             self._held_s = now_s
-            self.reservations.hold(list(self._held))
+            self.reservations.hold(list({ticket.sid for ticket in self._held}))
 
     def _fullest(self) -> str | None:
         for name, client in self._servers.items():

@@ -13,7 +13,7 @@ import msgspec
 
 from config import metrics
 from config import redis_keys as keys
-from config.errors import AntiphonError, ClientError, MemoryFull, SessionTaken, SessionUnknown
+from config.errors import AntiphonError, ClientError, MemoryFull, Overloaded, SessionTaken, SessionUnknown
 from config.versions import VERSION
 from tasks.leases import Refusal, Value
 from tasks.redis_view import out_of_memory
@@ -97,7 +97,8 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
         token = handshake.resume_token
         session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
     except AntiphonError as error:
-        metrics.sessions_refused.labels(error.code).inc()
+        if not isinstance(error, Overloaded):  # admission has counted that one, and knows why
+            metrics.sessions_refused.labels(error.code).inc()
         socket.close(error.close_code or 1008, str(error))
         return
     except RedisError as error:

@@ -59,6 +59,8 @@ class Fanout:
                 self._broken = True
             except Exception:
                 log.exception("results could not be read")
+                gevent.sleep(RECONNECT_S)  # whatever it is, it must not keep all others from running
+                self._broken = True
 
     def _deliver(self, sid: str, data: bytes) -> None:
         """One result; what is wrong with it is not the others'."""

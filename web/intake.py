@@ -74,6 +74,10 @@ class Intake:
                 log.warning("input waits for Redis: %s", type(error).__name__)
                 self._waiting = self._everything(batch + self._waiting)[-BACKLOG_ITEMS:]
                 gevent.sleep(0.2)
+            except (
+                Exception
+            ):  # what cannot be sent now never can, and all other sessions wait for this greenlet
+                log.exception("input of %d entries is lost", len(batch))
             if self._waiting or self._told:
                 gevent.sleep(self._gather_s)
         self._running = False

@@ -1,5 +1,6 @@
 """WebSocket pings: how far the clients are. A client that does not answer is not judged by that."""
 
+import logging
 import random
 import struct
 import time
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 import gevent
 
 from config import metrics
+
+log = logging.getLogger(__name__)
 
 #: Pings leave up to so much earlier or later than their interval says, so that those of many clients spread.
 JITTER = 0.1
@@ -59,7 +62,10 @@ class Pinger:
     def _run(self) -> None:
         while True:
             gevent.sleep(LOOK * self._every_s)
-            self.look(time.monotonic())
+            try:
+                self.look(time.monotonic())
+            except Exception:
+                log.exception("a client could not be pinged; the others are")
 
     def look(self, now_s: float) -> None:
         """Pings those that are due."""

@@ -5,6 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
+from config.redis_keys import STAGES
 from config.unmute_metrics import health_ok
 from tasks.streams import RedisError
 from web import metric_files
@@ -19,8 +20,14 @@ def health() -> tuple[Response, int]:
     """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible.
 
     `refused`, where there are any: processes of another version, whose slots are not counted, and why.
+    `error`, where Redis cannot say: then no stage is up.
     """
-    stages = runtime().watchdog.health()
+    try:
+        stages = runtime().watchdog.health()
+    except RedisError as error:
+        health_ok.observe(0)
+        down = {**{f"{stage}_up": False for stage in STAGES}, "voice_cloning_up": False, "ok": False}
+        return jsonify({**down, "stages": {}, "error": f"Redis does not answer: {type(error).__name__}"}), 503
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
     health_ok.observe(ok)

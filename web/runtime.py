@@ -46,11 +46,13 @@ class Runtime:
         self.settings = settings
         self.roles = cast(load_characters(settings.voices_file), settings)
         self.name = f"web-{socket.gethostname()}-{os.getpid()}"
-        self.tracer = tracing.start(settings.tracing, self.name)
         self.state = connect(settings.redis_url, connections=1024)
         self.media = connect(settings.media_url, connections=1024)
         self.leases = Leases(self.state, settings.ownership.lease_ms)
-        self.fanout = Fanout(lambda: Channels(self.media))
+        self.fanout = Fanout(
+            lambda: Channels(self.media)
+        )  # raises while Redis is away, so nothing runs before it
+        self.tracer = tracing.start(settings.tracing, self.name)
         self._inputs = Inputs(self.media, settings.limits.audio_keep_s + settings.turn.longest_turn_s)
         self.intake = Intake(self._append)
         pulse = Pulse(lambda: follow_clock(self.media), settings.ownership.renew_s)
@@ -64,6 +66,7 @@ class Runtime:
             {"state": self.state, "media": self.media},
             lambda: self.watchdog.count(serving),
             self.watchdog.sessions,
+            lambda: self.admission.waiting,
             settings.observe.look_s,
         )
         self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)

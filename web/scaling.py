@@ -16,8 +16,8 @@ from web import scale
 #: Late replies count for so long.
 LATE_WITHIN_S = 60.0
 
-#: Recordings that a worker encodes at once; a session takes none of them.
-VOICE_SLOTS = 2
+#: Recordings that a worker encodes at once, as it advertises; a session takes none of them.
+VOICE_SLOTS = 1
 
 
 class Scaling:

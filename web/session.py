@@ -10,7 +10,6 @@ import gevent
 from gevent.event import Event
 
 from config import redis_keys as keys
-from config import unmute_metrics
 from config.errors import (
     AntiphonError,
     ClientError,
@@ -85,8 +84,10 @@ class Session:
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
-            self._conversation.end()
-            self._part()
+            try:
+                self._conversation.end()
+            finally:
+                self._part()
 
     def _serve(self) -> None:
         try:
@@ -145,6 +146,7 @@ class Session:
         rules = self._runtime.settings.ownership
         media = self._runtime.media
         over = self._turned_away or self._socket.close_code in GOODBYES
+        parted = False
         try:
             if over:
                 self._conversation.save({keys.CLOSED: 1}, ttl_s=rules.resume_s)
@@ -154,10 +156,13 @@ class Session:
                 self._conversation.save({}, ttl_s=rules.resume_s)
                 streams.forget_media(media, self.sid, rules.resume_s)
             self._runtime.leases.let_go(self.lease, done=False)
-            self._ticket.give_back(over=over)
-        except (streams.RedisError, SessionTaken):
+            parted = True
+        except SessionTaken:
+            self._ticket.place = 0  # one in the line, too, is the later connection's now
+        except streams.RedisError:
             log.debug("a session parted without saving")
-            self._ticket.give_back(over=False)
+        finally:
+            self._ticket.give_back(over=over and parted)
 
     def _receive(self, raw: str) -> bool:
         """In the reader's greenlet: audio goes straight to the intake, all else to the mailbox. False: no more."""
@@ -179,7 +184,6 @@ class Session:
         Sound that comes after sound in hand waits until that is due, at most a packet.
         """
         if isinstance(result.body, Dismissed):
-            unmute_metrics.force_disconnects.inc()
             gevent.spawn(self._socket.close, SessionDismissed.close_code, result.body.reason)
             return
         later = isinstance(result.body, Speech) and self._conversation.plays_on
@@ -225,8 +229,8 @@ class Session:
         self._mailbox.post(GivenUp(stage))
 
     def taken_over(self) -> None:
-        """Another web process owns the session."""
-        self._socket.close(1012, "this session goes on over another connection")
+        """Another web process owns the session. The watchdog need not wait for a client that is slow to take it."""
+        gevent.spawn(self._socket.close, 1012, "this session goes on over another connection")
 
     def hand_over(self) -> None:
         """This process ends: the client shall come back, to another."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import gevent
 
@@ -27,11 +28,13 @@ class Vitals:
         servers: Mapping[str, streams.Client],
         fleet: Fleet,
         sessions: Callable[[], Iterable[Watched]],
+        in_line: Callable[[], int],
         every_s: float,
     ) -> None:
         self._servers = servers
         self._fleet = fleet
         self._sessions = sessions
+        self._in_line = in_line
         self._every_s = every_s
         gevent.spawn(self._run)
 
@@ -39,36 +42,36 @@ class Vitals:
         while True:
             try:
                 self.look()
-            except streams.RedisError as error:
-                log.debug("the fleet cannot be seen: %s", type(error).__name__)
             except Exception:
                 log.exception("the fleet could not be looked at; later again")
             gevent.sleep(self._every_s)
 
     def look(self) -> None:
-        """Everything once. Raises RedisError."""
+        """Everything once. What a server that is away would say stays as it was, and the rest does not."""
         self._see_waiting()
-        self._see_servers()
-        self._see_queues()
-        self._see_fleet()
+        sights: list[Callable[[], None]] = [partial(self._see_server, *of) for of in self._servers.items()]
+        for see in [*sights, self._see_queues, self._see_fleet]:
+            try:
+                see()
+            except streams.RedisError as error:
+                log.debug("the fleet cannot be seen: %s", type(error).__name__)
 
     def _see_waiting(self) -> None:
         waiting = sum(
             any(watch.stage == "stt" and not watch.claimed for watch in session.watches())
             for session in self._sessions()
         )
-        metrics.sessions_waiting.set(waiting)
+        metrics.sessions_waiting.set(waiting + self._in_line())
 
-    def _see_servers(self) -> None:
-        for name, client in self._servers.items():
-            took_s = streams.round_trip_s(client)
-            metrics.redis_round_trip.labels(name).observe(took_s)
-            if name == "media":
-                unmute_metrics.stt_ping_time.observe(took_s)
-                unmute_metrics.tts_ping_time.observe(took_s)
-            used, most = streams.memory(client)
-            metrics.redis_memory.labels(name, "used").set(used)
-            metrics.redis_memory.labels(name, "max").set(most)
+    def _see_server(self, name: str, client: streams.Client) -> None:
+        took_s = streams.round_trip_s(client)
+        metrics.redis_round_trip.labels(name).observe(took_s)
+        if name == "media":
+            unmute_metrics.stt_ping_time.observe(took_s)
+            unmute_metrics.tts_ping_time.observe(took_s)
+        used, most = streams.memory(client)
+        metrics.redis_memory.labels(name, "used").set(used)
+        metrics.redis_memory.labels(name, "max").set(most)
 
     def _see_queues(self) -> None:
         now = shared_time.now_s()
