@@ -236,9 +236,20 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
     if html_file is not None:
         html_file.write_text(html.page(shown, steps, answer))
-    if search is not None and not shown.interrupted:
-        sys.exit(0 if search.best else UNKNOWN if search.saturated_at else MISSED)
-    sys.exit(UNKNOWN if not shown.valid else 0 if shown.judged.held else MISSED)
+    sys.exit(_status(shown) if search is None else _status_of(search))
+
+
+def _status(told: Report) -> int:
+    """Of one run. Nothing was missed by a target whose figure an interrupted run never measured."""
+    if not told.valid or (told.missed == [] and told.unknown):
+        return UNKNOWN
+    return MISSED if told.missed else 0
+
+
+def _status_of(search: Search) -> int:
+    if search.interrupted:
+        return UNKNOWN
+    return 0 if search.best else UNKNOWN if search.saturated_at else MISSED
 
 
 def _broke(steps: list[Report], search: Search) -> str:
