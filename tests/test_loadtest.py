@@ -5,6 +5,8 @@ import json
 import math
 import random
 import re
+import socket
+import threading
 from itertools import pairwise
 from random import Random
 from xml.etree import ElementTree
@@ -617,6 +619,26 @@ def test_the_servers_histograms_are_those_of_the_run_over_all_processes():
     (row,) = server_metrics.rows(before, after)
     assert (row.count, row.median, row.p95) == (10, (25, 50), (25, 50))
     assert row.mean == pytest.approx(40)
+
+
+def test_a_page_of_metrics_from_who_speaks_no_http_is_left_out():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(1000)
+                line.sendall(b"no such thing\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert server_metrics.pages([f"http://127.0.0.1:{server.getsockname()[1]}/metrics"]) == {}
+        thread.join()
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be written"):
+        command._save(tmp_path / "gone" / "file", b"")
 
 
 def test_metrics_that_nobody_serves_are_left_out():

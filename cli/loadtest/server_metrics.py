@@ -4,6 +4,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from cli.loadtest import histogram
@@ -64,7 +65,7 @@ def pages(urls: Sequence[str]) -> Pages:
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 found[url] = answer.read().decode()
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):  # the last: whoever answers there speaks no HTTP
             continue
     return found
 
