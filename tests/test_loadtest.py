@@ -621,6 +621,13 @@ def test_the_servers_histograms_are_those_of_the_run_over_all_processes():
     assert row.mean == pytest.approx(40)
 
 
+def test_a_server_that_was_started_again_meanwhile_counts_from_nothing():
+    before, after = PAGE.format(90, 100, 2.0), PAGE.format(9, 10, 0.2)
+    assert server_metrics.rows({"a": before}, {"a": after}) == server_metrics.rows(
+        {"a": PAGE.format(0, 0, 0)}, {"a": after}
+    )
+
+
 def test_a_page_of_metrics_from_who_speaks_no_http_is_left_out():
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from config.errors import ConfigError
-from tasks import redis_check
+from tasks import redis_check, streams
 from tasks.redis_check import Facts, Severity, judge
 from tests.house import ROOT
 from tests.redis_server import Server
@@ -121,26 +121,14 @@ def test_nothing_starts_with_a_server_that_throws_data_away(
     assert "set maxmemory-policy noeviction" in line
 
 
-@pytest.mark.server
-@pytest.mark.parametrize("arguments", STARTS.values(), ids=list(STARTS))
-def test_a_wrong_password_ends_the_start_in_one_line(arguments: list[str], server: Server) -> None:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
-    env |= {
-        "ANTIPHON_PROFILE": "null",
-        "ANTIPHON_REDIS_URL": server.url(0),
-        "ANTIPHON_MEDIA_URL": f"redis://:mistaken@127.0.0.1:{server.port}/1",
-        "PYTHONPATH": str(ROOT),
-    }
-    ran = subprocess.run(
-        [sys.executable, *arguments],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert ran.returncode == 3, ran.stderr[-2000:]
-    said = ran.stderr + ran.stdout
-    assert "antiphon w" in said and "the media Redis does not take our password; give the right one" in said
-    assert "mistaken" not in said
+def test_a_wrong_password_is_told_as_such_and_which_server_does_not_take_it(
+    server: Server, state: redis.Redis
+) -> None:
+    media = streams.connect(f"redis://:mistaken@127.0.0.1:{server.port}/1", connections=2)
+    try:
+        (finding,) = redis_check.check(state, media)
+    finally:
+        media.close()
+    assert (finding.server, finding.severity) == ("media", Severity.WARN)
+    assert "the media Redis does not take our password; give the right one" in str(finding)
+    assert "mistaken" not in str(finding)

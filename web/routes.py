@@ -5,6 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from config.errors import AntiphonError, ClientError
 from config.metrics import errors
+from config.redis_keys import STAGES
 from config.unmute_metrics import health_ok
 from tasks.streams import RedisError
 from web import metric_files
@@ -20,11 +21,17 @@ def health() -> tuple[Response, int]:
 
     `refused`, where there are any: processes of another version, whose slots are not counted, and why.
     """
-    stages = runtime().watchdog.health()
+    try:
+        stages = runtime().watchdog.health()
+        cloning = runtime().uploads.up()
+    except RedisError as error:
+        health_ok.observe(False)
+        away = {f"{stage}_up": False for stage in (*STAGES, "voice_cloning")}
+        why = f"the fleet cannot be seen: {type(error).__name__}"
+        return jsonify({**away, "ok": False, "stages": {}, "error": why}), 503
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
     health_ok.observe(ok)
-    cloning = runtime().uploads.up()
     answer = {**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}
     if refused := {member.name: member.why_not for member in runtime().admission.members if member.why_not}:
         answer["refused"] = refused

@@ -60,15 +60,26 @@ class Vitals:
         metrics.sessions_waiting.set(waiting)
 
     def _see_servers(self) -> None:
+        """One that is away must not hide the other, or both seem to be. Raises RedisError, after the last."""
+        away: streams.RedisError | None = None
         for name, client in self._servers.items():
-            took_s = streams.round_trip_s(client)
-            metrics.redis_round_trip.labels(name).observe(took_s)
-            if name == "media":
-                unmute_metrics.stt_ping_time.observe(took_s)
-                unmute_metrics.tts_ping_time.observe(took_s)
-            used, most = streams.memory(client)
-            metrics.redis_memory.labels(name, "used").set(used)
-            metrics.redis_memory.labels(name, "max").set(most)
+            try:
+                self._see_server(name, client)
+            except streams.RedisError as error:
+                away = error
+        if away is not None:
+            raise away
+
+    @staticmethod
+    def _see_server(name: str, client: streams.Client) -> None:
+        took_s = streams.round_trip_s(client)
+        metrics.redis_round_trip.labels(name).observe(took_s)
+        if name == "media":
+            unmute_metrics.stt_ping_time.observe(took_s)
+            unmute_metrics.tts_ping_time.observe(took_s)
+        used, most = streams.memory(client)
+        metrics.redis_memory.labels(name, "used").set(used)
+        metrics.redis_memory.labels(name, "max").set(most)
 
     def _see_queues(self) -> None:
         now = shared_time.now_s()

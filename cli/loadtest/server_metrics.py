@@ -73,7 +73,7 @@ def pages(urls: Sequence[str]) -> Pages:
 def since(before: Pages, after: Pages, name: str) -> Histogram:
     """What came into the histograms of that name, on all pages that were there both times."""
     both = [url for url in after if url in before]
-    found = [histogram.read(after[url], name) - histogram.read(before[url], name) for url in both]
+    found = [histogram.read(after[url], name).since(histogram.read(before[url], name)) for url in both]
     return reduce(lambda one, other: one + other, found, Histogram({}, 0.0))
 
 
