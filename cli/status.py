@@ -115,12 +115,19 @@ def _watch(look: Callable[[], Sequence[str]]) -> None:
                 except ConfigError as error:
                     said = [f"! {error}"]
                 room = shutil.get_terminal_size()
-                sys.stdout.write(screen([time.strftime("%H:%M:%S"), "", *said], room.columns, room.lines))
+                lines = [time.strftime("%H:%M:%S"), *troubles_first(said)]
+                sys.stdout.write(screen(lines, room.columns, room.lines))
                 sys.stdout.flush()
                 time.sleep(max(0.0, LOOK_S - (time.monotonic() - began_s)))
     finally:
         sys.stdout.write(LEAVE)
         sys.stdout.flush()
+
+
+def troubles_first(said: Sequence[str]) -> list[str]:
+    """A screen may end before the last line, and what is wrong must be on it."""
+    troubles = [line for line in said if line.startswith("! ")]
+    return [*troubles, "", *(line for line in said if not line.startswith("! "))]
 
 
 def screen(lines: Sequence[str], width: int, height: int) -> str:

@@ -17,6 +17,12 @@ from tasks import redis_view, streams
 #: Streams, scripts and commands are those of this version.
 OLDEST_REDIS = (7, 0)
 
+#: The only policy that loses nothing.
+KEEPS = "noeviction"
+
+#: Less than this fills up with some ten sessions (docs/operating.md: 3.3 MB each in the media server).
+LEAST_BYTES = {"state": 32 << 20, "media": 64 << 20}
+
 #: From this difference between a host's clock and Redis' on it is told of. What travels between machines goes by the
 #: media server's clock (`tasks/shared_time.py`); logs and certificates go by the host's.
 SKEW_WARN_S = 1.0
@@ -74,6 +80,12 @@ class Memory:
 
     used_bytes: int
     most_bytes: int
+    policy: str | None = None
+
+    @property
+    def evicts(self) -> bool:
+        """It throws data away instead of saying that it is full."""
+        return self.policy not in (None, KEEPS)
 
     @property
     def share(self) -> float:
@@ -84,7 +96,9 @@ class Memory:
 def memory(client: streams.Client) -> Memory:
     """As it is now; one round trip. Raises RedisError."""
     said = redis_view.info(client, "memory")
-    return Memory(int(said.get("used_memory", 0)), int(said.get("maxmemory", 0)))
+    return Memory(
+        int(said.get("used_memory", 0)), int(said.get("maxmemory", 0)), said.get("maxmemory_policy")
+    )
 
 
 def ask(client: streams.Client) -> Facts:
@@ -151,14 +165,21 @@ def _version_findings(facts: Facts) -> Iterable[Found]:
 
 
 def _memory_findings(server: str, facts: Facts) -> Iterable[Found]:
-    if facts.policy is not None and facts.policy != "noeviction":
+    if facts.policy not in (None, KEEPS):
         yield (
             Severity.REFUSE,
             f"throws data away when its memory is full (maxmemory-policy {facts.policy})",
             "set maxmemory-policy noeviction: sessions would vanish in silence",
         )
+    size = "1gb" if server == "media" else "512mb"
+    most = facts.most_bytes or 0
+    if 0 < most < LEAST_BYTES[server]:
+        yield (
+            Severity.WARN,
+            f"may take {most / 1e6:.0f} MB (maxmemory): a few sessions fill it, and more are refused",
+            f"set maxmemory, for instance {size} (docs/operating.md says how much)",
+        )
     if facts.most_bytes == 0:
-        size = "1gb" if server == "media" else "512mb"
         yield (
             Severity.WARN,
             "has no maxmemory: it may take all memory of its machine before we can refuse sessions",
@@ -207,6 +228,8 @@ def check(state: streams.Client, media: streams.Client) -> list[Finding]:
     """Both servers as they are now. Raises RedisError when one does not answer."""
     host = socket.gethostname()
     servers: Mapping[str, streams.Client] = {"state": state, "media": media}
+    if locked := [name for name, client in servers.items() if not _lets_us_in(client)]:
+        return [Finding(name, Severity.WARN, *LOCKED) for name in locked]
     facts = {name: ask(client) for name, client in servers.items()}
     if redis_view.same_server(
         state, media
@@ -215,6 +238,24 @@ def check(state: streams.Client, media: streams.Client) -> list[Finding]:
             Finding("state", *one) for one in _pubsub_findings(facts["media"])
         )
     return [finding for name, said in facts.items() for finding in judge(name, said, host)]
+
+
+#: What is wrong with a server that does not let us in. Nothing ends for it: while a password is changed clients and
+#: servers start in any order (docs/deploying.md), and an update whose tasks end would be rolled back.
+LOCKED = (
+    "does not take our password",
+    "give the right one in ANTIPHON_REDIS_URL and ANTIPHON_MEDIA_URL, or in the secret redis_password",
+)
+
+
+def _lets_us_in(client: streams.Client) -> bool:
+    try:
+        streams.round_trip_s(client)
+    except streams.RedisError as error:
+        if redis_view.wrong_password(error):
+            return False
+        raise
+    return True
 
 
 def refusals(findings: Iterable[Finding]) -> list[Finding]:

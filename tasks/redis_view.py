@@ -44,6 +44,11 @@ def out_of_memory(error: RedisError) -> bool:
     return isinstance(error, redis.OutOfMemoryError) or "OOM command not allowed" in str(error)
 
 
+def wrong_password(error: RedisError) -> bool:
+    """The server is there and does not let us in; waiting mends nothing."""
+    return isinstance(error, redis.AuthenticationError)
+
+
 def session_ids(state: Client) -> Iterator[str]:
     """Ids of the sessions there are, some perhaps twice, a slice at a time."""
     for name in state.scan_iter(match=keys.sessions(), count=500, _type="hash"):

@@ -263,12 +263,13 @@ class Keeper(threading.Thread):
         )
 
     def _note_orphan(self, seat: Seat, *, orphaned: bool) -> None:
-        """A session whose web process is gone for long gives its listening slot back; replies finish by themselves."""
+        """A session whose web process is gone for long gives its slots back. A reply is written to its end by
+        itself, but not spoken: with nobody to hear it the TTS waits, and would for as long as the session is kept."""
         key = (seat.lease.stage, seat.sid)
         if not orphaned:
             self._orphans.pop(key, None)
             return
         since = self._orphans.setdefault(key, time.monotonic())
-        if seat.lease.stage == "stt" and time.monotonic() - since > self._ties.settings.ownership.orphan_s:
+        if seat.lease.stage != "llm" and time.monotonic() - since > self._ties.settings.ownership.orphan_s:
             self._orphans.pop(key)
             seat.lost = True

@@ -261,6 +261,29 @@ def test_new_sessions_are_refused_before_redis_is_full_and_those_there_go_on(
     assert house.metric("antiphon_sessions_refused_total", reason="memory") >= 1
 
 
+def test_a_redis_that_would_throw_sessions_away_gets_no_more_of_them(
+    house: House, media_client: redis.Redis
+) -> None:
+    """It may have started after the web process, which could not look at it then."""
+
+    async def scene() -> None:
+        media_client.config_set("maxmemory-policy", "allkeys-lru")
+        await asyncio.sleep(1.0)
+        async with connect(f"{house.url}?model=test") as late:
+            code, reason = await closed(late)
+            assert code == 1013
+            assert "not safe" in reason
+        media_client.config_set("maxmemory-policy", "noeviction")
+        await asyncio.sleep(1.0)
+        async with Talker(house.url):
+            pass
+
+    try:
+        asyncio.run(scene())
+    finally:
+        media_client.config_set("maxmemory-policy", "noeviction")
+
+
 @pytest.mark.parametrize("which", ["media", "state"])
 def test_a_full_redis_is_told_to_the_client_and_ends_nobody_else(which: str, house: House) -> None:
     async def scene() -> None:

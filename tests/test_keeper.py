@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from config.messages import Cancel, Drain, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
@@ -32,6 +34,22 @@ def test_a_session_without_a_web_process_is_forgotten_when_its_seat_is_over(stat
     keeper._keep(stage)
     assert not keeper._orphans, "were it seated again, it would be given up at once"
     keeper.retire()
+
+
+@pytest.mark.parametrize(("stage", "lost"), [("stt", True), ("tts", True), ("llm", False)])
+def test_slots_of_a_session_whose_web_process_is_long_gone_are_free_again(state, media, new_sid, stage, lost):
+    """A voice that nobody hears is never spoken to its end; a reply is written to its end."""
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60), lambda *_: None
+    )
+    keeper, sid = Keeper([], ties, {}), new_sid()
+    ties.leases.create(sid, {"listen": b""}, 60)
+    lease = ties.leases.claim(stage, sid, "me-1")
+    assert isinstance(lease, Lease)
+    seat = Ear(lease, 0, listen=Listen("pcm16"))
+    keeper._orphans[stage, sid] = time.monotonic() - ties.settings.ownership.orphan_s - 1
+    keeper._note_orphan(seat, orphaned=True)
+    assert seat.lost is lost
 
 
 def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media, monkeypatch):

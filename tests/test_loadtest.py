@@ -5,6 +5,8 @@ import json
 import math
 import random
 import re
+import socket
+import threading
 from itertools import pairwise
 from random import Random
 from xml.etree import ElementTree
@@ -16,7 +18,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.loadtest import charts, figures, html, report, server_metrics, sounds
+from cli.loadtest import charts, command, figures, html, report, server_metrics, sounds
 from cli.loadtest.capacity import TOLERANCE, Search, Verdict
 from cli.loadtest.charts import Chart, Series, nice_ticks
 from cli.loadtest.figures import Spread, percentile, spread, spread_down, spread_of
@@ -223,6 +225,14 @@ def test_the_search_ends_where_the_generator_does():
     search, tried = searched(lambda sessions: Verdict.HELD if sessions < 64 else Verdict.INVALID, 16)
     assert tried == [16, 32, 64]
     assert search.answer() == "at least 32 sessions; the generator could not keep time at 64"
+
+
+def test_a_search_that_is_interrupted_claims_no_end():
+    search = Search(8, 4096, interrupted=True)
+    assert search.answer() == "unknown; interrupted before any number held"
+    search.tell(8, Verdict.HELD)
+    assert search.answer() == "at least 8 sessions; interrupted before more was known"
+    assert command._status_of(search) == command.UNKNOWN
 
 
 def test_a_server_that_holds_nobody_is_told_so():
@@ -455,6 +465,28 @@ def test_an_assistant_that_never_greets_is_a_failure_and_the_user_speaks_all_the
     assert scene.talker._at > 0
 
 
+def test_a_greeting_that_fails_is_a_failure():
+    scene = Scene("unmute")
+    scene.packets(2)
+    scene.hear(0.1, Kind.REPLY)
+    scene.hear(0.2, Kind.FAILED)
+    scene.packets(60)
+    assert scene.found.causes() == {"greeting failed": 1}
+
+
+def test_a_greeting_that_stalls_is_late_audio_like_any_other():
+    scene = Scene("unmute")
+    scene.packets(2)
+    scene.hear(0.1, Kind.REPLY)
+    for after_s in (0.2, 0.9):
+        scene.hear(after_s, Kind.AUDIO, 1920)
+    scene.hear(1.0, Kind.DONE)
+    scene.packets(60)
+    assert scene.found.late_greetings == 1
+    late = judge(good_run(late_greetings=1), Targets())
+    assert late.missed == ["late replies"]
+
+
 # --- the two wires
 
 
@@ -589,6 +621,33 @@ def test_the_servers_histograms_are_those_of_the_run_over_all_processes():
     assert row.mean == pytest.approx(40)
 
 
+def test_a_server_that_was_started_again_meanwhile_counts_from_nothing():
+    before, after = PAGE.format(90, 100, 2.0), PAGE.format(9, 10, 0.2)
+    assert server_metrics.rows({"a": before}, {"a": after}) == server_metrics.rows(
+        {"a": PAGE.format(0, 0, 0)}, {"a": after}
+    )
+
+
+def test_a_page_of_metrics_from_who_speaks_no_http_is_left_out():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(1000)
+                line.sendall(b"no such thing\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert server_metrics.pages([f"http://127.0.0.1:{server.getsockname()[1]}/metrics"]) == {}
+        thread.join()
+
+
+def test_a_file_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be written"):
+        command._save(tmp_path / "gone" / "file", b"")
+
+
 def test_metrics_that_nobody_serves_are_left_out():
     assert server_metrics.pages(["http://127.0.0.1:1/metrics", "no address"]) == {}
     assert server_metrics.default_urls("wss://voice.example:8443/v1/realtime") == [
@@ -599,11 +658,11 @@ def test_metrics_that_nobody_serves_are_left_out():
 # --- what is told
 
 
-def told(found: Gathered, sessions: int = 4) -> report.Report:
+def told(found: Gathered, sessions: int = 4, *, interrupted: bool = False) -> report.Report:
     return report.report(
         found, Targets(), server_metrics.rows({"a": PAGE.format(0, 0, 0)}, {"a": PAGE.format(9, 10, 0.2)}), 0.5,
         url="ws://h/v1/realtime", dialect="ga", speech="a <hum>", sessions=sessions, processes=1, took_s=12.0,
-        interrupted=False,
+        interrupted=interrupted,
     )  # fmt: skip
 
 
@@ -621,6 +680,17 @@ def test_what_failed_is_told_by_cause_with_what_the_first_said():
     said = report.text(told(found))
     assert "failed: 2 × closed with 1013 (no free slot)" in said
     assert said.splitlines()[-1] == "targets missed: failures"
+
+
+def test_what_an_interrupted_run_never_measured_is_neither_held_nor_missed():
+    shown = told(Gathered(pings=[(1.0, 2.0)]), interrupted=True)
+    said = report.text(shown)
+    assert "MISSED" not in said
+    assert said.splitlines()[-1] == "interrupted before it was known: STT, LLM, TTS start, realtime factor"
+    assert "Interrupted before it was known" in html.page(shown, [shown], None)
+    slow = told(Gathered(pings=[(1.0, 200.0)]), interrupted=True)
+    assert report.text(slow).splitlines()[-1] == "targets missed: ping"
+    assert [command._status(one) for one in (shown, slow)] == [command.UNKNOWN, command.MISSED]
 
 
 def test_a_run_that_measured_itself_is_called_invalid():

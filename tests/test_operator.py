@@ -167,6 +167,11 @@ def test_a_screen_holds_no_more_than_fits_and_leaves_nothing_of_what_was_there()
     assert drawn == "\x1b[Hfirst\x1b[K\r\na line th…\x1b[K\x1b[J"
 
 
+def test_what_is_wrong_stands_where_a_small_screen_shows_it() -> None:
+    said = ["up", "", "SERVICE", "! tts is down", "! no worker of tts takes anything"]
+    assert status.troubles_first(said) == [*said[3:], "", *said[:3]]
+
+
 # --- status, sessions and drain of what is not there
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from config.errors import ConfigError
-from tasks import redis_check
+from tasks import redis_check, streams
 from tasks.redis_check import Facts, Severity, judge
 from tests.house import ROOT
 from tests.redis_server import Server
@@ -30,6 +30,7 @@ WRONG = {
     "an old Redis is refused": ("state", {"version": (6, 2, 14)}, Severity.REFUSE, "6.2.14", "7.0"),
     "eviction is refused": ("media", {"policy": "allkeys-lru"}, Severity.REFUSE, "allkeys-lru", "noeviction"),
     "no limit of memory is told of": ("media", {"most_bytes": 0}, Severity.WARN, "maxmemory", "1gb"),
+    "too little memory is told of": ("media", {"most_bytes": 4 << 20}, Severity.WARN, "4 MB (maxmemory)", "1gb"),
     "state without a file is told of": ("state", {"appendonly": False}, Severity.WARN, "restarts", "appendonly yes"),
     "speech on a disk is told of": ("media", {"appendonly": True}, Severity.WARN, "disk", "appendonly no"),
     "a short buffer is told of": ("media", {"pubsub_soft_bytes": 8 << 20}, Severity.WARN, "pubsub", "128mb"),
@@ -103,6 +104,7 @@ def test_nothing_starts_with_a_server_that_throws_data_away(
     }
     state.config_set("maxmemory-policy", "allkeys-lru")
     try:
+        assert redis_check.memory(state).evicts
         ran = subprocess.run(
             [sys.executable, *arguments],
             env=env,
@@ -117,3 +119,16 @@ def test_nothing_starts_with_a_server_that_throws_data_away(
     assert ran.returncode == 3, ran.stderr[-2000:]
     (line,) = [line for line in (ran.stderr + ran.stdout).splitlines() if "allkeys-lru" in line]
     assert "set maxmemory-policy noeviction" in line
+
+
+def test_a_wrong_password_is_told_as_such_and_which_server_does_not_take_it(
+    server: Server, state: redis.Redis
+) -> None:
+    media = streams.connect(f"redis://:mistaken@127.0.0.1:{server.port}/1", connections=2)
+    try:
+        (finding,) = redis_check.check(state, media)
+    finally:
+        media.close()
+    assert (finding.server, finding.severity) == ("media", Severity.WARN)
+    assert "the media Redis does not take our password; give the right one" in str(finding)
+    assert "mistaken" not in str(finding)

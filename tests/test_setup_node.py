@@ -151,6 +151,14 @@ def test_what_stood_in_docker_s_file_stays(machine):
     assert json.loads(kept.read_text()) == before
 
 
+def test_log_sizes_are_not_given_to_a_log_driver_that_knows_none(machine):
+    machine.file("etc/docker/daemon.json").write_text('{"log-driver": "journald"}')
+    assert machine.setup().returncode == 0
+    assert machine.daemon == {"log-driver": "journald"}, (
+        "Docker would not start with options it does not know"
+    )
+
+
 @pytest.mark.parametrize("text", ["{", "{'a': 1}", "{,}"])
 def test_a_file_of_docker_s_that_cannot_be_read_is_named_and_left(machine, text):
     machine.file("etc/docker/daemon.json").write_text(text)

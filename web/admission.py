@@ -50,7 +50,7 @@ class Admission:
         self._waiting = 0
         self._seen_s = self._held_s = self._memory_s = float("-inf")
         self._full: str | None = None
-        """Which Redis has too little memory left for more sessions, and how full it is."""
+        """Why no more sessions are let in: a Redis has too little memory left for them, or may throw them away."""
         self._complained: set[str] = set()
         self.capacity = fleet.Capacity(0, "stt")
         self.members: list[fleet.Member] = []
@@ -178,6 +178,13 @@ class Admission:
     def _fullest(self) -> str | None:
         for name, client in self._servers.items():
             memory = redis_check.memory(client)
+            if memory.evicts:  # as at the start, where a server that was not there yet could not be checked
+                if not self._full:
+                    log.error(
+                        "new sessions are refused: the %s Redis throws data away when its memory is full "
+                        "(maxmemory-policy %s); set maxmemory-policy noeviction", name, memory.policy,
+                    )  # fmt: skip
+                return "the server's memory is not safe"
             if memory.share >= self.rules.memory_share:
                 if not self._full:
                     log.warning(

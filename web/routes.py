@@ -24,14 +24,15 @@ def health() -> tuple[Response, int]:
     """
     try:
         stages = runtime().watchdog.health()
+        cloning = runtime().uploads.up()
     except RedisError as error:
         health_ok.observe(0)
-        down = {**{f"{stage}_up": False for stage in STAGES}, "voice_cloning_up": False, "ok": False}
-        return jsonify({**down, "stages": {}, "error": f"Redis does not answer: {type(error).__name__}"}), 503
+        away = {f"{stage}_up": False for stage in (*STAGES, "voice_cloning")}
+        why = f"Redis does not answer: {type(error).__name__}"
+        return jsonify({**away, "ok": False, "stages": {}, "error": why}), 503
     up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
     ok = all(up.values())
     health_ok.observe(ok)
-    cloning = runtime().uploads.up()
     answer = {**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}
     if refused := {member.name: member.why_not for member in runtime().admission.members if member.why_not}:
         answer["refused"] = refused

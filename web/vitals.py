@@ -63,7 +63,8 @@ class Vitals:
         )
         metrics.sessions_waiting.set(waiting + self._in_line())
 
-    def _see_server(self, name: str, client: streams.Client) -> None:
+    @staticmethod
+    def _see_server(name: str, client: streams.Client) -> None:
         took_s = streams.round_trip_s(client)
         metrics.redis_round_trip.labels(name).observe(took_s)
         if name == "media":

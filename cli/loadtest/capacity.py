@@ -12,6 +12,10 @@ from enum import Enum
 TOLERANCE = 0.05
 
 
+#: The answer of a search that was interrupted before any number held.
+UNKNOWN = "unknown; interrupted before any number held"
+
+
 class Verdict(Enum):
     """Of one run."""
 
@@ -33,6 +37,8 @@ class Search:
     """The lowest that missed twice."""
     saturated_at: int | None = None
     """Where the generator gave up."""
+    interrupted: bool = False
+    """By Ctrl-C: what was found until then is a lower bound, and no more."""
     _missed_once: int | None = field(default=None, repr=False)
 
     @property
@@ -61,6 +67,10 @@ class Search:
 
     def answer(self) -> str:
         """In words."""
+        if self.interrupted:
+            return (
+                f"at least {self.best} sessions; interrupted before more was known" if self.best else UNKNOWN
+            )
         if self.saturated_at is not None:
             return f"at least {self.best} sessions; the generator could not keep time at {self.saturated_at}"
         if self.too_many is None:

@@ -1,5 +1,6 @@
 """`antiphon loadtest`: simulated talkers against a server, a table, a verdict, and the most sessions it holds."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,11 +49,26 @@ def _url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 
 def _writable(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
     """Before minutes are spent on what cannot be saved. Raises ConfigError."""
-    if value is not None and (value.is_dir() or not value.parent.is_dir()):
-        raise ConfigError(
-            f"{value}: cannot be written: {'a directory' if value.is_dir() else 'no such directory'}"
-        )
+    if value is None:
+        return None
+    why = None
+    if value.is_dir():
+        why = "a directory"
+    elif not value.parent.is_dir():
+        why = "no such directory"
+    elif not os.access(value if value.exists() else value.parent, os.W_OK):
+        why = "permission denied"
+    if why is not None:
+        raise ConfigError(f"{value}: cannot be written: {why}")
     return value
+
+
+def _save(file: Path, content: bytes) -> None:
+    """Raises ConfigError."""
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
 
 
 Options = Callable[[Callable[..., None]], Callable[..., None]]
@@ -233,12 +249,23 @@ def _tell(wish: Wish, search: Search | None, json_file: Path | None, html_file: 
         click.echo(f"\ncapacity: {answer}")
     if json_file is not None:
         told = reports.data(shown) | {"capacity": answer, "steps": [reports.step(one) for one in steps]}
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(told)))
+        _save(json_file, msgspec.json.format(msgspec.json.encode(told)))
     if html_file is not None:
-        html_file.write_text(html.page(shown, steps, answer))
-    if search is not None and not shown.interrupted:
-        sys.exit(0 if search.best else UNKNOWN if search.saturated_at else MISSED)
-    sys.exit(UNKNOWN if not shown.valid else 0 if shown.judged.held else MISSED)
+        _save(html_file, html.page(shown, steps, answer).encode())
+    sys.exit(_status(shown) if search is None else _status_of(search))
+
+
+def _status(told: Report) -> int:
+    """Of one run. Nothing was missed by a target whose figure an interrupted run never measured."""
+    if not told.valid or (told.missed == [] and told.unknown):
+        return UNKNOWN
+    return MISSED if told.missed else 0
+
+
+def _status_of(search: Search) -> int:
+    if search.interrupted:
+        return UNKNOWN
+    return 0 if search.best else UNKNOWN if search.saturated_at else MISSED
 
 
 def _broke(steps: list[Report], search: Search) -> str:

@@ -70,6 +70,8 @@ class Gathered(msgspec.Struct, omit_defaults=True):
     """(when, ms from the first packet to a session that is ready)"""
     greetings_ms: list[float] = []
     """From a ready session to the first audio of an assistant that speaks first."""
+    late_greetings: int = 0
+    """Of these, with late audio."""
     sent_late: Tally = {}
     """How late packets left."""
     loop_lag: Tally = {}
@@ -106,6 +108,7 @@ class Gathered(msgspec.Struct, omit_defaults=True):
         self.pings += part.pings
         self.openings += part.openings
         self.greetings_ms += part.greetings_ms
+        self.late_greetings += part.late_greetings
         figures.add(self.sent_late, part.sent_late)
         figures.add(self.loop_lag, part.loop_lag)
         for failure in part.failures:

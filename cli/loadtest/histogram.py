@@ -43,6 +43,11 @@ class Histogram:
         counts = {bound: count - before.counts.get(bound, 0.0) for bound, count in self.counts.items()}
         return Histogram(counts, self.total - before.total)
 
+    def since(self, before: "Histogram") -> "Histogram":
+        """What came since `before`; all of it, if the server was started again and counts from nothing."""
+        more = self - before
+        return self if any(count < 0 for count in more.counts.values()) else more
+
     def __add__(self, other: "Histogram") -> "Histogram":
         """Of two processes, together; their buckets are the same, or one has none yet."""
         bounds = {*self.counts, *other.counts}

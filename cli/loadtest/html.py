@@ -6,7 +6,7 @@ from html import escape
 from cli.loadtest.charts import Chart, Series, svg
 from cli.loadtest.figures import percentile
 from cli.loadtest.gathered import Turn
-from cli.loadtest.report import HEAD, Report, between, cells, notes, show
+from cli.loadtest.report import HEAD, Report, between, cells, conclusion, notes, show
 from cli.loadtest.targets import Row
 
 #: Values of so long a time make one point of a line.
@@ -50,7 +50,7 @@ def page(told: Report, steps: Sequence[Report], answer: str | None) -> str:
     if answer is not None:
         body += ["<h2>The search</h2>", _steps(steps), _charts(_search_charts(steps, told))]
     body += [
-        "<h2>Latency and audio</h2>", _table(HEAD, (_cells(row) for row in told.judged.rows)),
+        "<h2>Latency and audio</h2>", _table(HEAD, (_cells(row, told.unknown) for row in told.judged.rows)),
         _charts(_run_charts(told)), "<h2>Success and failure</h2>", _failures(told),
     ]  # fmt: skip
     if told.server:
@@ -67,6 +67,10 @@ def page(told: Report, steps: Sequence[Report], answer: str | None) -> str:
 # --- words and tables
 
 
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _verdict(told: Report, answer: str | None) -> str:
     if not told.valid:
         kind, said = (
@@ -76,7 +80,7 @@ def _verdict(told: Report, answer: str | None) -> str:
     elif told.judged.held:
         kind, said = "held", "All targets held"
     else:
-        kind, said = "missed", f"Targets missed: {', '.join(told.judged.missed)}"
+        kind, said = "missed" if told.missed else "invalid", _sentence(conclusion(told))
     capacity = (
         "" if answer is None else f"<p><strong>Capacity: {escape(answer)}.</strong> Below, its last run.</p>"
     )
@@ -97,8 +101,8 @@ def _row(values: Sequence[str]) -> str:
     return f"<tr>{''.join(f'<td>{escape(value)}</td>' for value in values)}</tr>"
 
 
-def _cells(row: Row) -> str:
-    *values, mark = cells(row)
+def _cells(row: Row, unknown: Sequence[str]) -> str:
+    *values, mark = cells(row, unknown)
     return _row(values).replace("</tr>", f'<td class="{mark.lower()}">{mark}</td></tr>')
 
 
@@ -153,7 +157,8 @@ def _steps(steps: Sequence[Report]) -> str:
             show(spreads[name].spread.p95, spreads[name].unit) if name in spreads else "" for name in names
         ]
         outcome = "generator saturated" if not step.valid else "held" if step.judged.held else "missed"
-        rows.append(_row((str(step.sessions), outcome, *figures, ", ".join(step.judged.missed))))
+        outcome = "interrupted" if step.interrupted else outcome
+        rows.append(_row((str(step.sessions), outcome, *figures, ", ".join(step.missed))))
     return _table(("sessions", "", *(f"{name} p95" for name in names), "missed"), rows)
 
 

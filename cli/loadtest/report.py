@@ -40,6 +40,17 @@ class Report:
         """The generator kept time, so the figures are the server's."""
         return not self.health.troubles
 
+    @property
+    def unknown(self) -> list[str]:
+        """Targets of which an interrupted run can say nothing: their figures had not been measured yet."""
+        rows = self.judged.rows if self.interrupted else ()
+        return [row.name for row in rows if row.held is False and not row.spread.count]
+
+    @property
+    def missed(self) -> list[str]:
+        """Targets that are known not to be held."""
+        return [name for name in self.judged.missed if name not in self.unknown]
+
 
 def report(
     found: Gathered, targets: Targets, server: Sequence[ServerRow], machine_busy: float, **run: Any
@@ -64,11 +75,11 @@ def show(value: float | None, unit: str = "ms") -> str:
 HEAD = ("", "values", "mean", "median", "p90", "p95", "p99", "worst", "target", "")
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """Of one line of the table."""
+def cells(row: Row, unknown: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of one line of the table. unknown: targets that nothing is said of."""
     of = row.spread
     values = (of.mean, of.median, of.p90, of.p95, of.p99, of.worst)
-    mark = {None: "", True: "held", False: "MISSED"}[row.held]
+    mark = {None: "", True: "held", False: "MISSED"}[None if row.name in unknown else row.held]
     return (
         f"{row.name} {row.unit}", str(of.count), *(show(value, row.unit) for value in values), row.target, mark,
     )  # fmt: skip
@@ -76,7 +87,11 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def text(told: Report) -> str:
     """All of it, for a terminal."""
-    blocks = [_intro(told), _table([HEAD, *(cells(row) for row in told.judged.rows)]), _counts(told)]
+    blocks = [
+        _intro(told),
+        _table([HEAD, *(cells(row, told.unknown) for row in told.judged.rows)]),
+        _counts(told),
+    ]
     if told.server:
         blocks.append(_server(told.server))
     blocks += [_generator(told), _verdict(told)]
@@ -105,7 +120,7 @@ def _counts(told: Report) -> str:
     early = sum(turn.outcome == EARLY for turn in found.turns)
     lines = [
         f"turns: {len(found.turns)}, answered {len(found.answered())}, of these with late audio "
-        f"{told.judged.counts[0][1]}; taken before the user had finished {early}; "
+        f"{sum(turn.late_ms > 0 for turn in found.answered())}; taken before the user had finished {early}; "
         f"conversations held to their end: {found.conversations}; sessions told to wait: {found.queued}"
     ]
     lines += [
@@ -157,7 +172,7 @@ def notes(told: Report) -> list[str]:
 
 def _verdict(told: Report) -> str:
     """One line each, so that they can be searched for."""
-    lines = [f"{mark:<6} {_p95(row)}" for row in told.judged.rows if (mark := cells(row)[-1])]
+    lines = [f"{mark:<6} {_p95(row)}" for row in told.judged.rows if (mark := cells(row, told.unknown)[-1])]
     lines += [
         f"{'held' if number <= most else 'MISSED':<6} {name} {number} (target: at most {most})"
         for name, number, most in told.judged.counts
@@ -165,10 +180,16 @@ def _verdict(told: Report) -> str:
     ]
     if not told.valid:
         lines += [f"INVALID the generator was the bottleneck: {'; '.join(told.health.troubles)}"]
-    missed = told.judged.missed
     lines += [f"note: {note}" for note in notes(told)]
-    lines.append("targets held" if not missed else f"targets missed: {', '.join(missed)}")
+    lines.append(conclusion(told))
     return "\n".join(lines)
+
+
+def conclusion(told: Report) -> str:
+    """Of the verdict, in one line."""
+    if told.missed:
+        return f"targets missed: {', '.join(told.missed)}"
+    return f"interrupted before it was known: {', '.join(told.unknown)}" if told.unknown else "targets held"
 
 
 def _p95(row: Row) -> str:
@@ -190,8 +211,9 @@ def data(told: Report) -> dict[str, Any]:
         "took_s": round(told.took_s, 1),
         "targets": asdict(told.targets),
         "held": told.judged.held,
+        "interrupted": told.interrupted,
         "valid": told.valid,
-        "missed": told.judged.missed,
+        "missed": told.missed,
         "figures": {row.name: {"unit": row.unit, **row.spread.data} for row in told.judged.rows},
         "counts": {name: number for name, number, _ in told.judged.counts},
         "failures": found.causes(),

@@ -66,6 +66,7 @@ def find_capacity(wish: Wish, search: Search) -> list[Report]:
         order = replace(wish.order, sessions=sessions, ramp_s=RAMP_PER_SESSION_S * sessions)
         told = run(replace(wish, order=order))
         if told.interrupted:
+            search.interrupted = True
             return [*found, told]
         verdict = Verdict.INVALID if not told.valid else Verdict.HELD if told.judged.held else Verdict.MISSED
         search.tell(sessions, verdict)

@@ -4,6 +4,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from cli.loadtest import histogram
@@ -64,7 +65,7 @@ def pages(urls: Sequence[str]) -> Pages:
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 found[url] = answer.read().decode()
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):  # the last: whoever answers there speaks no HTTP
             continue
     return found
 
@@ -72,7 +73,7 @@ def pages(urls: Sequence[str]) -> Pages:
 def since(before: Pages, after: Pages, name: str) -> Histogram:
     """What came into the histograms of that name, on all pages that were there both times."""
     both = [url for url in after if url in before]
-    found = [histogram.read(after[url], name) - histogram.read(before[url], name) for url in both]
+    found = [histogram.read(after[url], name).since(histogram.read(before[url], name)) for url in both]
     return reduce(lambda one, other: one + other, found, Histogram({}, 0.0))
 
 

@@ -174,8 +174,11 @@ class Talker:
         if self.ready_s is None:
             return
         answer = self._answer
-        if answer is not None and answer.heard_out(now_s):
+        if answer is not None and answer.ended is Kind.FAILED:
+            self._found.fail(now_s - self._plan.zero_s, "greeting failed")
+        elif answer is not None and answer.heard_out(now_s):
             self._found.greetings_ms += _ms(self.ready_s, answer.audio_s)
+            self._found.late_greetings += answer.player.late_s > 0
         elif now_s < self.ready_s + GREETING_S or (answer is not None and answer.ended is None):
             return
         else:

@@ -70,7 +70,7 @@ def judge(found: Gathered, targets: Targets) -> Judged:
         _row("session opened", spread(ms for _, ms in found.openings), None),
         _row("greeting", spread(found.greetings_ms), None),
     )
-    late = sum(turn.late_ms > 0 for turn in turns)
+    late = sum(turn.late_ms > 0 for turn in turns) + found.late_greetings
     counts = (("late replies", late, targets.late_replies), ("failures", found.failed, targets.failures))
     judged = [row for row in rows if row.spread.count or row.held is not None]
     return Judged(judged, counts)

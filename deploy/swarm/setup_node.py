@@ -150,7 +150,8 @@ def set_daemon(node: Node, found: list[str], seats: int) -> bool:
         return False
     if daemon.get("live-restore"):
         node.fault(f"{name} has live-restore, with which Docker joins no swarm: take it out")
-    daemon.setdefault("log-opts", {"max-size": "10m", "max-file": "5"})
+    if daemon.get("log-driver", "json-file") in ("json-file", "local"):  # with others Docker would not start
+        daemon.setdefault("log-opts", {"max-size": "10m", "max-file": "5"})
     ours = ("gpu", "gpu-seat")
     named = daemon.get("node-generic-resources", [])
     others = [entry for entry in named if entry.partition("=")[0].lower() not in ours]
