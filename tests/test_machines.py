@@ -129,7 +129,9 @@ def test_delay_and_loss_between_all_machines_cost_time_and_nothing_else(fleet: F
             for talker in talkers:
                 talker.speak(SPEECH_S)
             for talker in talkers:
-                assert_whole(talker, await talker.answered(1))  # it may have been told that a stage is waited for
+                assert_whole(
+                    talker, await talker.answered(1)
+                )  # it may have been told that a stage is waited for
         assert fleet.layout.count().lost > before
 
     there(fleet, scenario())
