@@ -119,6 +119,26 @@ class Transcript(_Message, tag="transcript"):
     """How sure the recogniser is of these words, from 0 to 1; noise makes it say words, too."""
 
 
+# --- functions, in prompts and answers
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that the model may ask for."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    description: Text = ""
+    parameters: dict[str, Any] = {}
+    """JSON schema of its arguments."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """The model asks for a function; `arguments` is JSON, as the model wrote it."""
+
+    id: Annotated[str, msgspec.Meta(max_length=200)]
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    arguments: Text
+
+
 # --- llm -> web and tts
 
 
@@ -138,6 +158,17 @@ class TextDone(_Message, tag="text_done"):
     reason: Literal["stop", "length", "cut"]
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+#: More calls of one reply are not taken.
+MOST_CALLS = 64
+
+
+class Called(_Message, tag="called"):
+    """The model asks for a function; `index` is the number of the call in its reply."""
+
+    index: Annotated[int, msgspec.Meta(ge=0, lt=MOST_CALLS)]
+    call: ToolCall
 
 
 # --- tts -> web
@@ -202,6 +233,7 @@ Body = (
     | Transcript
     | Words
     | TextDone
+    | Called
     | Speech
     | SpeechDone
     | Failed
@@ -267,23 +299,6 @@ class Listen(_Message, tag="listen"):
     prefix_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_PREFIX_MS)] | None = None
 
 
-class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A function that the model may ask for."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    description: Text = ""
-    parameters: dict[str, Any] = {}
-    """JSON schema of its arguments."""
-
-
-class ToolCall(msgspec.Struct, frozen=True):
-    """The model asks for a function; `arguments` is JSON, as the model wrote it."""
-
-    id: Annotated[str, msgspec.Meta(max_length=200)]
-    name: Annotated[str, msgspec.Meta(max_length=64)]
-    arguments: Text
-
-
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a prompt. An assistant's may hold calls; the result of each is a message of role tool."""
 
@@ -316,6 +331,9 @@ class VoiceRefused(_Message, tag="voice_refused"):
     theirs: bool
 
 
+#: More functions are not taken.
+MOST_TOOLS = 128
+
 #: Names of cloned voices begin like this, in `Order.voice` and on the wire.
 CUSTOM_PREFIX = "custom:"
 
@@ -334,6 +352,10 @@ class Order(_Message, tag="order"):
     """How numbers and dates are read out."""
     say: Text = ""
     """What the reply says, word for word; the LLM is not asked then."""
+    tools: Annotated[list[Tool], msgspec.Meta(max_length=MOST_TOOLS)] = []
+    """Functions that the model may ask for."""
+    tool_choice: Annotated[str, msgspec.Meta(max_length=64)] = "auto"
+    """'auto', 'none', 'required', or the name of the function that must be called."""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from config import logs, unmute_metrics
 from config.errors import DeviceLost
-from config.messages import Cancel, Command, Failed, Order, TextDone, ToolCall, Words
+from config.messages import MOST_CALLS, Called, Cancel, Command, Failed, Order, TextDone, ToolCall, Words
 from gpu_workers.engine import Prompt, TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop
@@ -33,6 +33,8 @@ class Pen(Seat):
     order: Order | None = None
     written: list[str] = field(default_factory=list)
     """Words a predecessor left in the text stream."""
+    called: int = 0
+    """Calls that this reply has asked for; one whose predecessor asked for any has nothing more to say."""
     count: int = 0
     part: str = ""
     """The beginning of a word that is not complete."""
@@ -147,17 +149,20 @@ class LlmLoop(Loop):
         logs.note(**pen.about)
         answered = "".join(pen.written)
         prompt = Prompt(
-            pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, session=pen.sid
-        )
+            pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, pen.sid,
+            pen.order.tools, pen.order.tool_choice,
+        )  # fmt: skip
         pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
         writing = pen.writing = Writing(prompt.messages)
         try:
-            async with contextlib.aclosing(self._pieces(pen.order, prompt, usage)) as pieces:
+            async with contextlib.aclosing(self._pieces(pen, pen.order, prompt, usage)) as pieces:
                 async for piece in pieces:
                     writing.piece()
                     if isinstance(piece, str):
                         self._put(pen, piece)
+                    elif pen.called < MOST_CALLS:
+                        self._call(pen, piece)
             self._finish(pen, usage)
         except asyncio.CancelledError:
             raise
@@ -173,8 +178,12 @@ class LlmLoop(Loop):
         finally:
             writing.over()
 
-    def _pieces(self, order: Order, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
+    def _pieces(
+        self, pen: Pen, order: Order, prompt: Prompt, usage: Usage
+    ) -> AsyncGenerator[str | ToolCall, None]:
         """The model's, or the words that were ordered."""
+        if pen.called:
+            return _read_out("")
         if order.say:
             return _read_out(order.say.removeprefix(prompt.answered))
         return self._engine.generate(prompt, usage)  # type: ignore[return-value]
@@ -196,6 +205,13 @@ class LlmLoop(Loop):
             self._gather()
         pen.count += len(whole)
 
+    def _call(self, pen: Pen, call: ToolCall) -> None:
+        """A function is asked for: whoever is to run it should not wait."""
+        self._end_word(pen)
+        self.outbox.add(pen, Called(pen.called, call))
+        pen.called += 1
+        self._try_flush()
+
     @staticmethod
     def _skip_repeated(pen: Pen, piece: str) -> str:
         """Strips what the predecessor said already, as long as the new answer repeats it."""
@@ -205,11 +221,16 @@ class LlmLoop(Loop):
             return ""
         return piece[len(known) :] if piece.startswith(known) else piece
 
-    def _finish(self, pen: Pen, usage: Usage) -> None:
-        if pen.part.strip():
-            self.outbox.add(pen, Words(pen.count, [pen.part], shared_time.now_s()))
+    def _end_word(self, pen: Pen) -> None:
+        """Nothing comes after it that could belong to it."""
+        word, pen.part = pen.part, ""
+        if word.strip():
+            self.outbox.add(pen, Words(pen.count, [word], shared_time.now_s()))
             pen.writing.wrote(1)
             pen.count += 1
+
+    def _finish(self, pen: Pen, usage: Usage) -> None:
+        self._end_word(pen)
         reason = "length" if usage.stopped == "length" else "stop"
         self.outbox.add(pen, TextDone(pen.count, reason, usage.input_tokens, usage.output_tokens))  # type: ignore[arg-type]
         self._try_flush()

@@ -10,7 +10,7 @@ from typing import Any
 
 from config import redis_keys as keys
 from config.errors import VoiceExpired
-from config.messages import Speech, Words, decode_listen, decode_order
+from config.messages import Called, Speech, Words, decode_listen, decode_order
 from config.settings import Settings
 from config.tracing import OFF, Tracer
 from config.versions import refusal, understands
@@ -153,10 +153,12 @@ class Stage:
         if order.reply != lease.reply:
             return None
         written: list[str] = []
+        called = 0
         for result in streams.results_after(self._ties.media, "llm", lease.sid, lease.reply, 0, 0):
             if isinstance(result.body, Words):
                 written[result.body.index :] = result.body.words
-        return Pen(lease, slot, order=order, written=written)
+            called += isinstance(result.body, Called)
+        return Pen(lease, slot, order=order, written=written, called=called)
 
     def _mouth(self, lease: Lease, slot: int, data: bytes) -> Mouth | None:
         order = decode_order(data)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from config.messages import AudioFormat
+from config.messages import AudioFormat, Tool
 from config.settings import SAMPLE_RATE
 from config.tuning import TurnSettings
 from web.rules import Rules, samples
@@ -52,6 +52,12 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """Silence that gives the assistant the turn; 0: never."""
     goodbye: bool = False
     """The assistant may take its leave and hang up."""
+    tools: tuple[Tool, ...] = ()
+    """Functions of the client's that the assistant may ask for."""
+    tool_choice: str = "auto"
+    """'auto', 'none', 'required', or the name of the function that must be called."""
+    listen_only: bool = False
+    """Nobody answers: what is said is written down."""
     allow_recording: bool = False
     """What happens in the session may be kept for `antiphon replay`, if the operator wants it."""
 
@@ -67,7 +73,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         return replace(
             rules,
             detection=self.detection,
-            create_response=self.create_response,
+            create_response=self.create_response and not self.listen_only,
             interrupt_response=self.interrupt_response,
             user_silence=int(silence_s * SAMPLE_RATE),
             goodbye_after=rules.goodbye_after if self.goodbye else 0,

@@ -16,9 +16,7 @@ from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, StageFailed
 from config.messages import (
     Cancel,
-    ChatMessage,
     Claimed,
-    Clear,
     Commit,
     Failed,
     Pause,
@@ -31,15 +29,18 @@ from config.messages import (
 from tasks import streams, submit
 from tasks.leases import Lease
 from web import actions, happenings, requests, saved, turn
+from web.asked_replies import AskedReplies
 from web.dialects import base
-from web.history import History
+from web.history import History, Scene
 from web.inbox import Inbox
+from web.item_desk import ItemDesk
 from web.listening import Listening
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
 from web.read_ahead import ReadAhead
 from web.recorder import Recorder
 from web.replier import Replier
+from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
@@ -48,6 +49,7 @@ from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
 from web.turn_trace import follow
 from web.user_input import UserInput
+from web.user_work import UserWork
 
 log = logging.getLogger(__name__)
 
@@ -87,35 +89,34 @@ class Conversation:
         self._history = History(before.history if before else (), runtime.settings)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
-        self._replier = Replier(dialect, send, runtime.settings.pacing)
+        self.replier = Replier(dialect, send, runtime.settings.pacing)
         self._work = ReplyWork(
-            self.sid, runtime.media, self.stages, self._replier, runtime.settings.pacing.report_played_s
+            self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
         self._recorder = Recorder(runtime.settings.record_dir, self.sid)
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
+        self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
+        self._desk = ItemDesk(self._history, dialect, send, self._items_changed)
+        self._user_work = UserWork(
+            dialect, send, self.input, self._times, lambda: self._ahead.ask(self._history.drafted)
+        )
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], None]] = {
             base.Configure: self._configure,
             base.CommitInput: self._turn_asked,
             base.ClearInput: self._turn_asked,
-            base.CreateReply: self._turn_asked,
+            base.CreateReply: self._reply_asked,
             base.StopReply: self._turn_asked,
-            base.AddText: self._text_typed,
+            base.AddItem: self._desk.add,
+            base.RetrieveItem: self._desk.retrieve,
+            base.DeleteItem: self._desk.delete,
             base.HeardUpTo: self._heard_up_to,
         }
         self._acts: dict[type, Callable[[Any], object]] = {
-            actions.SpeechBegan: self._speech_began,
-            actions.SpeechStopped: self._speech_stopped,
-            actions.CloseUtterance: self._close_utterance,
-            actions.TakeText: lambda a: self._send(self._dialect.user_text(a.text)),
-            actions.UserSilent: self._user_silent,
-            actions.ForgetInput: self._forget_input,
-            actions.SkipVoice: lambda a: self.input.put(Clear(a.pos)),
-            actions.StartReply: lambda a: self._work.start(
-                a.reply, self._times.ended_s, self._history.dropped
-            ),
-            actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._history.dropped),
+            **self._user_work.acts,
+            actions.StartReply: self._start_reply,
+            actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._usual, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
             actions.CancelReply: lambda a: self._work.cancel(
@@ -144,13 +145,8 @@ class Conversation:
         now_s = time.monotonic()
         tick = turn.next_tick(self._turn, self._rules)
         tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
-        waits = (LOOK_S, tick_s, self._replier.patience_s(now_s))
+        waits = (LOOK_S, tick_s, self.replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
-
-    @property
-    def plays_on(self) -> bool:
-        """There is sound in hand that leaves soon."""
-        return self._replier.plays_on
 
     def handle(self, mail: Mail) -> None:
         """One letter."""
@@ -165,9 +161,15 @@ class Conversation:
         elif isinstance(mail, GivenUp):
             self._given_up(mail.stage)
         else:
-            self._requests[type(mail)](mail)
+            self._serve(mail)
 
     # --- requests of the client
+
+    def _serve(self, request: base.Request) -> None:
+        try:
+            self._requests[type(request)](request)
+        except ClientError as error:
+            self._complain(error, getattr(request, "event_id", None))
 
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._wished_rules()
@@ -193,29 +195,30 @@ class Conversation:
         return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
-        try:
-            happening = requests.happening(request, self._turn, self.input.clock.received)
-        except ClientError as error:
-            self._complain(error, getattr(request, "event_id", None))
+        self._happen(requests.happening(request, self._turn, self.input.clock.received))
+
+    def _reply_asked(self, request: base.CreateReply) -> None:
+        options = None if request.options is None else self._history.resolved(request.options)
+        if self._asked.wait(options, busy=self._turn.phase is not turn.Phase.LISTENING):
             return
-        if isinstance(happening, happenings.ReplyAsked):
-            self._times.reply_asked(time.monotonic())
+        happening = requests.happening(request, self._turn, self.input.clock.received)
+        if options is not None:
+            self._drop_prepared()
+        self._asked.newest = options
+        self._times.reply_asked(time.monotonic())
         self._happen(happening)
 
-    def _text_typed(self, request: base.AddText) -> None:
-        self._history.add(ChatMessage(request.role, request.text))
+    def _items_changed(self) -> None:
         self._drop_prepared()
         self.save({})
-        self._send(self._dialect.typed(request))
 
     def _heard_up_to(self, request: base.HeardUpTo) -> None:
-        reply = self._replier.reply
+        reply = self.replier.reply
         if reply is not None and self._turn.replying and reply.number == request.reply:
             reply.playback.report(request.samples)
             self._happen(happenings.CancelAsked(self.input.now))
         elif self._history.mend(request.reply, request.samples):
-            self._drop_prepared()
-            self.save({})
+            self._items_changed()
         self._send(self._dialect.truncated(request))
 
     def _drop_prepared(self) -> None:
@@ -243,11 +246,11 @@ class Conversation:
             self._happen(body)
         elif not self._wanted(result.reply):
             log.debug("a result of %s came too late", result.stage)
-        elif isinstance(body, Failed) or self._replier.misses(body):
+        elif isinstance(body, Failed) or self.replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
             self._given_up(result.stage, failure(body))
         else:
-            completed = self._replier.take(body, time.monotonic())
+            completed = self.replier.take(body, time.monotonic())
             if completed is not None:
                 self.stages.completed(completed)
 
@@ -257,7 +260,7 @@ class Conversation:
     def _understood(self, heard: Transcript) -> None:
         """What comes back of the assistant's own words is nobody's, and it comes late: when the reply may be over."""
         overlaps = self._rules.detection != "manual" and self._turn.voice_from < self._reply_heard_at
-        if (self._turn.replying or overlaps) and self._replier.echoes(heard.text, time.monotonic()):
+        if (self._turn.replying or overlaps) and self.replier.echoes(heard.text, time.monotonic()):
             heard = msgspec.structs.replace(heard, text="")
         self._send(self._dialect.partial_text(heard))
         self._happen(heard)
@@ -281,20 +284,27 @@ class Conversation:
         self._look_for_transcript(now_s)
         self._look_for_room()
         if not self._turn.replying and not self._turn.prepared:
+            self._say_aside()
             return
-        if self._replier.may_begin():
+        if self.replier.may_begin():
             self._times.sound_begins(now_s)
             self._happen(happenings.SoundBegan(self._turn.reply))
-        self._replier.pump(now_s)
-        if self._replier.heard_all(now_s):
-            farewell = self._replier.farewell(self._settings.turn.goodbye_ending)
+        self.replier.pump(now_s)
+        if self.replier.heard_all(now_s):
+            farewell = self.replier.farewell(self._settings.turn.goodbye_ending)
             self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now, farewell))
             return
-        late = self._replier.overdue(now_s, self.stages.watches())
+        late = self.replier.overdue(now_s, self.stages.watches())
         if late is not None:
             self._retry(late)
         if self._work.report_played(now_s):
             self.save({})
+
+    def _say_aside(self) -> None:
+        """What was asked for beside the conversation has its turn when nobody else has."""
+        if self._turn.phase is turn.Phase.LISTENING and self._asked.next_aside():
+            self._times.reply_asked(time.monotonic())
+            self._happen(happenings.ReplyAsked())
 
     def _look_for_room(self) -> None:
         """Replies are made ahead only while others would not miss the slots."""
@@ -311,7 +321,7 @@ class Conversation:
 
     def _retry(self, watch: StageWatch) -> None:
         """Once more, by whoever takes it; then the reply fails."""
-        if watch.tries > 1 or (watch.stage == "llm" and self._replier.spoken):
+        if watch.tries > 1 or (watch.stage == "llm" and self.replier.spoken):
             self._given_up(watch.stage)
         else:
             self.stages.order_again(watch)
@@ -326,9 +336,11 @@ class Conversation:
         fields: dict[str, Any] = self._trace.happened(self._turn, happening, actions)
         if not actions and self._turn.phase is before.phase:
             return
-        about = (self._dialect.wishes, self._replier.reply, self._turn.reply + 1)
+        scene = Scene(
+            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item
+        )  # fmt: skip
         for action in actions:
-            fields |= self._history.remember(action, *about)
+            fields |= self._history.remember(action, scene)
         self.save(fields)
         for action in actions:
             self._acts[type(action)](action)
@@ -336,26 +348,14 @@ class Conversation:
             self._history.refused = None
             self._given_up("llm", refused)
 
-    def _speech_began(self, action: actions.SpeechBegan) -> None:
-        """While the user speaks the LLM reads what is known already: the prompt up to the words to come."""
-        self._send(self._dialect.speech_began(action.at))
-        self._ahead.ask(self._history.drafted)
+    def _start_reply(self, action: actions.StartReply) -> None:
+        options = self._asked.begin(self._usual)
+        self._work.start(action.reply, self._times.ended_s, options, self._history.dropped)
 
-    def _speech_stopped(self, action: actions.SpeechStopped) -> None:
-        self._times.voice_over(time.monotonic(), self.input.ago_s(action.at))
-        self._send(self._dialect.speech_stopped(action.at))
-
-    def _user_silent(self, action: actions.UserSilent) -> None:
-        self._times.reply_asked(time.monotonic())
-        self._send(self._dialect.idle_timeout(action.at))
-
-    def _close_utterance(self, action: actions.CloseUtterance) -> None:
-        self.input.put(Commit(action.pos))
-        self._send(self._dialect.committed())
-
-    def _forget_input(self, action: actions.ForgetInput) -> None:
-        self.input.put(Clear(action.pos))
-        self._send(self._dialect.cleared())
+    @property
+    def _usual(self) -> ReplyOptions:
+        """A reply as the session has it."""
+        return ReplyOptions(self._dialect.wishes)
 
     def _reply_heard(self, _: actions.EndReply) -> None:
         self._reply_heard_at = self.input.now
@@ -373,8 +373,9 @@ class Conversation:
             history=self._history.newest,
             applied=self.inbox.taken,
             received=self.input.clock.received,
-            sent=self._replier.reply.playback.sent if self._replier.reply else 0,
+            sent=self.replier.reply.playback.sent if self.replier.reply else 0,
             listening=self._listening.on,
+            options=self.replier.reply.options if self.replier.reply else self._asked.newest,
         )
         self._memory.save(state, fields, ttl_s)
 
@@ -389,7 +390,8 @@ class Conversation:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
             sent = self._before.sent if self._before else 0
-            self._work.pick_up(number, self.inbox, sent_before=sent, muted=bool(self._turn.muted))
+            options = (self._before and self._before.options) or self._usual
+            self._work.pick_up(number, options, self.inbox, sent_before=sent, muted=self._turn.muted)
         self._catch_up()
         if self._turn.awaiting:
             self.input.put(Commit(self.input.clock.received))  # the first may have died with its process

@@ -3,19 +3,22 @@
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 
 from config import metrics
 from config import redis_keys as keys
-from config.errors import PromptTooLong
-from config.messages import ChatMessage, Order, encode
+from config.errors import ClientError, PromptTooLong
+from config.messages import Order, encode
 from config.settings import Settings
 from tasks.leases import Value
 from web import actions, prompt
 from web.config import Wishes
+from web.items import Item, Items
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +32,25 @@ Fields = dict[str, Value]
 SAVED_MESSAGES = 200
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What else is known when something is decided."""
+
+    wishes: Wishes
+    """Of the session."""
+    asked: ReplyOptions | None
+    """What the next reply is to be, where that is something else."""
+    reply: Reply | None
+    next_number: int
+    user_item: str
+    """Id of the utterance whose text comes next."""
+
+
 class History:
     """Grows at its end; what was heard of a reply can still be mended."""
 
-    def __init__(self, messages: Iterable[ChatMessage], settings: Settings) -> None:
-        self._messages = list(messages)
+    def __init__(self, items: Iterable[Item], settings: Settings) -> None:
+        self._items = Items(items)
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
@@ -48,74 +65,118 @@ class History:
         """Why the newest order could not be made; whoever takes it up sets it back."""
 
     @property
-    def newest(self) -> list[ChatMessage]:
+    def newest(self) -> list[Item]:
         """What is saved."""
-        return self._messages[-SAVED_MESSAGES:]
+        return self._items.newest(SAVED_MESSAGES)
 
-    def add(self, message: ChatMessage) -> None:
-        """Something was said or typed."""
-        self._messages.append(message)
-        self._log(message)
+    def find(self, item_id: str) -> Item | None:
+        """The item of this id."""
+        return self._items.find(item_id)
+
+    def add(self, item: Item, after: str | None = None) -> str | None:
+        """Something was said or typed, after that item, or at the end; the id of the one before it.
+
+        Raises ClientError where it can go there not.
+        """
+        place = self._items.place_after(after)
+        self._items.insert(place, item)
+        if self._began is not None and place < self._began:
+            self._began += 1
+        self._log(item)
+        return self._items[place - 1].id or None if place else None
+
+    def delete(self, item_id: str) -> None:
+        """It has never been said. Raises ClientError where there is none."""
+        place = self._items.place(item_id)
+        if place is None:
+            raise ClientError("there is no item of this id", param="item_id", code="item_not_found")
+        self._items.remove(place)
+        if self._began is not None and place < self._began:
+            self._began -= 1
 
     def _keep(self, reply: Reply, now_s: float, *, whole: bool) -> None:
-        """What was heard of a reply, marked where the user cut it short."""
+        """What was heard of a reply, marked where the user cut it short, and what it asked for."""
+        if reply.options.aside:
+            return
         text = reply.text if whole else reply.heard_text(now_s)
-        mark = "" if text == reply.text else prompt.INTERRUPTED
-        here = len(self._messages) if self._began is None else self._began
-        place = here if text else None
+        cut = text != reply.text
+        here = len(self._items) if self._began is None else self._began
+        kept = [Item("assistant", "", (call,), id=call_id) for call_id, call in reply.calls.items()]
         if text:
-            self._messages.insert(here, ChatMessage("assistant", text + mark))
-            self._log(self._messages[here])
-        self._past.add(reply.number, PastReply(reply.words, reply.spans, reply.playback.sent, place))
+            said = text + (prompt.INTERRUPTED if cut else "")
+            kept.insert(
+                0,
+                Item("assistant", said, id=reply.item_id, spoken=not reply.options.wishes.text_only, cut=cut),
+            )
+        for place, item in enumerate(kept, here):
+            self._items.insert(place, item)
+            self._log(item)
+        past = PastReply(reply.words, reply.spans, reply.playback.sent, reply.item_id if text else "")
+        self._past.add(reply.number, past)
 
-    def _log(self, message: ChatMessage) -> None:
+    def _log(self, message: Item) -> None:
         """For those who asked for it; `config.logs` warns of it."""
         if self._logs:
             log.info("%s: %s", message.role, message.content)
 
     def mend(self, number: int, samples: int) -> bool:
         """The client says how much it played of a reply that is over; whether that changes anything."""
-        return self._past.mend(self._messages, number, samples)
+        return self._past.mend(self._items, number, samples)
 
     def draft(self, number: int, wishes: Wishes) -> Fields:
         """The order of a reply that nobody asked for yet; nothing where it would have no room, or is known already."""
-        order = prompt.draft(number, wishes, self._messages, self._context_tokens)
+        order = prompt.draft(number, wishes, list(self._items), self._context_tokens)
         if order is None or order == self.drafted:
             return {}
         self.drafted = order
         return {keys.DRAFT: encode(order)}
 
-    def remember(
-        self, action: actions.Action, wishes: Wishes, reply: Reply | None, next_number: int
-    ) -> Fields:
+    @property
+    def last_id(self) -> str | None:
+        """Of the newest item."""
+        return self._items[-1].id if len(self._items) else None
+
+    def remember(self, action: actions.Action, scene: Scene) -> Fields:
         """What an action changes in what was said, and in the state to be saved."""
+        reply = scene.reply
         match action:
             case actions.TakeText(text=text) if text:
-                self.add(ChatMessage("user", text))
+                self.add(Item("user", text, id=scene.user_item, spoken=True))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))
                 self._began = None
             case actions.StartReply() | actions.ConfirmReply():
-                self._began = len(self._messages)
+                self._began = len(self._items)
         match action:
             case actions.SpeechBegan() | actions.EndReply():
-                return self.draft(next_number, wishes)
+                return self.draft(scene.next_number, scene.wishes)
             case actions.StartReply() | actions.PrepareReply():
-                return {keys.REPLY: action.reply, **self._order(action, wishes)}
+                return {keys.REPLY: action.reply, **self._order(action, scene)}
             case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
                 # a worker that has not yet claimed it need not begin
                 return {keys.done(stage): number for stage in MAKERS}
         return {}
 
-    def _order(self, action: actions.StartReply | actions.PrepareReply, wishes: Wishes) -> Fields:
+    def resolved(self, options: ReplyOptions) -> ReplyOptions:
+        """With the items that it refers to. Raises ClientError where one is not there."""
+        if options.input is None:
+            return options
+        found = [self._items.find(item.id) if _refers(item) else item for item in options.input]
+        if None in found:
+            raise ClientError("there is no item of this id", param="response.input", code="item_not_found")
+        return msgspec.structs.replace(options, input=found)
+
+    def _order(self, action: actions.StartReply | actions.PrepareReply, scene: Scene) -> Fields:
         """What workers need for a reply; nothing where the prompt has no room, and then nobody works on it."""
-        more, say = [], ""
+        wishes, said, say = scene.wishes, list(self._items), ""
         if isinstance(action, actions.PrepareReply):
-            more = [ChatMessage("user", action.text)]
+            said.append(Item("user", action.text))
         elif action.goodbye:
             say = self._goodbye(wishes.language)
+        elif scene.asked is not None:
+            wishes, said = scene.asked.wishes, said if scene.asked.input is None else scene.asked.input
         try:
-            asked = prompt.ask(action.reply, wishes, [*self._messages, *more], self._context_tokens)
+            asked = prompt.ask(action.reply, wishes, said, self._context_tokens)
         except PromptTooLong as error:
             self.refused = error
             return {}
@@ -126,3 +187,7 @@ class History:
     def _goodbye(self, language: str) -> str:
         texts = self._goodbyes
         return texts.get(language.partition("-")[0]) or next(iter(texts.values()), "")
+
+
+def _refers(item: Item) -> bool:
+    return not item.content and not item.tool_calls and item.role != "tool"

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from config.messages import ChatMessage
+import msgspec
+
+from web.items import Items
 from web.prompt import INTERRUPTED
 
 #: So many newest replies can be mended.
@@ -12,12 +14,12 @@ KEPT = 64
 
 @dataclass(frozen=True)
 class PastReply:
-    """What a reply said and when, and which message of the history it became; None: nothing of it was heard."""
+    """What a reply said and when, and which item of the history it became; empty: nothing of it was heard."""
 
     words: Sequence[str]
     spans: Mapping[int, tuple[int, int]]
     sent: int
-    place: int | None
+    item_id: str
 
     def heard(self, samples: int) -> str:
         """Its text up to the last word that began within `samples`; marked, if that is not all."""
@@ -39,13 +41,16 @@ class PastReplies:
         for old in sorted(self._replies)[:-KEPT]:
             del self._replies[old]
 
-    def mend(self, history: list[ChatMessage], number: int, samples: int) -> bool:
+    def mend(self, items: Items, number: int, samples: int) -> bool:
         """The client says how much of a reply was heard; whether that changes the history. Twice is as once."""
         past = self._replies.get(number)
-        if past is None or past.place is None or past.place >= len(history):
+        place = items.place(past.item_id) if past is not None else None
+        if past is None or place is None:
             return False
         text = past.heard(samples)
-        if history[past.place].content == text:
+        if items[place].content == text:
             return False
-        history[past.place] = ChatMessage("assistant", text)
+        items.replace(
+            place, msgspec.structs.replace(items[place], content=text, cut=text.endswith(INTERRUPTED))
+        )
         return True

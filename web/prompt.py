@@ -1,11 +1,13 @@
 """What the LLM is asked: instructions and history to messages, within the room that the model has. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import msgspec
+
 from config.errors import ClientError, PromptTooLong
-from config.messages import MAX_MESSAGES, ChatMessage, Order
+from config.messages import MAX_MESSAGES, ChatMessage, Order, ToolCall
 from config.tokens import message_tokens
 from web.config import Truncation, Wishes
 
@@ -60,7 +62,7 @@ def ask(number: int, wishes: Wishes, history: Sequence[ChatMessage], context_tok
     answer = wishes.max_tokens if context_tokens is None else min(wishes.max_tokens, context_tokens // 2)
     room = None
     if context_tokens is not None:
-        room = context_tokens - answer - _system_tokens(wishes.instructions) - _OPENING_TOKENS
+        room = context_tokens - answer - _system_tokens(wishes) - _OPENING_TOKENS
     dropped = surplus(history, wishes.truncation, room)
     usual = FIRST_TEMPERATURE if number == 1 else TEMPERATURE
     order = Order(
@@ -72,26 +74,55 @@ def ask(number: int, wishes: Wishes, history: Sequence[ChatMessage], context_tok
         answer,
         wishes.speed,
         wishes.language,
+        tools=list(wishes.tools),
+        tool_choice=wishes.tool_choice,
     )
     return Asked(order, dropped)
 
 
 def messages(instructions: str, history: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The prompt: one system message, then user and assistant in turns."""
+    """The prompt: one system message, then user and assistant in turns; what a tool said follows the call of it."""
     prompt = [ChatMessage("system", instructions or DEFAULT_INSTRUCTIONS)]
-    for message in history:
+    for message in _answered(history):
         content = message.content.removesuffix(INTERRUPTED).strip()
-        if not content:
+        if message.role == "tool":
+            prompt.append(ChatMessage("tool", content, tool_call_id=message.tool_call_id))
+            continue
+        if not content and not message.tool_calls:
             continue
         if message.role == "assistant" and len(prompt) == 1:
             prompt.append(ChatMessage("user", OPENING))
         if prompt[-1].role == message.role:
-            prompt[-1] = ChatMessage(message.role, f"{prompt[-1].content} {content}")
+            joined = f"{prompt[-1].content} {content}".strip()
+            prompt[-1] = ChatMessage(message.role, joined, prompt[-1].tool_calls + message.tool_calls)
         else:
-            prompt.append(ChatMessage(message.role, content))
-    if prompt[-1].role != "user":
+            prompt.append(ChatMessage(message.role, content, message.tool_calls))
+    if prompt[-1].role not in ("user", "tool"):
         prompt.append(ChatMessage("user", OPENING))
     return prompt
+
+
+#: After the last message of a history.
+_END = ChatMessage("system", "")
+
+
+def _answered(history: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
+    """Without calls that nobody has answered, and answers to calls that are not there; each answer behind its call.
+
+    Models take it for an error where one stands alone, and whatever was said while a tool ran stands between them.
+    """
+    answers = {message.tool_call_id: message for message in history if message.role == "tool"}
+    calls: list[ToolCall] = []
+    for message in (*history, _END):
+        if message.role == "tool":
+            continue
+        if calls and not message.tool_calls:
+            yield ChatMessage("assistant", "", tuple(calls))
+            yield from (answers[call.id] for call in calls)
+            calls = []
+        if message.content:
+            yield ChatMessage(message.role, message.content)
+        calls += [call for call in message.tool_calls if call.id in answers]
 
 
 def surplus(history: Sequence[ChatMessage], wish: Truncation, room: int | None) -> int:
@@ -135,24 +166,28 @@ def _newest_words(history: Sequence[ChatMessage]) -> int:
     return next(spoken, max(0, len(history) - 1))
 
 
-def _system_tokens(instructions: str) -> int:
-    return message_tokens(ChatMessage("system", instructions or DEFAULT_INSTRUCTIONS))
+def _system_tokens(wishes: Wishes) -> int:
+    """The instructions, and the tools, which models are told of in the same place."""
+    told = wishes.instructions or DEFAULT_INSTRUCTIONS
+    tools = msgspec.json.encode(wishes.tools).decode() if wishes.tools else ""
+    return message_tokens(ChatMessage("system", told + tools))
 
 
-def too_long(instructions: str, max_tokens: int, context_tokens: int | None) -> str:
-    """Why the model cannot take these instructions and still be asked something; empty if it can."""
+def too_long(wishes: Wishes, context_tokens: int | None) -> str:
+    """Why the model cannot take these instructions and tools and still be asked something; empty if it can."""
     if context_tokens is None:
         return ""
-    room = context_tokens - min(max_tokens, context_tokens // 2) - QUESTION_TOKENS
-    needed = _system_tokens(instructions) + _OPENING_TOKENS
+    room = context_tokens - min(wishes.max_tokens, context_tokens // 2) - QUESTION_TOKENS
+    needed = _system_tokens(wishes) + _OPENING_TOKENS
     if needed <= room:
         return ""
-    return f"these instructions make about {needed} tokens; the model has room for {max(0, room)}"
+    what = "instructions and tools" if wishes.tools else "instructions"
+    return f"these {what} make about {needed} tokens; the model has room for {max(0, room)}"
 
 
 def require_room(wishes: Wishes, context_tokens: int | None) -> None:
     """Raises ClientError, to who sent the instructions, where nothing else would fit beside them."""
-    if why := too_long(wishes.instructions, wishes.max_tokens, context_tokens):
+    if why := too_long(wishes, context_tokens):
         raise ClientError(why, param="session.instructions", code=PromptTooLong.code)
 
 

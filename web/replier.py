@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from config import metrics
-from config.messages import Speech, SpeechDone, TextDone, Words
+from config.messages import Called, Speech, SpeechDone, TextDone, Words
 from config.settings import SAMPLE_RATE
 from config.tuning import PacingSettings
 from tasks.shared_time import shared_time
@@ -13,6 +13,7 @@ from web.dialects.base import AudioOut, Dialect, ReplyOutcome
 from web.fade import faded_in
 from web.pacing import Playback
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch
 
 Send = Callable[[Iterable[str]], bool]
@@ -32,17 +33,20 @@ class Replier:
         """Words of the reply before this one, as far as they sounded."""
 
     def start(
-        self, number: int, asked_s: float, *, sent_before: int = 0, again: bool = False, dropped: int = 0
-    ) -> None:
+        self, number: int, asked_s: float, options: ReplyOptions,
+        *, sent_before: int = 0, again: bool = False, dropped: int = 0,
+    ) -> None:  # fmt: skip
         """Reply `number` begins; `again`: an earlier connection has sent some of it."""
-        self.prepare(number, asked_s, sent_before=sent_before, dropped=dropped)
+        self.prepare(number, asked_s, options, sent_before=sent_before, dropped=dropped)
         self.confirm(asked_s, again=again)
 
-    def prepare(self, number: int, asked_s: float, *, sent_before: int = 0, dropped: int = 0) -> None:
+    def prepare(
+        self, number: int, asked_s: float, options: ReplyOptions, *, sent_before: int = 0, dropped: int = 0
+    ) -> None:
         """Reply `number` is made, and nobody is told. dropped: messages that its prompt had no room for."""
         playback = Playback(self._dialect.lead_ms, sent=sent_before)
-        text_only = self._dialect.wishes.text_only
-        self.reply = Reply(number, playback, asked_s, text_only, held=True, dropped=dropped)
+        item_id = self._dialect.reply_item(number)
+        self.reply = Reply(number, playback, asked_s, options, item_id, held=True, dropped=dropped)
 
     def confirm(self, asked_s: float, *, again: bool = False) -> None:
         """The client gets to know of it, and of all its words so far."""
@@ -50,34 +54,31 @@ class Replier:
         if reply is None or not reply.held:
             return
         reply.held, reply.asked_s = False, asked_s
-        self._send(self._dialect.reply_started(reply.number, again=again))
+        self._send(self._dialect.reply_started(reply.number, reply.options, again=again))
         if reply.words:
             self._send(self._dialect.reply_words(reply.number, reply.words))
+        for index, call in enumerate(reply.calls.values()):
+            self._send(self._dialect.reply_called(reply.number, index, call))
 
     def drop(self) -> None:
         """The reply made ahead has never been."""
         self.reply = None
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Which stages a reply needs."""
-        return ("llm",) if self._dialect.wishes.text_only else ("llm", "tts")
-
     def take(self, body: object, now_s: float) -> str | None:
         """A result of a worker; returns the stage it completes."""
         reply = self.reply
+        if reply is None:
+            return None
         match body:
-            case _ if reply is None:
-                return None
             case Words(said=said):
                 fresh = reply.add_words(body, now_s)
                 if fresh and not reply.held:
                     self._send(self._dialect.reply_words(reply.number, fresh))
                     metrics.word_lag.observe(max(0.0, shared_time.now_s() - said))
-            case TextDone(words=words):
-                reply.text_done = body
-                if words == 0:
-                    reply.samples = 0
+            case Called():
+                self._called(reply, body)
+            case TextDone():
+                reply.end_text(body)
                 return "llm"
             case Speech():
                 reply.add_speech(body, now_s)
@@ -85,6 +86,13 @@ class Replier:
                 reply.samples = samples
                 return "tts"
         return None
+
+    def _called(self, reply: Reply, body: Called) -> None:
+        item_id = self._dialect.call_item(reply.number, body.index)
+        if item_id not in reply.calls:
+            reply.calls[item_id] = body.call
+            if not reply.held:
+                self._send(self._dialect.reply_called(reply.number, body.index, body.call))
 
     def misses(self, body: object) -> bool:
         """Words before these never came and are stored nowhere: the reply cannot be whole."""
@@ -172,8 +180,8 @@ class Replier:
     def _audio_out(self, reply: Reply, speech: Speech) -> AudioOut:
         packets = speech.packets
         if reply.resuming is not None and packets:
-            wishes = self._dialect.wishes
-            packets = faded_in(packets, reply.resuming, wishes.output_format, self._rules.fade_in_ms)
+            form = reply.options.wishes.output_format
+            packets = faded_in(packets, reply.resuming, form, self._rules.fade_in_ms)
             reply.resuming = None
         words = [
             (word, reply.words[word.index])
@@ -280,6 +288,7 @@ class Replier:
                     cut=not complete and reply.playback.sent > 0,
                     input_tokens=done.input_tokens if done else 0,
                     output_tokens=done.output_tokens if done else len(reply.words),
+                    stopped=done.reason if done else "cut",
                     llm_first_token_ms=_ms_between(reply.asked_s, reply.first_word_s),
                     dropped=reply.dropped,
                     tts_first_audio_ms=_ms_between(reply.first_word_s, reply.first_audio_s),

@@ -3,9 +3,10 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from config.messages import Speech, TextDone, Words
+from config.messages import Speech, TextDone, ToolCall, Words
 from config.settings import SAMPLE_RATE
 from web.pacing import Playback
+from web.reply_options import ReplyOptions
 
 #: Samples of one packet: 20 ms.
 PACKET_SAMPLES = SAMPLE_RATE // 50
@@ -22,7 +23,11 @@ class Reply:
     playback: Playback
     asked_s: float
     """Monotonic time at which the user's turn ended."""
-    text_only: bool = False
+    options: ReplyOptions
+    item_id: str = ""
+    """Of its message."""
+    calls: dict[str, ToolCall] = field(default_factory=dict)
+    """Functions that it asked for, by the ids of their items."""
     words: list[str] = field(default_factory=list)
     text_done: TextDone | None = None
     audio: deque[Speech] = field(default_factory=deque)
@@ -56,6 +61,12 @@ class Reply:
         self.last_words_s = now_s
         self.words += fresh
         return fresh
+
+    def end_text(self, body: TextDone) -> None:
+        """No more words come; of none there is no sound."""
+        self.text_done = body
+        if body.words == 0:
+            self.samples = 0
 
     def add_speech(self, body: Speech, now_s: float) -> None:
         """Takes audio. A successor's begins where its predecessor's last whole word ended: it replaces the rest."""
@@ -114,7 +125,7 @@ class Reply:
     @property
     def all_sent(self) -> bool:
         """Nothing more will be sent."""
-        if self.text_only:
+        if self.options.wishes.text_only:
             return self.text_done is not None
         return self.samples is not None and not self.audio
 
@@ -129,7 +140,7 @@ class Reply:
 
     def heard_text(self, now_s: float) -> str:
         """What the user heard of it: up to the last word that began to sound."""
-        if self.text_only:
+        if self.options.wishes.text_only:
             return "".join(self.words).strip()
         return "".join(self.words[: self.heard_words(self.playback.heard(now_s))]).strip()
 

@@ -11,10 +11,16 @@ from web.history import MAKERS
 from web.inbox import Inbox
 from web.replier import Replier
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 from web.stages import Stages
 
 #: Audio that is late by more counts against the voice: a hole so short is hardly heard.
 LATE_S = 0.1
+
+
+def stages_of(options: ReplyOptions) -> tuple[str, ...]:
+    """Which stages a reply needs."""
+    return ("llm",) if options.wishes.text_only else MAKERS
 
 
 class ReplyWork:
@@ -30,22 +36,24 @@ class ReplyWork:
         self._report_played_s = report_played_s
         self._reported_s = 0.0
 
-    def start(self, number: int, asked_s: float, dropped: int) -> None:
+    def start(self, number: int, asked_s: float, options: ReplyOptions, dropped: int) -> None:
         """It is made, and the client knows. dropped: messages that its prompt had no room for."""
-        self._submit(number)
-        self._replier.start(number, asked_s, dropped=dropped)
+        self._submit(number, options)
+        self._replier.start(number, asked_s, options, dropped=dropped)
 
-    def prepare(self, number: int, dropped: int) -> None:
+    def prepare(self, number: int, options: ReplyOptions, dropped: int) -> None:
         """It is made ahead, and the client does not know."""
-        self._submit(number)
-        self._replier.prepare(number, time.monotonic(), dropped=dropped)
+        self._submit(number, options)
+        self._replier.prepare(number, time.monotonic(), options, dropped=dropped)
 
-    def pick_up(self, number: int, inbox: Inbox, *, sent_before: int, muted: bool) -> None:
+    def pick_up(
+        self, number: int, options: ReplyOptions, inbox: Inbox, *, sent_before: int, muted: bool
+    ) -> None:
         """A later connection goes on with it where it was. sent_before: samples that the earlier one sent."""
-        self._replier.start(number, time.monotonic(), sent_before=sent_before, again=True)
+        self._replier.start(number, time.monotonic(), options, sent_before=sent_before, again=True)
         if muted:
             self.mute()
-        for stage in self._replier.stages:
+        for stage in stages_of(options):
             self._stages.expect(stage, number, fresh=False)
             inbox.read_again(stage, number)
 
@@ -107,8 +115,8 @@ class ReplyWork:
         self._stages.tell("tts", Played(self._sid, reply.number, reply.playback.heard(now_s)))
         return True
 
-    def _submit(self, number: int) -> None:
-        for stage in self._replier.stages:
+    def _submit(self, number: int, options: ReplyOptions) -> None:
+        for stage in stages_of(options):
             self._stages.order(stage, number)
 
     def _call_off(self, number: int) -> None:

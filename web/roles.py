@@ -59,7 +59,7 @@ def _role(character: Character, settings: Settings) -> Role:
         reason = (
             f"it has no voice for the tts engine {' or '.join(settings.tts.mixes) or settings.tts.engine}"
         )
-    elif why := too_long(_told(character), Wishes().max_tokens, settings.llm.window_tokens):
+    elif why := too_long(Wishes(instructions=_told(character)), settings.llm.window_tokens):
         reason = f"in the voices file, {why}"
     return Role(character, voice, reason)
 

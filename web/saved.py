@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from config.messages import ChatMessage
+from web.items import Item
+from web.reply_options import ReplyOptions
 from web.turn import Turn
 
 
@@ -14,7 +15,7 @@ class Saved(msgspec.Struct, frozen=True):
     dialect: str
     snapshot: dict[str, Any]
     turn: Turn
-    history: list[ChatMessage]
+    history: list[Item]
     applied: dict[str, tuple[int, int]]
     """Newest (epoch, seq) taken of each stage."""
     received: int
@@ -22,6 +23,8 @@ class Saved(msgspec.Struct, frozen=True):
     sent: int = 0
     """Reply samples sent of the newest reply."""
     listening: bool = False
+    options: ReplyOptions | None = None
+    """Of the reply under way, or asked for, where they are not the session's."""
 
 
 encode = msgspec.msgpack.Encoder().encode

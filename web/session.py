@@ -186,7 +186,7 @@ class Session:
         if isinstance(result.body, Dismissed):
             gevent.spawn(self._socket.close, SessionDismissed.close_code, result.body.reason)
             return
-        later = isinstance(result.body, Speech) and self._conversation.plays_on
+        later = isinstance(result.body, Speech) and self._conversation.replier.plays_on
         self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:

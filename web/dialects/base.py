@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from config.errors import AntiphonError
-from config.messages import SpokenWord, Transcript
+from config.messages import SpokenWord, ToolCall, Transcript
 from web.config import Wishes
+from web.items import Item
+from web.reply_options import ReplyOptions
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,29 @@ class ClearInput:
 
 
 @dataclass(frozen=True)
-class AddText:
-    """A message typed instead of spoken."""
+class AddItem:
+    """A message typed instead of spoken, or what a function said."""
 
-    role: Literal["user", "assistant", "system"]
-    text: str
-    item_id: str | None = None
-    """The client's own name for it."""
+    item: Item
+    after: str | None = None
+    """The item before it; None: it comes last."""
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RetrieveItem:
+    """What the server knows of an item."""
+
+    item_id: str
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DeleteItem:
+    """Forget an item."""
+
+    item_id: str
+    event_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ class CreateReply:
     """Answer now."""
 
     event_id: str | None = None
+    options: ReplyOptions | None = None
+    """None: as the session has it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,10 @@ class HeardUpTo:
     event_id: str | None = None
 
 
-Request = AppendAudio | Configure | CommitInput | ClearInput | AddText | CreateReply | StopReply | HeardUpTo
+Request = (
+    AppendAudio | Configure | CommitInput | ClearInput | AddItem | RetrieveItem | DeleteItem | CreateReply | StopReply
+    | HeardUpTo
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +117,8 @@ class ReplyOutcome:
     tts_first_audio_ms: float | None
     dropped: int = 0
     """Messages of the history that the prompt had no room for."""
+    stopped: Literal["stop", "length", "cut"] = "stop"
+    """Why the model wrote no more."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,19 @@ class Dialect(Protocol):
     stops_when_muted: bool
     """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
+
+    @property
+    def user_item(self) -> str:
+        """Id of the oldest of the user's items whose text is still to come; empty: this dialect has no ids."""
+        ...
+
+    def reply_item(self, number: int) -> str:
+        """Id of what a reply says."""
+        ...
+
+    def call_item(self, number: int, index: int) -> str:
+        """Id of the `index`-th call of a reply."""
+        ...
 
     def receive(self, raw: str) -> list[Request]:
         """What a message asks for. Raises ClientError when it does not fit."""
@@ -156,8 +194,16 @@ class Dialect(Protocol):
         """The user said nothing for so long, up to session sample `at`, that a reply is made; SILENCE is their turn."""
         ...
 
-    def typed(self, added: AddText) -> list[str]:
-        """A typed message is in the history."""
+    def item_added(self, request: AddItem, before: str | None) -> list[str]:
+        """It is in the history, after that item."""
+        ...
+
+    def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
+        """This is it, or the history has none of its id. Raises ClientError where there is none at all."""
+        ...
+
+    def item_deleted(self, request: DeleteItem, last: str | None) -> list[str]:
+        """It is forgotten; that one is the newest now."""
         ...
 
     def partial_text(self, heard: Transcript) -> list[str]:
@@ -172,8 +218,12 @@ class Dialect(Protocol):
         """What the user said in the turn that ended will never be known."""
         ...
 
-    def reply_started(self, number: int, *, again: bool) -> list[str]:
+    def reply_started(self, number: int, options: ReplyOptions, *, again: bool) -> list[str]:
         """A reply is being made; `again`: this connection joins it in its middle."""
+        ...
+
+    def reply_called(self, number: int, index: int, call: ToolCall) -> list[str]:
+        """The LLM asks for a function, the `index`-th time in this reply."""
         ...
 
     def reply_words(self, number: int, words: list[str]) -> list[str]:

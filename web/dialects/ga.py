@@ -11,32 +11,38 @@ from typing import Any
 import msgspec
 
 from config.errors import AntiphonError, ClientError
-from config.messages import Transcript
+from config.messages import ToolCall, Transcript
 from config.settings import SAMPLE_RATE
 from web.config import Wishes
 from web.dialects import ga_events as ev
-from web.dialects import ga_shapes as shapes
+from web.dialects import ga_items as items
 from web.dialects.base import (
-    AddText,
+    AddItem,
     AppendAudio,
     AudioOut,
     ClearInput,
     CommitInput,
     Configure,
     CreateReply,
+    DeleteItem,
     HeardUpTo,
     ReplyOutcome,
     Request,
+    RetrieveItem,
     StopReply,
 )
 from web.dialects.ga_audio import SentAudio
-from web.dialects.ga_session import new_session, updated, wishes_of
+from web.dialects.ga_output import Output
+from web.dialects.ga_session import new_session, response_wishes, updated, wishes_of
+from web.dialects.ga_shapes import Names
+from web.dialects.ga_teller import Teller
 from web.dialects.reading import EventReader
+from web.items import Item
 from web.prompt import require_room
+from web.reply_options import ReplyOptions
 from web.turn import SILENCE
 
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
-_encode = msgspec.json.encode
 
 #: From the voice a client names to the TTS engine's name for it. Raises ClientError.
 Speaker = Callable[[str], str]
@@ -45,10 +51,7 @@ Speaker = Callable[[str], str]
 SESSION_S = 3600
 
 #: Attributes, less their underscores, that a later connection goes on with.
-KEPT = (
-    "session", "events", "user_items", "open_item", "unread_items", "last_item", "newest_reply", "voice_heard",
-    "heard_to",
-)  # fmt: skip
+KEPT = ("session", "user_items", "open_item", "unread_items", "voice_heard", "heard_to")
 
 #: Its events begin like this.
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -65,39 +68,50 @@ class GaDialect:
         extensions: frozenset[str] = frozenset(), context_tokens: int | None = None,
     ) -> None:  # fmt: skip
         self.lead_ms = lead_ms
-        self._names = shapes.Names(session_id)
+        self._names = Names(session_id)
         self._session = new_session(session_id, model, voice, int(time.time()) + SESSION_S)
         self._speaker = speaker
         self._context_tokens = context_tokens
         self.wishes = self._cast(wishes_of(self._session))
-        self._events = 0
+        self._teller = Teller()
+        self._event = self._teller.event
         self._user_items = 0
         self._open_item = ""
         """The user's item that is being spoken."""
         self._unread_items: list[str] = []
         """Committed items whose transcripts are still to come."""
-        self._last_item: str | None = None
-        self._newest_reply = 0
         self._voice_heard = False
-        self._shown = ""
         self._heard_to = 0
         """Where the newest utterance ended: the padding of the next begins no earlier."""
         self._ours = self.stops_when_muted = "antiphon" in extensions
-        self._audio = SentAudio(told_of_mutes=self._ours)
-        self._truncating = 0
-        """The reply under way that the client itself cuts short; 0: none."""
+        self._hear_again(())
         self._handlers: dict[type, Callable[[Any], list[Request]]] = {
             ev.SessionUpdate: self._update,
             ev.Append: self._append,
             ev.Commit: lambda event: [CommitInput(event.event_id)],
             ev.Clear: lambda event: [ClearInput()],
-            ev.ItemCreate: lambda event: [shapes.typed_message(event.item)],
+            ev.ItemCreate: self._create_item,
             ev.ItemTruncate: self._truncate,
-            ev.ItemRetrieve: self._unsupported,
-            ev.ItemDelete: self._unsupported,
+            ev.ItemRetrieve: lambda event: [RetrieveItem(event.item_id, event.event_id)],
+            ev.ItemDelete: lambda event: [DeleteItem(event.item_id, event.event_id)],
             ev.ResponseCreate: self._create_response,
             ev.ResponseCancel: lambda event: [StopReply(event.event_id)],
         }
+
+    # --- ids
+
+    @property
+    def user_item(self) -> str:
+        """Of the utterance that waits longest for its text."""
+        return self._unread_items[0] if self._unread_items else ""
+
+    def reply_item(self, number: int) -> str:
+        """Of a reply's message."""
+        return self._names.reply_item(number)
+
+    def call_item(self, number: int, index: int) -> str:
+        """Of a function call."""
+        return self._names.call_item(number, index)
 
     # --- client events
 
@@ -142,30 +156,39 @@ class GaDialect:
     def _cast(self, asked: Wishes) -> Wishes:
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
+    def _create_item(self, event: ev.ItemCreate) -> list[Request]:
+        item_id = event.item.id or self._next_user_item()
+        return [AddItem(items.taken(event.item, item_id), event.previous_item_id, event.event_id)]
+
     def _truncate(self, event: ev.ItemTruncate) -> list[Request]:
         number = self._names.reply_number(event.item_id)
-        heard = self._audio.truncation(number, event.audio_end_ms, event.event_id)
-        self._truncating = heard.reply
-        return [heard]
+        return [self._output.truncation(number, event.audio_end_ms, event.event_id)]
 
-    @staticmethod
-    def _create_response(event: ev.ResponseCreate) -> list[Request]:
-        if event.response is not None and event.response.conversation == "none":
-            raise ClientError(
-                "responses outside the conversation are not supported yet", param="response.conversation"
-            )
-        return [CreateReply(event.event_id)]
+    def _create_response(self, event: ev.ResponseCreate) -> list[Request]:
+        if event.response is None:
+            return [CreateReply(event.event_id)]
+        return [CreateReply(event.event_id, self._options(event.response))]
 
-    @staticmethod
-    def _unsupported(event: ev.ItemRetrieve | ev.ItemDelete) -> list[Request]:
-        kind = event.__struct_config__.tag
-        raise ClientError(f"{kind} is not supported yet", param="type", code="unsupported_event")
+    def _options(self, asked: ev.ResponseConfig) -> ReplyOptions:
+        session, wishes = response_wishes(self._session, asked)
+        wishes = self._cast(wishes)
+        require_room(wishes, self._context_tokens)
+        told = {name: session[name] for name in ("output_modalities", "max_output_tokens", "audio")}
+        told["audio"] = {"output": {name: session["audio"]["output"][name] for name in ("format", "voice")}}
+        said = asked.input
+        return ReplyOptions(
+            wishes,
+            None if said is None else [items.taken(item, item.id or "", "response.input") for item in said],
+            asked.conversation == "none",
+            {**told, "metadata": asked.metadata},
+        )
 
     # --- the connection
 
-    def _event(self, kind: str, **fields: Any) -> str:
-        self._events += 1
-        return _encode({"type": kind, "event_id": f"event_{self._events}", **fields}).decode()
+    def _hear_again(self, sent: Any) -> None:
+        """What was sent of replies, and what will be."""
+        audio = self._audio = SentAudio(told_of_mutes=self._ours, known=sent)
+        self._output = Output(self._names, self._teller, audio, lambda: self._session, ours=self._ours)
 
     def greeting(self, *, resumed: bool, token: str) -> list[str]:
         """session.created, with the token that resumes the session on another connection."""
@@ -216,9 +239,9 @@ class GaDialect:
         item_id, self._open_item = self._open_item or self._next_user_item(), ""
         self._unread_items.append(item_id)
         committed = self._event(
-            "input_audio_buffer.committed", item_id=item_id, previous_item_id=self._last_item
+            "input_audio_buffer.committed", item_id=item_id, previous_item_id=self._teller.last_item
         )
-        return [committed, *self._whole_item(shapes.spoken_item(item_id))]
+        return [committed, *self._teller.whole_item(items.unread(item_id))]
 
     def cleared(self) -> list[str]:
         """The input was forgotten."""
@@ -237,10 +260,26 @@ class GaDialect:
         )
         return [triggered, *self.committed()]
 
-    def typed(self, added: AddText) -> list[str]:
+    def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """The item, added and done."""
-        item_id = added.item_id or self._next_user_item()
-        return self._whole_item(shapes.typed_item(item_id, added.role, added.text))
+        if request.after is None:
+            return self._teller.whole_item(items.shown(request.item))
+        return self._teller.item_at(items.shown(request.item), before)
+
+    def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
+        """As it is now; an utterance without its text yet, and a reply that is still being made, too."""
+        known = items.shown(item) if item is not None else self._output.in_progress(request.item_id)
+        if known is None and request.item_id in self._unread_items:
+            known = items.unread(request.item_id)
+        if known is None:
+            raise ClientError("there is no item of this id", param="item_id", code="item_not_found")
+        return [self._event("conversation.item.retrieved", item=known)]
+
+    def item_deleted(self, request: DeleteItem, last: str | None) -> list[str]:
+        """The next item follows the newest that is left."""
+        if self._teller.last_item == request.item_id:
+            self._teller.last_item = last
+        return [self._event("conversation.item.deleted", item_id=request.item_id)]
 
     def partial_text(self, heard: Transcript) -> list[str]:
         """Nothing while it may change, for deltas cannot be taken back."""
@@ -272,124 +311,59 @@ class GaDialect:
             for kind, fields in (*before, last)
         ]
 
-    def _whole_item(self, item: dict[str, Any]) -> list[str]:
-        before, self._last_item = self._last_item, item["id"]
-        return [
-            self._event("conversation.item.added", item=item, previous_item_id=before),
-            self._event("conversation.item.done", item=item, previous_item_id=before),
-        ]
-
     def _next_user_item(self) -> str:
         self._user_items += 1
         return self._names.user_item(self._user_items)
 
     # --- the assistant
 
-    def reply_started(self, number: int, *, again: bool) -> list[str]:
-        """The response, its item and its part are announced."""
-        self._shown = ""
-        self._newest_reply = number
-        self._audio.begin(number, text_only=self.wishes.text_only)
-        item = shapes.reply_item(self._names.reply_item(number), "in_progress", [])
-        before = self._last_item if self._last_item != item["id"] else None
-        self._last_item = item["id"]
-        part = shapes.part("", text_only=self.wishes.text_only)
-        response = shapes.begun_response(self._names, number, self._session)
-        return [
-            self._event("response.created", response=response),
-            self._event("response.output_item.added", item=item, **self._names.output(number)),
-            self._event("conversation.item.added", item=item, previous_item_id=before),
-            self._event("response.content_part.added", part=part, **self._names.content(number)),
-        ]
+    def reply_started(self, number: int, options: ReplyOptions, *, again: bool) -> list[str]:
+        """The response is announced; its items come with what is in them."""
+        return self._output.started(number, options)
 
     def reply_words(self, number: int, words: list[str]) -> list[str]:
         """The transcript runs ahead of the audio, as with the original."""
-        delta = "".join(words)
-        self._shown += delta
-        kind = "output_text" if self.wishes.text_only else "output_audio_transcript"
-        return [self._event(f"response.{kind}.delta", delta=delta, **self._names.content(number))]
+        return self._output.words(number, words)
+
+    def reply_called(self, number: int, index: int, call: ToolCall) -> list[str]:
+        """A function call, whole at once."""
+        return self._output.called(number, index, call)
 
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """One delta for all packets of a step."""
         self._voice_heard = True
-        self._audio.send(audio.number, audio.samples)
-        pcm = b"".join(audio.packets)  # msgspec writes bytes as base64
-        return [self._event("response.output_audio.delta", delta=pcm, **self._names.content(audio.number))]
+        return self._output.sound(audio)
 
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """An extension: play no further than this."""
-        return self._output("muted", number, heard_samples)
+        return self._output.muted(number, heard_samples)
 
     def resumed(self, number: int, from_samples: int) -> list[str]:
         """An extension: the deltas that follow go on from here."""
-        self._audio.go_back(number, from_samples)
-        return self._output("resumed", number, from_samples)
-
-    def _output(self, what: str, number: int, sample: int) -> list[str]:
-        if not self._ours:
-            return []
-        names = self._names
-        return [
-            self._event(
-                f"antiphon.output.{what}",
-                response_id=names.response(number),
-                item_id=names.reply_item(number),
-                audio_end_ms=_ms(sample),
-            )
-        ]
+        return self._output.resumed(number, from_samples)
 
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
         """Everything that was opened is closed, in order."""
-        self._audio.end(outcome.number, whole=outcome.status == "completed")
-        cut_by_us = outcome.cut and outcome.number != self._truncating
-        names, text = self._names, self._shown.strip()
-        where, output = names.content(outcome.number), names.output(outcome.number)
-        part = shapes.part(text, text_only=self.wishes.text_only)
-        status = "completed" if outcome.status == "completed" else "incomplete"
-        item = shapes.reply_item(where["item_id"], status, [part])
-        response = shapes.ended_response(names, outcome, self._session, item)
-        return [
-            *self._content_done(text, where),
-            self._event("response.content_part.done", part=part, **where),
-            self._event("response.output_item.done", item=item, **output),
-            self._event("conversation.item.done", item=item),
-            *(self._truncated(outcome.number, outcome.heard_samples) if cut_by_us else []),
-            self._event("response.done", response=response),
-        ]
-
-    def _content_done(self, text: str, where: dict[str, Any]) -> list[str]:
-        if self.wishes.text_only:
-            return [self._event("response.output_text.done", text=text, **where)]
-        return [
-            self._event("response.output_audio.done", **where),
-            self._event("response.output_audio_transcript.done", transcript=text, **where),
-        ]
+        return self._output.ended(outcome)
 
     def truncated(self, request: HeardUpTo) -> list[str]:
         """The answer to the client's own truncation; asked again, it is answered again."""
-        return self._truncated(request.reply, request.samples)
-
-    def _truncated(self, number: int, samples: int) -> list[str]:
-        return [
-            self._event(
-                "conversation.item.truncated",
-                item_id=self._names.reply_item(number),
-                content_index=0,
-                audio_end_ms=self._audio.client_ms(number, samples),
-            )
-        ]
+        return self._output.truncated(request.reply, request.samples)
 
     # --- going on later
 
     def snapshot(self) -> dict[str, object]:
         """Counters, configuration, and what was sent."""
-        return {**{name: getattr(self, f"_{name}") for name in KEPT}, "audio": self._audio.snapshot()}
+        told = {"events": self._teller.told, "last_item": self._teller.last_item}
+        kept = {name: getattr(self, f"_{name}") for name in KEPT}
+        return {**kept, **told, "audio": self._audio.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Goes on counting where the last connection stopped."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
-        self._audio = SentAudio(told_of_mutes=self._ours, known=snapshot["audio"])
+        self._teller.told, self._teller.last_item = snapshot["events"], snapshot["last_item"]
+        self._hear_again(snapshot["audio"])
         self.wishes = self._cast(wishes_of(self._session))
 
 

@@ -44,16 +44,20 @@ class ContentPart(msgspec.Struct):
 
 
 class Item(msgspec.Struct):
-    """A conversation item; messages only, so far."""
+    """A conversation item: a message, a call of a function, or what came of it."""
 
     type: Id
     role: Literal["user", "assistant", "system"] = "user"
     content: Annotated[list[ContentPart], msgspec.Meta(max_length=64)] = []
     id: Id | None = None
+    call_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    name: Id | None = None
+    arguments: Text | None = None
+    output: Text | None = None
 
 
 class ItemCreate(_Event, tag="conversation.item.create", kw_only=True):
-    """A typed message."""
+    """A typed message, or a function's result."""
 
     item: Item
     previous_item_id: Id | None = None
@@ -80,9 +84,20 @@ class ItemDelete(_Event, tag="conversation.item.delete", kw_only=True):
 
 
 class ResponseConfig(msgspec.Struct):
-    """What this one response is to be; so far only where it belongs."""
+    """What this one response is to be. What else there is merges into the session's configuration."""
 
     conversation: Literal["auto", "none"] = "auto"
+    input: Annotated[list[Item], msgspec.Meta(max_length=200)] | None = None
+    metadata: (
+        Annotated[dict[Name, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)]
+        | None
+    ) = None
+    instructions: Text | None = None
+    output_modalities: list[str] | None = None
+    max_output_tokens: int | str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
 
 
 class ResponseCreate(_Event, tag="response.create", kw_only=True):

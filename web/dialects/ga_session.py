@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from config.errors import ClientError
+from config.messages import Tool
 from config.settings import SAMPLE_RATE
 from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
@@ -72,6 +73,22 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
     }
 
 
+#: What one response may have other than the session.
+OF_RESPONSES = ("instructions", "output_modalities", "max_output_tokens", "tools", "tool_choice", "audio")
+
+
+def response_wishes(session: Session, asked: ev.ResponseConfig) -> tuple[Session, Wishes]:
+    """The session as it is for one response. Raises ClientError that names the field."""
+    patch = {name: value for name in OF_RESPONSES if (value := getattr(asked, name)) is not None}
+    if "audio" in patch:
+        patch["audio"] = {"output": patch["audio"].get("output") or {}}
+    try:
+        return updated(session, patch)
+    except ClientError as error:
+        error.param = (error.param or "").replace("session", "response", 1)
+        raise
+
+
 def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
     """The session with the fields of `patch`, and what it now asks for. Raises ClientError that names the field."""
     if _deeper_than(MAX_DEPTH, patch):
@@ -100,8 +117,18 @@ def wishes_of(session: Session) -> Wishes:
         detection="manual",
         truncation=_truncation(config.truncation),
         allow_recording=config.antiphon.allow_recording,
+        tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in config.tools),
+        tool_choice=_tool_choice(config),
     )
     return wishes if detection is None else msgspec.structs.replace(wishes, **_turn_wishes(detection))
+
+
+def _tool_choice(config: ev.SessionConfig) -> str:
+    if isinstance(config.tool_choice, str):
+        return config.tool_choice if config.tools else "auto"
+    if config.tool_choice.name not in {tool.name for tool in config.tools}:
+        raise ClientError(f"there is no tool {config.tool_choice.name!r}", param="session.tool_choice")
+    return config.tool_choice.name
 
 
 def _turn_wishes(detection: ev.TurnDetection) -> dict[str, Any]:

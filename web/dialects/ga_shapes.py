@@ -1,19 +1,12 @@
-"""Ids, items, parts and responses of the GA dialect, as the client sees them. Pure.
-
-Fields the API may omit are omitted rather than null: SDKs take null for a value.
-"""
+"""Ids and responses of the GA dialect, as the client sees them. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from config.errors import ClientError
-from web.dialects import ga_events as ev
-from web.dialects.base import AddText, ReplyOutcome
+from web.dialects.base import ReplyOutcome
+from web.reply_options import ReplyOptions
 
 Json = dict[str, Any]
-
-#: How a role's text is called in an item.
-TEXT_KINDS = {"user": "input_text", "system": "input_text", "assistant": "output_text"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +32,10 @@ class Names:
         """The message of a reply."""
         return f"item_{self._stem}_a{number}"
 
+    def call_item(self, number: int, index: int) -> str:
+        """A function that a reply asks for."""
+        return f"item_{self._stem}_f{number}_{index}"
+
     def response(self, number: int) -> str:
         """A reply as a response."""
         return f"resp_{self._stem}_{number}"
@@ -48,87 +45,43 @@ class Names:
         number = item_id.removeprefix(f"item_{self._stem}_a")
         return int(number) if number != item_id and number.isascii() and number.isdecimal() else None
 
-    def output(self, number: int) -> Json:
-        """Where the message of a reply is."""
-        return {"response_id": self.response(number), "output_index": 0}
 
-    def content(self, number: int) -> Json:
-        """Where its text and audio are."""
-        return {**self.output(number), "item_id": self.reply_item(number), "content_index": 0}
-
-
-def part(text: str, *, text_only: bool) -> Json:
-    """The only part of a reply."""
-    return {"type": "text", "text": text} if text_only else {"type": "audio", "transcript": text}
-
-
-def spoken_item(item_id: str) -> Json:
-    """What the user said, its transcript still unknown: the field must be there all the same."""
-    return _message(item_id, "completed", "user", [{"type": "input_audio", "transcript": None}])
-
-
-def typed_message(item: ev.Item) -> AddText:
-    """What an item of the client's says. Raises ClientError for what is not text."""
-    if item.type != "message":
-        raise ClientError(f"items of type {item.type!r} are not supported yet", param="item.type")
-    said = [part.text or part.transcript or "" for part in item.content]
-    for part, text in zip(item.content, said, strict=True):
-        if not text and part.type not in TEXT_KINDS.values():
-            raise ClientError(f"content of type {part.type!r} is not supported yet", param="item.content")
-    text = " ".join(said).strip()
-    if not text:
-        raise ClientError("this message is empty", param="item.content")
-    return AddText(item.role, text, item.id)
-
-
-def typed_item(item_id: str, role: str, text: str) -> Json:
-    """A message typed instead of spoken."""
-    return _message(item_id, "completed", role, [{"type": TEXT_KINDS[role], "text": text}])
-
-
-def reply_item(item_id: str, status: str, parts: list[Json]) -> Json:
-    """What the assistant says."""
-    content = [{**part, "type": f"output_{part['type']}"} for part in parts]
-    return _message(item_id, status, "assistant", content)
-
-
-def _message(item_id: str, status: str, role: str, content: list[Json]) -> Json:
-    return {
-        "id": item_id,
-        "object": "realtime.item",
-        "type": "message",
-        "status": status,
-        "role": role,
-        "content": content,
-    }
-
-
-def begun_response(names: Names, number: int, session: Json) -> Json:
+def begun_response(names: Names, number: int, session: Json, options: ReplyOptions) -> Json:
     """A response that is being made."""
+    output = session["audio"]["output"]
     return {
         "id": names.response(number),
         "object": "realtime.response",
         "status": "in_progress",
         "status_details": None,
         "output": [],
-        "conversation_id": names.conversation,
+        "conversation_id": None if options.aside else names.conversation,
         "output_modalities": session["output_modalities"],
         "max_output_tokens": session["max_output_tokens"],
+        "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
         "metadata": None,
+        **options.told,
     }
 
 
-def ended_response(names: Names, outcome: ReplyOutcome, session: Json, item: Json) -> Json:
+def ended_response(begun: Json, outcome: ReplyOutcome, output: list[Json]) -> Json:
     """A response that is over."""
+    status, details = _status(outcome)
     return {
-        **begun_response(names, outcome.number, session),
-        "status": outcome.status,
-        "status_details": _status_details(outcome),
-        "output": [item],
+        **begun,
+        "status": status,
+        "status_details": details,
+        "output": output,
         "usage": {
             "total_tokens": outcome.input_tokens + outcome.output_tokens,
             "input_tokens": outcome.input_tokens,
             "output_tokens": outcome.output_tokens,
+            "input_token_details": {
+                "text_tokens": outcome.input_tokens,
+                "audio_tokens": 0,
+                "cached_tokens": 0,
+            },
+            "output_token_details": {"text_tokens": outcome.output_tokens, "audio_tokens": 0},
         },
         "antiphon": {
             "llm_first_token_ms": outcome.llm_first_token_ms,
@@ -139,11 +92,13 @@ def ended_response(names: Names, outcome: ReplyOutcome, session: Json, item: Jso
     }
 
 
-def _status_details(outcome: ReplyOutcome) -> Json | None:
+def _status(outcome: ReplyOutcome) -> tuple[str, Json | None]:
     match outcome.status:
+        case "completed" if outcome.stopped == "length":
+            return "incomplete", {"type": "incomplete", "reason": "max_output_tokens"}
         case "completed":
-            return None
+            return "completed", None
         case "cancelled":
-            return {"type": "cancelled", "reason": outcome.reason}
+            return "cancelled", {"type": "cancelled", "reason": outcome.reason}
         case "failed":
-            return {"type": "failed", "error": {"type": "server_error", "code": "stage_failed"}}
+            return "failed", {"type": "failed", "error": {"type": "server_error", "code": "stage_failed"}}

@@ -10,24 +10,28 @@ from typing import Any
 import msgspec
 
 from config.errors import AntiphonError, ClientError, Queued, StageWaiting
-from config.messages import ChatMessage, Transcript
+from config.messages import ChatMessage, ToolCall, Transcript
 from config.settings import SAMPLE_RATE
 from web.casting import Casting
 from web.config import Wishes
 from web.dialects import unmute_events as ev
 from web.dialects.base import (
-    AddText,
+    AddItem,
     AppendAudio,
     AudioOut,
     Configure,
+    DeleteItem,
     HeardUpTo,
     ReplyOutcome,
     Request,
+    RetrieveItem,
 )
 from web.dialects.reading import EventReader
+from web.items import Item
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
 from web.prompt import INTERRUPTED, require_room
+from web.reply_options import ReplyOptions
 from web.transcript import AppendOnly
 from web.turn import SILENCE
 
@@ -68,6 +72,21 @@ class UnmuteDialect:
         self.wishes = Wishes(
             input_format="opus", output_format="opus", user_silence_s=user_silence_s, goodbye=True
         )
+
+    # --- ids, of which this dialect knows none
+
+    @property
+    def user_item(self) -> str:
+        """None."""
+        return ""
+
+    def reply_item(self, number: int) -> str:
+        """None."""
+        return ""
+
+    def call_item(self, number: int, index: int) -> str:
+        """None that a client sees."""
+        return f"call_{number}_{index}"
 
     # --- client events
 
@@ -171,8 +190,16 @@ class UnmuteDialect:
         """Nothing: the reply that follows says it."""
         return []
 
-    def typed(self, added: AddText) -> list[str]:
-        """Nothing: nobody types in this dialect."""
+    def item_added(self, request: AddItem, before: str | None) -> list[str]:
+        """Nothing: nobody types in this dialect, and items have no ids."""
+        return []
+
+    def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
+        """Nothing: as above."""
+        return []
+
+    def item_deleted(self, request: DeleteItem, last: str | None) -> list[str]:
+        """Nothing: as above."""
         return []
 
     def partial_text(self, heard: Transcript) -> list[str]:
@@ -198,7 +225,7 @@ class UnmuteDialect:
 
     # --- the assistant
 
-    def reply_started(self, number: int, *, again: bool) -> list[str]:
+    def reply_started(self, number: int, options: ReplyOptions, *, again: bool) -> list[str]:
         """A reply is being made; `again` is nothing new for this client."""
         self._held_space = ""
         if again:
@@ -217,6 +244,10 @@ class UnmuteDialect:
         ready = text.rstrip()
         self._held_space = text[len(ready) :]
         return [self._event("unmute.response.text.delta.ready", delta=ready)] if ready else []
+
+    def reply_called(self, number: int, index: int, call: ToolCall) -> list[str]:
+        """Nothing: this client has no functions."""
+        return []
 
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """The words whose sound begins here, then the sound."""

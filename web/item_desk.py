@@ -1,0 +1,39 @@
+"""What a client does to the items of its conversation: adds, asks for and deletes them."""
+
+from collections.abc import Callable, Iterable
+
+from web.dialects import base
+from web.history import History
+
+
+class ItemDesk:
+    """Raises ClientError, before anything is changed, where an item is not there or cannot be."""
+
+    def __init__(
+        self,
+        history: History,
+        dialect: base.Dialect,
+        send: Callable[[Iterable[str]], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """changed: called before the client is told."""
+        self._history = history
+        self._dialect = dialect
+        self._send = send
+        self._changed = changed
+
+    def add(self, request: base.AddItem) -> None:
+        """Something was typed, or a function was run."""
+        before = self._history.add(request.item, request.after)
+        self._changed()
+        self._send(self._dialect.item_added(request, before))
+
+    def retrieve(self, request: base.RetrieveItem) -> None:
+        """What the server knows of it."""
+        self._send(self._dialect.item_retrieved(request, self._history.find(request.item_id)))
+
+    def delete(self, request: base.DeleteItem) -> None:
+        """It is not said again to the model."""
+        self._history.delete(request.item_id)
+        self._changed()
+        self._send(self._dialect.item_deleted(request, self._history.last_id))

@@ -1,0 +1,73 @@
+"""What a conversation is made of: things said, typed, called and answered, each with the id clients know. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from config.errors import ClientError
+from config.messages import ChatMessage
+
+#: Where `after` asks for the very beginning.
+ROOT = "root"
+
+
+class Item(ChatMessage, frozen=True, omit_defaults=True):
+    """A message of the prompt, and what clients know it by. A version that knows no items reads it as a message."""
+
+    id: str = ""
+    spoken: bool = False
+    """It was sound, and the content is its transcript."""
+    cut: bool = False
+    """Somebody fell silent, or was made to, before its end."""
+
+
+class Items:
+    """In the order of the conversation; ids are unique, but for those that have none."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self._items = list(items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: int) -> Item:
+        return self._items[place]
+
+    def newest(self, count: int) -> list[Item]:
+        """The last so many."""
+        return self._items[-count:]
+
+    def place(self, item_id: str) -> int | None:
+        """Where it is; None: there is none."""
+        found = (place for place, item in enumerate(self._items) if item_id and item.id == item_id)
+        return next(found, None)
+
+    def find(self, item_id: str) -> Item | None:
+        """The item of this id."""
+        place = self.place(item_id)
+        return None if place is None else self._items[place]
+
+    def place_after(self, item_id: str | None) -> int:
+        """Where an item goes that shall follow this one; None: at the end. Raises ClientError."""
+        if item_id is None:
+            return len(self._items)
+        if item_id == ROOT:
+            return 0
+        if (place := self.place(item_id)) is None:
+            raise ClientError("there is no item of this id", param="previous_item_id", code="item_not_found")
+        return place + 1
+
+    def insert(self, place: int, item: Item) -> None:
+        """Raises ClientError where there is one of its id."""
+        if self.place(item.id) is not None:
+            raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
+        self._items.insert(place, item)
+
+    def replace(self, place: int, item: Item) -> None:
+        """Another in its place."""
+        self._items[place] = item
+
+    def remove(self, place: int) -> None:
+        """It has never been."""
+        del self._items[place]
