@@ -30,14 +30,14 @@ MAX_PREFIX_MS = 5_000
 MAX_MESSAGES = 1000
 
 
-class _Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
+class Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
     """A tagged tuple on the wire."""
 
 
 # --- in:{sid}, web -> stt
 
 
-class Audio(_Message, tag="audio"):
+class Audio(Message, tag="audio"):
     """Packets in the session's input format, the first of them at `pos`."""
 
     pos: int
@@ -46,19 +46,19 @@ class Audio(_Message, tag="audio"):
     """Unix time at which the web had the last of it."""
 
 
-class Commit(_Message, tag="commit"):
+class Commit(Message, tag="commit"):
     """The utterance ends at `pos`: say what it was."""
 
     pos: int
 
 
-class Clear(_Message, tag="clear"):
+class Clear(Message, tag="clear"):
     """Forget what was said before `pos`."""
 
     pos: int
 
 
-class Retune(_Message, tag="retune"):
+class Retune(Message, tag="retune"):
     """From `pos` on, voice is told from noise by these; None: as the engine was set up."""
 
     pos: int
@@ -68,7 +68,7 @@ class Retune(_Message, tag="retune"):
     """Audio before the onset of voice that belongs to what is said."""
 
 
-class End(_Message, tag="end"):
+class End(Message, tag="end"):
     """The session is over."""
 
 
@@ -78,25 +78,25 @@ InEntry = Audio | Commit | Clear | Retune | End
 # --- stt -> web: facts
 
 
-class Claimed(_Message, tag="claimed"):
+class Claimed(Message, tag="claimed"):
     """First message of every epoch: who works on it, from which audio or word on."""
 
     worker: str
 
 
-class VoiceStarted(_Message, tag="voice_started"):
+class VoiceStarted(Message, tag="voice_started"):
     """Sustained voice; its onset was at `at`."""
 
     at: int
 
 
-class VoiceEnded(_Message, tag="voice_ended"):
+class VoiceEnded(Message, tag="voice_ended"):
     """The voice stopped at `at`; a pause has begun."""
 
     at: int
 
 
-class Pause(_Message, tag="pause"):
+class Pause(Message, tag="pause"):
     """Silence since `at`, `ms` long now; the turn is over with probability `p_end`."""
 
     at: int
@@ -104,7 +104,7 @@ class Pause(_Message, tag="pause"):
     p_end: float
 
 
-class Transcript(_Message, tag="transcript"):
+class Transcript(Message, tag="transcript"):
     """What is understood of the open utterance, begun at `start`, up to `to`. Replaces what was said of it before.
 
     settled: all voice up to `to` was decoded, and none came since. final: the utterance is closed.
@@ -142,7 +142,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 # --- llm -> web and tts
 
 
-class Words(_Message, tag="words"):
+class Words(Message, tag="words"):
     """Whole words of the reply, each with the space that follows it; `index` is the first one's number."""
 
     index: int
@@ -151,7 +151,7 @@ class Words(_Message, tag="words"):
     """Unix time at which the LLM gave the first of them."""
 
 
-class TextDone(_Message, tag="text_done"):
+class TextDone(Message, tag="text_done"):
     """The reply's text is complete: `words` in all."""
 
     words: int
@@ -164,7 +164,7 @@ class TextDone(_Message, tag="text_done"):
 MOST_CALLS = 64
 
 
-class Called(_Message, tag="called"):
+class Called(Message, tag="called"):
     """The model asks for a function; `index` is the number of the call in its reply."""
 
     index: Annotated[int, msgspec.Meta(ge=0, lt=MOST_CALLS)]
@@ -182,7 +182,7 @@ class SpokenWord(msgspec.Struct, array_like=True, frozen=True):
     stop: int
 
 
-class Speech(_Message, tag="speech"):
+class Speech(Message, tag="speech"):
     """Audio of the reply from `pos` on, `samples` long, in the session's output format.
 
     words: those whose sound begins in it. spoken: number of words whose sound is complete with it, the last of
@@ -197,13 +197,13 @@ class Speech(_Message, tag="speech"):
     spoken_to: int
 
 
-class SpeechDone(_Message, tag="speech_done"):
+class SpeechDone(Message, tag="speech_done"):
     """The reply's audio is complete: `samples` in all."""
 
     samples: int
 
 
-class Failed(_Message, tag="failed"):
+class Failed(Message, tag="failed"):
     """The stage gives up on this reply or session; `reason` is for an operator's eyes."""
 
     code: str
@@ -213,13 +213,13 @@ class Failed(_Message, tag="failed"):
 # --- operator -> web
 
 
-class Dismissed(_Message, tag="dismissed"):
+class Dismissed(Message, tag="dismissed"):
     """The session shall end; `reason` is told to its client. Published alone: epoch, reply and seq are 0."""
 
     reason: Annotated[str, msgspec.Meta(max_length=100)]
 
 
-class Unknown(_Message, tag="unknown"):
+class Unknown(Message, tag="unknown"):
     """Stands for what another version says and this one does not know."""
 
     kind: str
@@ -264,14 +264,14 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
 # --- ctl:{worker}, web or operator -> worker
 
 
-class Cancel(_Message, tag="cancel"):
+class Cancel(Message, tag="cancel"):
     """Drop what you do for reply `reply` of the session."""
 
     sid: str
     reply: int
 
 
-class Played(_Message, tag="played"):
+class Played(Message, tag="played"):
     """The client has heard the reply up to `pos`."""
 
     sid: str
@@ -279,7 +279,7 @@ class Played(_Message, tag="played"):
     pos: int
 
 
-class Drain(_Message, tag="drain"):
+class Drain(Message, tag="drain"):
     """Finish what is begun, hand the sessions over, and end."""
 
 
@@ -290,7 +290,7 @@ Command = Cancel | Played
 # --- fields of sess:{sid}
 
 
-class Listen(_Message, tag="listen"):
+class Listen(Message, tag="listen"):
     """How to listen to a session; `threshold` and `prefix_ms` as in Retune."""
 
     format: AudioFormat
@@ -309,36 +309,11 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """role tool: the call that it answers."""
 
 
-class CustomVoice(_Message, tag="custom_voice"):
-    """A cloned voice. Only TTS engines that know its encoder can speak with it."""
-
-    encoder: Annotated[str, msgspec.Meta(max_length=64)]
-    """Who made it: the name of a module in `gpu_workers/voices/`."""
-    data: Annotated[bytes, msgspec.Meta(max_length=8 << 20)]
-    """safetensors; what is in it is between encoder and engine."""
-
-
-class VoiceMade(_Message, tag="voice_made"):
-    """A recording became the cloned voice `voice`."""
-
-    voice: Annotated[str, msgspec.Meta(max_length=64)]
-
-
-class VoiceRefused(_Message, tag="voice_refused"):
-    """It did not; `reason` is for the person who sent it. theirs: they can mend it, else it is the server's matter."""
-
-    reason: Annotated[str, msgspec.Meta(max_length=2000)]
-    theirs: bool
-
-
 #: More functions are not taken.
 MOST_TOOLS = 128
 
-#: Names of cloned voices begin like this, in `Order.voice` and on the wire.
-CUSTOM_PREFIX = "custom:"
 
-
-class Order(_Message, tag="order"):
+class Order(Message, tag="order"):
     """What a reply needs: the prompt for the LLM, the voice and format for the TTS."""
 
     reply: int
@@ -362,8 +337,6 @@ encode = msgspec.msgpack.Encoder().encode
 decode_in = msgspec.msgpack.Decoder(InEntry).decode
 decode_command = msgspec.msgpack.Decoder(Cancel | Played | Drain).decode
 decode_listen = msgspec.msgpack.Decoder(Listen).decode
-decode_custom_voice = msgspec.msgpack.Decoder(CustomVoice).decode
-decode_voice_answer = msgspec.msgpack.Decoder(VoiceMade | VoiceRefused).decode
 decode_order = msgspec.msgpack.Decoder(Order).decode
 
 

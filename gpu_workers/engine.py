@@ -10,16 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from config.messages import (
-    ChatMessage,
-    CustomVoice,
-    Pause,
-    Tool,
-    ToolCall,
-    Transcript,
-    VoiceEnded,
-    VoiceStarted,
-)
+from config.messages import ChatMessage, Pause, Tool, ToolCall, Transcript, VoiceEnded, VoiceStarted
+from config.voice_messages import CustomVoice
 
 Pcm = npt.NDArray[np.float32]
 Slot = int

@@ -5,13 +5,13 @@ from contextlib import suppress
 from typing import Any, cast
 
 from config import redis_keys as keys
-from config.messages import (
+from config.messages import encode
+from config.voice_messages import (
     CustomVoice,
     VoiceMade,
     VoiceRefused,
     decode_custom_voice,
     decode_voice_answer,
-    encode,
 )
 from tasks.shared_time import shared_time
 from tasks.streams import Client, RedisError

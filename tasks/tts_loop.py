@@ -12,7 +12,6 @@ from config.errors import DeviceLost, VoiceExpired
 from config.messages import (
     Cancel,
     Command,
-    CustomVoice,
     Failed,
     Order,
     Played,
@@ -24,6 +23,7 @@ from config.messages import (
     decode_result,
 )
 from config.settings import SAMPLE_RATE
+from config.voice_messages import CustomVoice
 from gpu_workers.batcher import Batcher, Playback
 from gpu_workers.engine import Say, Slot, SpeechFrame, TtsEngine, VoiceOptions
 from tasks import streams

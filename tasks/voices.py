@@ -12,9 +12,9 @@ from typing import Any
 
 from config import metrics
 from config.errors import BadVoiceSample, ConfigError, VoiceExpired
-from config.messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES
 from config.settings import Settings
+from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
 from gpu_workers import loader
 from gpu_workers.engine import VoiceEncoder
 from tasks import beats, recordings, streams

@@ -11,17 +11,9 @@ import pytest
 
 from config import redis_keys as keys
 from config.errors import ConfigError, DeviceLost
-from config.messages import (
-    CustomVoice,
-    Order,
-    Result,
-    Speech,
-    SpeechDone,
-    TextDone,
-    Words,
-    decode_result,
-)
+from config.messages import Order, Result, Speech, SpeechDone, TextDone, Words, decode_result
 from config.versions import VERSION
+from config.voice_messages import CustomVoice
 from gpu_workers.engine import Say, VoiceOptions
 from tasks.leases import Emitter, Lease
 from tasks.tts_loop import Mouth, TtsLoop

@@ -7,7 +7,7 @@ import pytest
 
 from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing
-from config.messages import CustomVoice
+from config.voice_messages import CustomVoice
 from gpu_workers import loader
 from gpu_workers.engine import Needs, VoiceOptions
 from tests import tiny_kokoro

@@ -15,9 +15,9 @@ import yaml
 
 from config.engine_choice import EngineChoice, VoiceSettings
 from config.errors import ConfigError, EngineMissing
-from config.messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES
 from config.settings import load as load_settings
+from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
 from gpu_workers import loader, pocket
 from gpu_workers.engine import VoiceOptions
 from gpu_workers.tts.pocket import KEPT_PER_SLOT, PocketTts, Settings

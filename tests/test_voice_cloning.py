@@ -8,8 +8,8 @@ import httpx
 import pytest
 import redis
 
-from config.messages import CUSTOM_PREFIX
 from config.redis_keys import custom_voice, voice_upload
+from config.voice_messages import CUSTOM_PREFIX
 from tests import redis_server, speech
 from tests.conftest import missing
 from tests.house import House, open_house, wait_for

@@ -8,8 +8,8 @@ import pytest
 from cli import programs
 from config.engine_choice import EngineChoice, VoiceSettings
 from config.errors import ClientError, ConfigError
-from config.messages import CUSTOM_PREFIX, CustomVoice
 from config.settings import load
+from config.voice_messages import CUSTOM_PREFIX, CustomVoice
 from config.voices import load as characters
 from gpu_workers import loader
 from gpu_workers.engine import VoiceOptions

@@ -20,9 +20,9 @@ from config.errors import (
     UploadTooBig,
     UploadUnreadable,
 )
-from config.messages import CustomVoice, VoiceMade, VoiceRefused
 from config.redis_keys import VOICES, custom_voice, custom_voices, voice_upload
 from config.settings import load
+from config.voice_messages import CustomVoice, VoiceMade, VoiceRefused
 from tasks import beats, recordings
 from web import voice_upload as upload_module
 from web.voice_upload import FORM_MEMORY_BYTES, Uploads, known

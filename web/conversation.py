@@ -115,7 +115,9 @@ class Conversation:
         }
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
-            actions.StartReply: self._start_reply,
+            actions.StartReply: lambda a: self._work.start(
+                a.reply, self._times.ended_s, self._asked.begin(self._usual), self._history.dropped
+            ),
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._usual, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
             actions.DropReply: lambda a: self._work.drop(a.reply),
@@ -347,10 +349,6 @@ class Conversation:
         if (refused := self._history.refused) is not None:
             self._history.refused = None
             self._given_up("llm", refused)
-
-    def _start_reply(self, action: actions.StartReply) -> None:
-        options = self._asked.begin(self._usual)
-        self._work.start(action.reply, self._times.ended_s, options, self._history.dropped)
 
     @property
     def _usual(self) -> ReplyOptions:

@@ -13,9 +13,9 @@ from typing import Any
 
 from config.engine_choice import EngineChoice
 from config.errors import ClientError
-from config.messages import CUSTOM_PREFIX
 from config.redis_keys import STAGES
 from config.settings import Settings
+from config.voice_messages import CUSTOM_PREFIX
 from config.voices import LANGUAGES, SHOWN_CHARACTERS, Character
 from web.characters import system_prompt
 from web.config import Wishes

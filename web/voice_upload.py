@@ -26,9 +26,9 @@ from config.errors import (
     UploadTooBig,
     UploadUnreadable,
 )
-from config.messages import VoiceMade, VoiceRefused
 from config.redis_keys import VOICES
 from config.settings import Settings
+from config.voice_messages import VoiceMade, VoiceRefused
 from tasks import beats, recordings, streams, submit
 
 log = logging.getLogger(__name__)

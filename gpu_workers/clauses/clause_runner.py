@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from config.errors import ConfigError
-from config.messages import CustomVoice
 from config.settings import SAMPLE_RATE
+from config.voice_messages import CustomVoice
 from gpu_workers.clauses import speech_text
 from gpu_workers.engine import Pcm, Say, Slot, SpeechFrame, VoiceOptions
 from gpu_workers.spoken import spoken

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from config.errors import ConfigError
-from config.messages import CustomVoice
+from config.voice_messages import CustomVoice
 from gpu_workers import weights
 
 #: The tensor in a file, and its shape [1, channels, frames]: https://huggingface.co/kyutai/tts-voices

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from config.errors import ConfigError, EngineMissing
-from config.messages import CUSTOM_PREFIX, CustomVoice
+from config.voice_messages import CUSTOM_PREFIX, CustomVoice
 from gpu_workers import pocket, weights
 from gpu_workers.clauses import clause_runner
 from gpu_workers.clauses.clause_runner import ClauseRunner, Spoken
