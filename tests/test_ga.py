@@ -10,12 +10,12 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from config.errors import ClientError, StageFailed
-from config.messages import SpokenWord, Transcript
+from config.messages import SpokenWord, Tool, ToolCall, Transcript
 from config.settings import SAMPLE_RATE
 from web.config import Truncation
 from web.dialects import ga_events as ev
 from web.dialects.base import (
-    AddText,
+    AddItem,
     AppendAudio,
     AudioOut,
     ClearInput,
@@ -24,11 +24,14 @@ from web.dialects.base import (
     CreateReply,
     HeardUpTo,
     ReplyOutcome,
+    RetrieveItem,
     StopReply,
 )
 from web.dialects.ga import GaDialect
 from web.dialects.ga_audio import KEPT_REPLIES
 from web.dialects.ga_session import MAX_SESSION_BYTES
+from web.items import Item
+from web.reply_options import ReplyOptions
 from web.turn import SILENCE
 
 SERVER = TypeAdapter(RealtimeServerEvent)
@@ -89,8 +92,12 @@ class Line:
         self.hear(dialect.partial_text(Transcript(text, at_s * S, at_s * S + S, final=True)))
         self.hear(dialect.user_text(text))
 
+    def begin(self, number: int, options: ReplyOptions | None = None) -> None:
+        options = options or ReplyOptions(self.dialect.wishes)
+        self.hear(self.dialect.reply_started(number, options, again=False))
+
     def answer(self, number: int, *words: str) -> None:
-        self.hear(self.dialect.reply_started(number, again=False))
+        self.begin(number)
         for index, word in enumerate(words):
             self.hear(self.dialect.reply_words(number, [word]))
             if not self.dialect.wishes.text_only:
@@ -158,7 +165,7 @@ def text_only(line: Line) -> None:
     line.update(output_modalities=["text"])
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
     (added,) = line.send("conversation.item.create", item=item)
-    line.hear(line.dialect.typed(added))
+    line.hear(line.dialect.item_added(added, None))
     line.answer(1, "Hi ", "there.")
     line.end(1)
 
@@ -301,8 +308,8 @@ def test_a_typed_message_is_echoed(role, kind):
     line = Line()
     item = {"id": "mine", "type": "message", "role": role, "content": [{"type": kind, "text": "Hello"}]}
     requests = line.send("conversation.item.create", item=item)
-    assert requests == [AddText(role, "Hello", "mine")]
-    added, done = line.hear(line.dialect.typed(requests[0]))
+    assert requests == [AddItem(Item(role, "Hello", id="mine"))]
+    added, done = line.hear(line.dialect.item_added(requests[0], None))
     assert added["item"] == done["item"] == {**item, "object": "realtime.item", "status": "completed"}
     assert line.hear(line.dialect.committed())[0]["previous_item_id"] == "mine"
 
@@ -312,7 +319,7 @@ def test_a_typed_message_is_echoed(role, kind):
 
 def reply_of_two_seconds(line: Line, number: int = 1, *, ended: str = "") -> str:
     """A reply of which 2 s were sent; its item's id."""
-    line.hear(line.dialect.reply_started(number, again=False))
+    line.begin(number)
     line.hear(line.dialect.reply_audio(AudioOut(number, [bytes(960)], 2 * S, [])))
     if ended:
         line.end(number, ended, "turn_detected")
@@ -458,6 +465,197 @@ def test_we_know_every_event_a_websocket_client_may_send():
 
 def _models(alias: Any) -> list[Any]:
     return [model for model in get_args(get_args(alias)[0]) if hasattr(model, "model_fields")]
+
+
+# --- items
+
+
+def test_any_item_can_be_asked_for_as_it_is_now():
+    line = Line()
+    (asked,) = line.send("conversation.item.retrieve", item_id="x", event_id="e1")
+    assert asked == RetrieveItem("x", "e1")
+    kinds = {
+        "said": Item("user", "How are you?", id="x", spoken=True),
+        "typed": Item("user", "Hello", id="x"),
+        "answered": Item("assistant", "Fine—", id="x", spoken=True, cut=True),
+        "called": Item("assistant", "", (CALL,), id="x"),
+        "result": Item("tool", "Sunny.", tool_call_id="c1", id="x"),
+    }
+    shown = {
+        kind: line.hear(line.dialect.item_retrieved(asked, item))[0]["item"] for kind, item in kinds.items()
+    }
+    assert shown["said"]["content"] == [{"type": "input_audio", "transcript": "How are you?"}]
+    assert shown["typed"]["content"] == [{"type": "input_text", "text": "Hello"}]
+    assert shown["answered"]["content"] == [{"type": "output_audio", "transcript": "Fine"}]
+    assert shown["answered"]["status"] == "incomplete"
+    assert (shown["called"]["name"], shown["called"]["arguments"]) == ("weather", '{"town": "Rome"}')
+    assert (shown["result"]["call_id"], shown["result"]["output"]) == ("c1", "Sunny.")
+
+
+def test_an_utterance_without_text_yet_and_a_reply_under_way_can_be_asked_for():
+    line = Line()
+    line.hear(line.dialect.committed())
+    waiting = line.last("input_audio_buffer.committed")["item_id"]
+    (shown,) = line.hear(line.dialect.item_retrieved(RetrieveItem(waiting), None))
+    assert shown["item"]["content"] == [{"type": "input_audio", "transcript": None}]
+    line.answer(1, "Well, ")
+    (shown,) = line.hear(line.dialect.item_retrieved(RetrieveItem(line.dialect.reply_item(1)), None))
+    assert (shown["item"]["status"], shown["item"]["content"][0]["transcript"]) == ("in_progress", "Well,")
+    with pytest.raises(ClientError) as raised:
+        line.dialect.item_retrieved(RetrieveItem("nobody"), None)
+    assert (raised.value.wire_code, raised.value.param) == ("item_not_found", "item_id")
+
+
+def test_what_follows_a_deleted_item_follows_the_one_before_it():
+    line = Line()
+    line.speak("One.")
+    first = line.last("input_audio_buffer.committed")["item_id"]
+    line.speak("Two.", at_s=3)
+    (asked,) = line.send(
+        "conversation.item.delete", item_id=line.last("input_audio_buffer.committed")["item_id"]
+    )
+    (deleted,) = line.hear(line.dialect.item_deleted(asked, first))
+    assert deleted["item_id"] == asked.item_id
+    line.speak("Three.", at_s=6)
+    assert line.last("input_audio_buffer.committed")["previous_item_id"] == first
+
+
+def test_an_item_can_be_put_anywhere():
+    line = Line()
+    item = {
+        "id": "mine",
+        "type": "message",
+        "role": "system",
+        "content": [{"type": "input_text", "text": "Hm."}],
+    }
+    (request,) = line.send("conversation.item.create", item=item, previous_item_id="root")
+    assert request == AddItem(Item("system", "Hm.", id="mine"), "root")
+    added, done = line.hear(line.dialect.item_added(request, None))
+    assert added["previous_item_id"] is done["previous_item_id"] is None
+
+
+# --- functions
+
+
+CALL = ToolCall("c1", "weather", '{"town": "Rome"}')
+
+CALLED = [
+    "response.output_item.added",
+    "conversation.item.added",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.output_item.done",
+    "conversation.item.done",
+]
+
+
+def test_functions_of_the_session_reach_the_model():
+    line = Line()
+    assert line.update(tools=[TOOL])["tools"] == [TOOL]
+    assert line.dialect.wishes.tools == (Tool("weather", "Of a town.", {"type": "object"}),)
+    assert line.dialect.wishes.tool_choice == "auto"
+    line.update(tool_choice={"type": "function", "name": "weather"})
+    assert line.dialect.wishes.tool_choice == "weather"
+    line.update(tools=[], tool_choice="none")
+    assert line.dialect.wishes.tools == ()
+
+
+def test_a_reply_that_only_asks_for_functions_has_no_message():
+    line = Line()
+    line.begin(1)
+    for index in range(2):
+        line.hear(line.dialect.reply_called(1, index, CALL))
+    line.end(1, text="")
+    assert line.kinds() == ["response.created", *CALLED * 2, "response.done"]
+    statuses = [event["item"]["status"] for event in line.events if "item" in event]
+    assert statuses == ["in_progress", "in_progress", "completed", "completed"] * 2, "or the tool runs twice"
+    arguments = [event["item"]["arguments"] for event in line.events if "item" in event]
+    assert arguments == ["", "", CALL.arguments, CALL.arguments] * 2
+    output = line.last("response.done")["response"]["output"]
+    assert [(item["type"], item["call_id"]) for item in output] == [("function_call", "c1")] * 2
+    assert [event["output_index"] for event in line.events if event["type"] == CALLED[0]] == [0, 1]
+
+
+def test_a_reply_may_speak_and_ask_for_functions():
+    line = Line()
+    line.answer(1, "One ", "moment.")
+    line.hear(line.dialect.reply_called(1, 0, CALL))
+    line.end(1, text="One moment.")
+    assert line.kinds() == [*BEGUN, *VOICED * 2, *CALLED, *DONE]
+    assert [item["type"] for item in line.last("response.done")["response"]["output"]] == [
+        "message",
+        "function_call",
+    ]
+    message, call = (event for event in line.events if event["type"] == "conversation.item.added")
+    assert call["previous_item_id"] == message["item"]["id"]
+
+
+def test_the_result_of_a_function_is_an_item():
+    line = Line()
+    item = {"type": "function_call_output", "call_id": "c1", "output": "Sunny."}
+    (request,) = line.send("conversation.item.create", item=item)
+    assert (request.item.role, request.item.tool_call_id, request.item.content) == ("tool", "c1", "Sunny.")
+    added, _ = line.hear(line.dialect.item_added(request, None))
+    assert added["item"].items() >= item.items()
+
+
+# --- responses of their own kind
+
+
+def test_a_response_may_be_other_than_the_session():
+    line = Line()
+    line.update(instructions="Be kind.", tools=[TOOL])
+    asked = {
+        "instructions": "Be brief.", "output_modalities": ["text"], "max_output_tokens": 7, "tools": [],
+        "metadata": {"topic": "tea"}, "audio": {"output": {"voice": "cedar"}},
+    }  # fmt: skip
+    (request,) = line.send("response.create", event_id="r1", response=asked)
+    options = request.options
+    assert (options.wishes.instructions, options.wishes.text_only, options.wishes.max_tokens) == (
+        "Be brief.",
+        True,
+        7,
+    )
+    assert (options.wishes.tools, options.wishes.voice, options.aside) == ((), "engine-cedar", False)
+    line.begin(1, options)
+    line.hear(line.dialect.reply_words(1, ["Tea."]))
+    line.end(1, text="Tea.")
+    done = line.last("response.done")["response"]
+    assert done["metadata"] == {"topic": "tea"} and done["output_modalities"] == ["text"]
+    assert done["max_output_tokens"] == 7 and done["output"][0]["content"][0]["type"] == "output_text"
+    assert line.dialect.wishes.instructions == "Be kind.", "the session is as it was"
+
+
+def test_a_response_outside_the_conversation_leaves_no_items_there():
+    line = Line()
+    line.speak("Hello")
+    newest = line.last("input_audio_buffer.committed")["item_id"]
+    said = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Sort: b a"}]}]
+    reference = {"type": "item_reference", "id": newest}
+    (request,) = line.send("response.create", response={"conversation": "none", "input": [*said, reference]})
+    assert request.options.aside
+    assert [(item.content, item.id) for item in request.options.input] == [("Sort: b a", ""), ("", newest)]
+    before = len(line.events)
+    line.begin(1, request.options)
+    line.hear(line.dialect.reply_words(1, ["a b"]))
+    line.hear(line.dialect.reply_called(1, 0, CALL))
+    line.end(1, text="a b")
+    assert not [event["type"] for event in line.events[before:] if event["type"].startswith("conversation.")]
+    assert line.last("response.done")["response"]["conversation_id"] is None
+    line.speak("And?", at_s=5)
+    assert line.last("input_audio_buffer.committed")["previous_item_id"] == newest
+
+
+def test_an_answer_that_grew_too_long_is_incomplete():
+    line = Line()
+    line.answer(1, "One ", "two ")
+    outcome = ReplyOutcome(
+        1, "completed", "", "One two", "One two", 9, False, 20, 3, 90.0, 60.0, stopped="length"
+    )
+    line.hear(line.dialect.reply_ended(outcome))
+    done = line.last("response.done")["response"]
+    assert (done["status"], done["status_details"]["reason"]) == ("incomplete", "max_output_tokens")
+    assert done["output"][0]["status"] == "incomplete"
 
 
 # --- the session object
@@ -670,6 +868,8 @@ def detection_of(kind: str, **fields: Any) -> str:
 
 DETECTION = "session.audio.input.turn_detection"
 
+TOOL = {"type": "function", "name": "weather", "description": "Of a town.", "parameters": {"type": "object"}}
+
 #: What is sent; the field and the words of the error.
 MISTAKES = {
     "broken JSON": ('{"type": ', None, "not JSON"),
@@ -746,7 +946,20 @@ MISTAKES = {
     "the other dialect": (
         sending("session.update", session={"voice": "v", "allow_recording": True}), "session", "dialect=unmute",
     ),
-    "an item that is no message": (typing(type="function_call_output"), "item.type", "not supported yet"),
+    "an item of no kind": (typing(type="mcp_call"), "item.type", "not supported"),
+    "a result of no call": (typing(type="function_call_output", output="1"), "item.call_id", "missing"),
+    "a tool that must be called and is none": (
+        updating(tools=[TOOL], tool_choice={"type": "function", "name": "other"}), "session.tool_choice",
+        "no tool 'other'",
+    ),
+    "a response in a voice of nobody": (
+        sending("response.create", response={"audio": {"output": {"voice": "nobody"}}}),
+        "response.audio.output.voice",
+        "no voice 'nobody'",
+    ),
+    "a response of no tokens": (
+        sending("response.create", response={"max_output_tokens": 0}), "response.max_output_tokens", "1",
+    ),
     "an empty message": (typing(type="message", content=[]), "item.content", "empty"),
     "an image": (typing(type="message", content=[{"type": "input_image"}]), "item.content", "input_image"),
     "typed text too long": (
@@ -762,11 +975,6 @@ MISTAKES = {
     ),
     "a truncation of another part": (
         sending("conversation.item.truncate", item_id="item_x", content_index=1, audio_end_ms=0), "content_index", "1",
-    ),
-    "an item asked for": (sending("conversation.item.retrieve", item_id="x"), "type", "retrieve is not supported yet"),
-    "an item deleted": (sending("conversation.item.delete", item_id="x"), "type", "delete is not supported yet"),
-    "a response aside": (
-        sending("response.create", response={"conversation": "none"}), "response.conversation", "not supported yet",
     ),
 }  # fmt: skip
 
@@ -804,7 +1012,7 @@ def test_a_later_connection_goes_on():
     (created,) = later.hear(later.dialect.greeting(resumed=True, token="s.t"))
     assert created["event_id"] not in [event["event_id"] for event in line.events]
     assert created["session"]["instructions"] == "Be kind."
-    later.hear(later.dialect.reply_started(1, again=True))
+    later.hear(later.dialect.reply_started(1, ReplyOptions(later.dialect.wishes), again=True))
     assert later.last("response.created")["response"]["id"] == line.last("response.created")["response"]["id"]
     later.hear(later.dialect.user_text("Wait"))
     waiting = line.last("input_audio_buffer.committed")["item_id"]

@@ -1,20 +1,27 @@
 """What was said, in the order in which people said it."""
 
-from config.messages import ChatMessage, Speech, SpokenWord, Words
+import msgspec
+import pytest
+
+from config import redis_keys as keys
+from config.errors import ClientError
+from config.messages import ChatMessage, Speech, SpokenWord, ToolCall, Words, decode_order
 from config.settings import load
 from tests.samples import Change
 from web import actions
 from web.config import Wishes
-from web.history import History
+from web.history import History, Scene
+from web.items import Item
 from web.pacing import Playback
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 
 S = 24_000
 
 
 def heard_reply() -> Reply:
     """Two words; the first was heard."""
-    reply = Reply(1, Playback(lead_ms=160), asked_s=0.0)
+    reply = Reply(1, Playback(lead_ms=160), 0.0, ReplyOptions(Wishes()), "a1")
     reply.add_words(Words(0, ["Well, ", "no."], 0.0), 0.0)
     reply.add_speech(Speech(0, S, [], [SpokenWord(0, 0, S), SpokenWord(1, S, 2 * S)], 0, 0), 0.0)
     reply.playback.sent = S
@@ -22,21 +29,25 @@ def heard_reply() -> Reply:
     return reply
 
 
+def scene(reply: Reply | None = None, asked: ReplyOptions | None = None) -> Scene:
+    return Scene(Wishes(), asked, reply, next_number=2, user_item="u1")
+
+
 def test_what_is_typed_while_a_reply_plays_follows_it_and_is_what_is_answered() -> None:
     history = History([], load())
     for action in (actions.TakeText("Hi"), actions.StartReply(1)):
-        history.remember(action, Wishes(), None, 2)
-    history.add(ChatMessage("user", "What time is it?"))
-    history.remember(actions.CancelReply(1, "client_cancelled"), Wishes(), heard_reply(), 2)
+        history.remember(action, scene())
+    history.add(Item("user", "What time is it?"))
+    history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
     said = [(message.role, message.content) for message in history.newest]
     assert said == [("user", "Hi"), ("assistant", "Well,—"), ("user", "What time is it?")]
 
 
 def test_a_reply_in_its_place_can_still_be_mended() -> None:
     history = History([], load())
-    history.remember(actions.StartReply(1), Wishes(), None, 2)
-    history.add(ChatMessage("user", "What time is it?"))
-    history.remember(actions.CancelReply(1, "client_cancelled"), Wishes(), heard_reply(), 2)
+    history.remember(actions.StartReply(1), scene())
+    history.add(Item("user", "What time is it?"))
+    history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
     assert history.mend(1, 0)
     assert [message.content for message in history.newest] == ["", "What time is it?"]
 
@@ -47,10 +58,91 @@ def test_what_a_prompt_has_no_room_for_is_counted_once() -> None:
     choice = settings.llm.model_copy(update={"context_tokens": 1024})
     history = History([], settings.model_copy(update={"llm": choice}))
     for _ in range(8):
-        history.add(ChatMessage("user", "word " * 200))
-        history.add(ChatMessage("assistant", "word " * 200))
-    history.add(ChatMessage("user", "Hello?"))
-    history.remember(actions.StartReply(1), Wishes(), None, 2)
+        history.add(Item("user", "word " * 200))
+        history.add(Item("assistant", "word " * 200))
+    history.add(Item("user", "Hello?"))
+    history.remember(actions.StartReply(1), scene())
     first = dropped()
-    history.remember(actions.StartReply(2), Wishes(), None, 3)
+    history.remember(actions.StartReply(2), scene())
     assert first > 0 and dropped() == first, "they are gone from the next prompt, too"
+
+
+def test_items_go_where_the_client_says_and_are_known_by_their_ids() -> None:
+    history = History([], load())
+    assert history.add(Item("user", "first", id="a")) is None
+    assert history.add(Item("user", "last", id="c")) == "a"
+    assert history.add(Item("user", "between", id="b"), after="a") == "a"
+    assert history.add(Item("system", "above", id="s"), after="root") is None
+    assert [item.id for item in history.newest] == ["s", "a", "b", "c"]
+    history.delete("c")
+    assert history.last_id == "b" and history.find("c") is None
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "param"),
+    [
+        (
+            lambda history: history.add(Item("user", "x", id="b"), after="z"),
+            "item_not_found",
+            "previous_item_id",
+        ),
+        (lambda history: history.add(Item("user", "x", id="a")), "item_id_taken", "item.id"),
+        (lambda history: history.delete("z"), "item_not_found", "item_id"),
+        (
+            lambda history: history.resolved(ReplyOptions(Wishes(), [Item("user", "", id="z")])),
+            "item_not_found",
+            "response.input",
+        ),
+    ],
+)
+def test_an_item_that_is_not_there_is_an_error_that_names_the_field(act, code, param) -> None:
+    history = History([Item("user", "hi", id="a")], load())
+    with pytest.raises(ClientError) as raised:
+        act(history)
+    assert (raised.value.wire_code, raised.value.param) == (code, param)
+    assert [item.id for item in history.newest] == ["a"]
+
+
+def test_a_reply_stays_where_it_began_whatever_is_put_before_it_or_taken_away() -> None:
+    history = History([Item("user", "one", id="a"), Item("user", "two", id="b")], load())
+    history.remember(actions.StartReply(1), scene())
+    history.delete("a")
+    history.add(Item("system", "be kind", id="s"), after="root")
+    history.add(Item("user", "three", id="c"))
+    history.remember(actions.EndReply(1), scene(heard_reply()))
+    assert [item.id for item in history.newest] == ["s", "b", "a1", "c"]
+
+
+def test_what_a_reply_asked_for_is_kept_behind_what_it_said() -> None:
+    reply = heard_reply()
+    reply.calls["f1"] = call = ToolCall("call_1", "weather", "{}")
+    history = History([Item("user", "Rome?", id="u")], load())
+    history.remember(actions.StartReply(1), scene())
+    history.remember(actions.EndReply(1), scene(reply))
+    said, asked = history.newest[1:]
+    assert (said.id, said.spoken, said.cut) == ("a1", True, False)
+    assert (asked.id, asked.tool_calls) == ("f1", (call,))
+
+
+def test_nothing_of_a_reply_outside_the_conversation_is_kept() -> None:
+    reply = heard_reply()
+    reply.options = ReplyOptions(Wishes(), aside=True)
+    history = History([Item("user", "hi", id="u")], load())
+    history.remember(actions.EndReply(1), scene(reply))
+    assert [item.id for item in history.newest] == ["u"]
+
+
+def test_a_reply_may_answer_something_else_than_the_conversation() -> None:
+    history = History([Item("user", "hello", id="u"), Item("user", "and more", id="v")], load())
+    asked = history.resolved(
+        ReplyOptions(Wishes(instructions="Sort it."), [Item("user", "", id="u"), Item("user", "now?")])
+    )
+    order = decode_order(history.remember(actions.StartReply(1), scene(asked=asked))[keys.ORDER])
+    assert [message.content for message in order.messages] == ["Sort it.", "hello now?"]
+
+
+def test_a_version_that_knows_no_items_reads_messages() -> None:
+    saved = msgspec.msgpack.encode([Item("user", "hi", id="u", spoken=True)])
+    assert msgspec.msgpack.decode(saved, type=list[ChatMessage]) == [ChatMessage("user", "hi")]
+    old = msgspec.msgpack.encode([ChatMessage("user", "hi")])
+    assert msgspec.msgpack.decode(old, type=list[Item]) == [Item("user", "hi")]

@@ -6,6 +6,7 @@ from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.tuning import PacingSettings
 from tests.test_ga import Line
 from web.replier import Replier
+from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch
 
 S = 24_000
@@ -20,7 +21,7 @@ class Spoken:
         dialect = Line(*extensions).dialect
         dialect.lead_ms = 2000
         self.replier = Replier(dialect, self.tell, PacingSettings())
-        self.replier.start(1, 9.0)
+        self.replier.start(1, 9.0, ReplyOptions(dialect.wishes))
         words = [SpokenWord(0, 0, S // 2), SpokenWord(1, S // 2, S)]
         for body in (
             Words(0, ["Tea, ", "please?"], 0.0),

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.messages import ChatMessage, Speech, SpokenWord, Words
+from config.messages import Speech, SpokenWord, Words
 from tasks.codec import OpusEncoder
+from web.config import Wishes
 from web.fade import PACKET_SAMPLES, faded_in
+from web.items import Item, Items
 from web.pacing import Playback
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 
 S = 24_000
 FRAME = 4 * PACKET_SAMPLES
@@ -19,7 +22,7 @@ FRAME = 4 * PACKET_SAMPLES
 
 def spoken(samples: int, word: int = 12_000, gap: int = 2_400) -> Reply:
     """A reply of words of half a second with gaps between them, sent as far as `samples`."""
-    made = Reply(1, Playback(lead_ms=160), asked_s=0.0)
+    made = Reply(1, Playback(lead_ms=160), 0.0, ReplyOptions(Wishes()))
     count = 3 * S // (word + gap)
     made.add_words(Words(0, [f"w{number} " for number in range(count)], 0.0), 0.0)
     spans = [(number * (word + gap), number * (word + gap) + word) for number in range(count)]
@@ -140,12 +143,12 @@ def test_packets_that_cannot_be_read_stay_as_many(packets: list[bytes], audio_fo
     assert len(faded_in(even, even, audio_format, 40)) == len(even)  # type: ignore[arg-type]
 
 
-def past() -> tuple[list[ChatMessage], PastReplies]:
+def past() -> tuple[Items, PastReplies]:
     """Three words, of which the server believes that one was heard."""
-    history = [ChatMessage("user", "hi"), ChatMessage("assistant", "one—")]
+    history = Items([Item("user", "hi"), Item("assistant", "one—", id="a4")])
     replies = PastReplies()
     spans = {0: (0, 9_000), 1: (12_000, 20_000), 2: (24_000, 30_000)}
-    replies.add(4, PastReply(["one ", "two ", "three."], spans, 2 * S, 1))
+    replies.add(4, PastReply(["one ", "two ", "three."], spans, 2 * S, "a4"))
     return history, replies
 
 

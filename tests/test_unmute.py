@@ -23,11 +23,15 @@ from config.settings import SAMPLE_RATE
 from config.voices import Instructions
 from web import characters, roles
 from web.casting import Part, play
+from web.config import Wishes
 from web.dialects.base import AppendAudio, AudioOut, Configure, ReplyOutcome
 from web.dialects.unmute import MAX_APPEND, UnmuteDialect
 from web.handshake import Handshake, dialect_name
 from web.ogg import OggOpusReader, OggOpusWriter
+from web.reply_options import ReplyOptions
 from web.transcript import AppendOnly
+
+USUAL = ReplyOptions(Wishes())
 
 USER_WORDS = "conversation.item.input_audio_transcription.delta"
 SMALLTALK = {
@@ -228,7 +232,7 @@ def test_the_handshake_of_the_load_tester():
     assert heard.samples == 960
 
     tester.hear(dialect.configured())
-    tester.hear(dialect.reply_started(1, again=False))
+    tester.hear(dialect.reply_started(1, USUAL, again=False))
     tester.hear(dialect.reply_words(1, ["Good ", "day."]))
     tester.hear(dialect.reply_audio(speech(1, (0, "Good "))))
     tester.hear(dialect.reply_audio(speech(1, (1, "day."))))
@@ -241,7 +245,7 @@ def test_the_handshake_of_the_load_tester():
     tester.hear(dialect.committed())
     tester.hear(dialect.partial_text(Transcript("bear or shark?", 24_000, 72_000, settled=True, final=True)))
     tester.hear(dialect.user_text("bear or shark?"))
-    tester.hear(dialect.reply_started(2, again=False))
+    tester.hear(dialect.reply_started(2, USUAL, again=False))
     tester.hear(dialect.reply_words(2, ["Shark."]))
     tester.hear(dialect.reply_audio(speech(2, (0, "Shark."))))
     tester.hear(dialect.reply_ended(outcome(2, "Shark.")))
@@ -272,7 +276,7 @@ def test_our_own_client_understands_a_conversation():
     assert (
         sum(request.samples for request in heard if isinstance(request, AppendAudio)) == 50 * PACKET_SAMPLES
     )
-    tell(dialect.reply_started(1, again=False))
+    tell(dialect.reply_started(1, USUAL, again=False))
     tell(dialect.reply_words(1, ["Wel", "come ", "here."]))
     tell(dialect.reply_audio(speech(1, (0, "Welcome "), (1, "here."))))
     tell(dialect.reply_ended(outcome(1, "Welcome here.")))
@@ -281,7 +285,7 @@ def test_our_own_client_understands_a_conversation():
     tell(dialect.partial_text(Transcript("how are you", 0, 200)))
     tell(dialect.speech_stopped(300))
     tell(dialect.user_text("how are you doing"))
-    tell(dialect.reply_started(2, again=False))
+    tell(dialect.reply_started(2, USUAL, again=False))
     tell(dialect.reply_audio(speech(2, (0, "Fine "), (1, "thanks."))))
     tell(dialect.reply_ended(outcome(2, "Fine thanks.", heard="Fine", status="cancelled")))
     tell(dialect.error(StageWaiting("one moment")))
@@ -315,7 +319,7 @@ def test_an_interruption_leaves_what_was_heard_with_its_mark():
     dialect = new()
     dialect.receive(update(SMALLTALK))
     dialect.user_text("tell me")
-    dialect.reply_started(1, again=False)
+    dialect.reply_started(1, USUAL, again=False)
     events = read(dialect.reply_ended(outcome(1, "One two three.", heard="One two", status="cancelled")))
     assert [event["type"] for event in events] == ["unmute.additional_outputs", "unmute.interrupted_by_vad"]
     assert events[0]["args"]["chat_history"] == [
@@ -328,7 +332,7 @@ def test_the_system_prompt_is_shown_when_a_reply_begins():
     dialect = new()
     dialect.receive(update({**SMALLTALK, "instructions": {"type": "constant", "text": "You are a pirate."}}))
     dialect.user_text("hi")
-    (created,) = read(dialect.reply_started(1, again=False))
+    (created,) = read(dialect.reply_started(1, USUAL, again=False))
     response = created["response"]
     assert (response["object"], response["status"], response["voice"]) == (
         "realtime.response",
@@ -550,7 +554,7 @@ def test_a_later_connection_goes_on():
     first.receive(update(SMALLTALK))
     first.receive(append(client_stream.head()))
     first.user_text("hello")
-    first.reply_started(1, again=False)
+    first.reply_started(1, USUAL, again=False)
     first.reply_audio(speech(1))
     saved = msgspec.msgpack.decode(msgspec.msgpack.encode(first.snapshot()))
 
@@ -561,7 +565,7 @@ def test_a_later_connection_goes_on():
     assert back["session"]["antiphon"] == {"resume_token": "s.t"}
     assert back["session"]["voice"] == "v.wav"
     assert later.receive(append(client_stream.pages(packets(1)))) == [AppendAudio(packets(1), 480)]
-    assert later.reply_started(1, again=True) == []
+    assert later.reply_started(1, USUAL, again=True) == []
     (audio,) = read(later.reply_audio(speech(1)))
     assert b"OpusHead" in base64.b64decode(audio["delta"])
     (outputs, _) = read(later.reply_ended(outcome(1, "Hi.", status="cancelled")))

@@ -5,13 +5,17 @@ import pytest
 from config.messages import Result, Speech, SpokenWord, TextDone, VoiceStarted, Words
 from config.tuning import OwnershipSettings
 from web.clock import STALL_S, SessionClock
+from web.config import Wishes
 from web.inbox import Inbox
 from web.pacing import Playback
 from web.packets import opus_samples, packets_samples
 from web.reply import Reply
+from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch, Verdict
 
 S = 24_000
+
+USUAL = ReplyOptions(Wishes())
 
 
 def test_session_time_is_the_audio_received() -> None:
@@ -84,7 +88,7 @@ def test_a_later_connection_goes_on_from_what_was_sent() -> None:
 
 def reply() -> Reply:
     """A reply of three words."""
-    made = Reply(1, Playback(lead_ms=160), asked_s=0.0)
+    made = Reply(1, Playback(lead_ms=160), 0.0, USUAL)
     made.add_words(Words(0, ["one ", "two ", "three."], 0.0), 0.1)
     return made
 
@@ -116,7 +120,7 @@ def test_a_successors_audio_replaces_what_its_predecessor_left_unfinished() -> N
 
 
 def test_audio_sent_before_is_not_sent_again() -> None:
-    made = Reply(1, Playback(lead_ms=160, sent=1920 + 480), asked_s=0.0)
+    made = Reply(1, Playback(lead_ms=160, sent=1920 + 480), 0.0, USUAL)
     made.add_speech(speech(0, 4), 0.2)
     made.add_speech(speech(1920, 4), 0.2)
     piece = made.next_speech()
@@ -126,7 +130,7 @@ def test_audio_sent_before_is_not_sent_again() -> None:
 
 def test_a_text_reply_is_complete_with_its_text() -> None:
     made = reply()
-    made.text_only = True
+    made.options = ReplyOptions(Wishes(text_only=True))
     assert not made.all_sent
     made.text_done = TextDone(3, "stop")
     assert made.all_sent

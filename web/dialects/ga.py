@@ -33,7 +33,7 @@ from web.dialects.base import (
 )
 from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
-from web.dialects.ga_session import new_session, response_wishes, updated, wishes_of
+from web.dialects.ga_session import new_session, of_response, response_wishes, updated, wishes_of
 from web.dialects.ga_shapes import Names
 from web.dialects.ga_teller import Teller
 from web.dialects.reading import EventReader
@@ -171,8 +171,11 @@ class GaDialect:
 
     def _options(self, asked: ev.ResponseConfig) -> ReplyOptions:
         session, wishes = response_wishes(self._session, asked)
-        wishes = self._cast(wishes)
-        require_room(wishes, self._context_tokens)
+        try:
+            wishes = self._cast(wishes)
+            require_room(wishes, self._context_tokens)
+        except ClientError as error:
+            raise of_response(error) from error
         told = {name: session[name] for name in ("output_modalities", "max_output_tokens", "audio")}
         told["audio"] = {"output": {name: session["audio"]["output"][name] for name in ("format", "voice")}}
         said = asked.input

@@ -85,8 +85,13 @@ def response_wishes(session: Session, asked: ev.ResponseConfig) -> tuple[Session
     try:
         return updated(session, patch)
     except ClientError as error:
-        error.param = (error.param or "").replace("session", "response", 1)
-        raise
+        raise of_response(error) from error
+
+
+def of_response(error: ClientError) -> ClientError:
+    """The same of a field of the response, not of the session."""
+    error.param = (error.param or "").replace("session", "response", 1)
+    return error
 
 
 def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
