@@ -1,6 +1,7 @@
 """Places and the line for them, on a real server: over several web processes, some of which die."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import pytest
 import redis
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import redis_keys as keys
+from config.settings import load
 from config.tuning import AdmissionSettings
 from config.versions import VERSION
 from tasks import fleet
 from tasks.leases import LINE_FULL, Reservations
+from web.admission import Admission
 
 #: No place ends by itself while a test runs.
 LONG_MS = 600_000
@@ -87,6 +90,34 @@ def test_a_place_is_not_renewed_for_ever(desk: Reservations, state: redis.Redis)
     deadline_ms = state.zscore(keys.reserved(), "a")
     assert deadline_ms is not None
     assert 0 < deadline_ms - seconds * 1000 <= LONG_MS + 1000
+
+
+class Interrupted(Reservations):
+    """Something happens after it was decided whose places are kept, and before the server is told."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def hold(self, sids: Sequence[str]) -> None:
+        self.meanwhile()
+        super().hold(sids)
+
+
+def test_a_place_given_back_while_places_are_kept_is_not_taken_again(
+    desk: Reservations, state: redis.Redis, media: redis.Redis
+) -> None:
+    admission = Admission(load("null"), "web-1", state, media)
+    admission.capacity = fleet.Capacity(3, "stt")
+    admission.reservations = interrupted = Interrupted(state, LONG_MS, LONG_MS)
+    admission._seen_s = time.monotonic()
+    over, away, _ = [admission.ask(sid) for sid in "abc"]
+
+    def meanwhile() -> None:
+        over.give_back(over=True)
+        away.give_back(over=False)
+
+    interrupted.meanwhile = meanwhile
+    admission._keep_places()
+    assert {sid.decode() for sid in state.zrange(keys.reserved(), 0, -1)} == {"b", "c"}, "b may come back"
 
 
 Step = tuple[str, str]
