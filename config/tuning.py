@@ -139,6 +139,9 @@ class LimitSettings(BaseModel, frozen=True):
     """Results waiting for a session; beyond, a gap is marked and read back from replay."""
     spill_bytes: int = Field(1 << 20, gt=0)
     """Unsent bytes for a slow client; beyond, it is disconnected."""
+    client_silent_s: float = Field(30.0, ge=1, le=600)
+    """A client that acknowledges nothing, or answers no ping, for so long has gone without a word. TCP would wait for a
+    quarter of an hour, and its place with it. Shorter ends conversations that pass through a tunnel."""
     audio_keep_s: float = Field(30.0, gt=0)
     """Input audio kept before the open utterance, for a worker that takes over."""
     session_ttl_s: int = Field(3600, gt=0)
