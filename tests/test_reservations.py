@@ -192,7 +192,7 @@ MakeMember = Callable[..., fleet.Member]
     [
         ((8, 8, 8), 8, "stt"),
         ((100, 7, 100), 20, "llm"),
-        ((100, 100, 7), 20, "tts"),
+        ((100, 100, 9), 15, "tts"),
         ((100, 1, 100), 2, "llm"),
         ((8, 0, 8), 0, "llm"),
     ],
@@ -210,7 +210,7 @@ def test_the_stage_with_the_fewest_slots_says_how_many_there_is_room_for(
     ids=["it drains", "it was refused", "it is too new", "it is too old"],
 )
 def test_slots_of_who_takes_no_work_of_ours_are_not_counted(says: dict[str, object]) -> None:
-    others = [member("stt", 8), member("llm", 8), member("tts", 8)]
+    others = [member("stt", 8), member("llm", 8), member("tts", 16)]
     odd = member("stt", 8, **says)
     assert fleet.capacity([*others, odd], RULES).sessions == 8
     assert fleet.counts([*others, odd])["stt"]["slots"] == 8
