@@ -57,6 +57,7 @@ def test_compose_on_gpus_extends_what_runs_without(path):
         (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
         assert device["driver"] == "nvidia" and len(device["device_ids"]) == 1
         assert services[name]["environment"]["ANTIPHON_PROFILE"] == "gpu"
+        assert services[name]["healthcheck"] == {"start_period": "600s"}, "large models load for minutes"
     used = [
         services[name]["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for name in STAGES
     ]

@@ -185,21 +185,21 @@ def test_an_update_takes_no_replicas_away_that_were_added(tmp_path):
     told, deployed = done.stdout.splitlines()
     assert (
         told
-        == "deploy: antiphon_tts keeps its 12 replicas; TTS_REPLICAS is 8 (--reset-replicas puts it back)"
+        == "deploy: antiphon_tts keeps the 11 replicas that run; TTS_REPLICAS is 8 (--reset-replicas puts it back)"
     )
-    assert " tts=12 voices=0 " in deployed, "and nobody has voices who wants none"
+    assert " tts=11 voices=0 " in deployed, "and nobody has voices who wants none"
 
 
 def test_an_update_puts_replicas_back_where_it_is_told_to(tmp_path):
     done = deploy(filled(ENVS[1], tmp_path), tmp_path, SECRETS, LABELLED, "--reset-replicas", GROWN)
     told, deployed = done.stdout.splitlines()
-    assert told == "deploy: antiphon_tts goes back from 12 replicas to 8"
+    assert told == "deploy: antiphon_tts goes back from 11 replicas to 8"
     assert " tts=8 voices=0 " in deployed
 
 
 def test_a_look_tells_what_would_be_kept_and_deploys_nothing(tmp_path):
     done = deploy(filled(ENVS[1], tmp_path), tmp_path, SECRETS, LABELLED, running=GROWN)
-    assert "antiphon_tts keeps its 12 replicas" in done.stdout and "stack deploy" not in done.stdout
+    assert "antiphon_tts keeps the 11 replicas" in done.stdout and "stack deploy" not in done.stdout
 
 
 # --- the guide

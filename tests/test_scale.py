@@ -224,7 +224,9 @@ def answering(status: int, body: Any, heard: Callable[[], object] = bool) -> Ite
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
-    """Runs the script once beside a Docker with three replicas of all but `gone`: status, output, what it was told."""
+    """Runs the script once: status, output, what Docker was told. That has three replicas of all, `gone` is not there, and
+    `moving` is being updated.
+    """
     told = tmp_path / "told"
     fake = tmp_path / "docker"
     fake.write_text(
@@ -232,7 +234,8 @@ def follow(tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
 echo "$@" >> {told}
 case "$*" in
     *shop_gone) echo "Status: Error: no such service: shop_gone, Code: 1" >&2; exit 1 ;;
-    *inspect*) echo 3 ;;
+    *inspect*shop_moving) echo 3 updating ;;
+    *inspect*) echo 3 completed ;;
 esac
 """
     )
@@ -264,6 +267,23 @@ def test_a_service_that_is_missing_is_named_and_the_others_are_scaled(
     assert (status, told) == (1, ["service scale --detach shop_stt=4", "service scale --detach shop_tts=5"])
     assert re.search(r"shop_gone stays as it is: docker service inspect .*no such service: shop_gone", output)
     assert re.search(r"shop_unheard stays as it is: http\S+ says nothing of unheard", output)
+
+
+def test_a_service_that_is_being_updated_is_let_alone(
+    follow: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    """Swarm would forget the version that it may have to go back to."""
+    with answering(200, {"moving": 4, "tts": 5}) as url:
+        status, output, told = follow(url, "--queues", "moving,tts")
+    assert (status, told) == (1, ["service scale --detach shop_tts=5"])
+    assert "shop_moving stays as it is: it is just being updated" in output
+
+
+def test_who_is_no_operator_is_told_where_operators_are_named(
+    follow: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    with answering(403, {}) as url:
+        assert "is this machine's address among OPERATORS?" in follow(url)[1]
 
 
 def test_the_script_changes_nothing_when_told_so(follow: Callable[..., tuple[int, str, list[str]]]) -> None:
