@@ -176,6 +176,13 @@ def test_a_language_model_that_wants_a_gpu_and_gets_none_is_told_of(tmp_path):
     assert (done.returncode, "name gpu-llm in OVERLAYS" in done.stderr) == (1, True)
 
 
+def test_a_language_model_behind_a_url_wants_its_key(tmp_path):
+    env = with_overlays(filled(ENVS[1], tmp_path), "gpu llm-url")
+    done = deploy(env, tmp_path, SECRETS, LABELLED)
+    assert re.findall(r"there is no secret (\w+)", done.stderr) == ["antiphon_llm_key"]
+    assert "docker secret create antiphon_llm_key" in (ROOT / "docs/deploying.md").read_text()
+
+
 #: As `docker service ls` has it: tasks that run, and how many shall.
 GROWN = "'antiphon_tts 11/12' 'antiphon_llm 3/3' 'antiphon_voices 1/2' 'antiphon_cadvisor 99/99' 'other_stt 50/50'"
 

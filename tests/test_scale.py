@@ -224,7 +224,7 @@ def answering(status: int, body: Any, heard: Callable[[], object] = bool) -> Ite
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
-    """Runs the script once: status, output, what Docker was told. That has three replicas of all, `gone` is not there, and
+    """Runs the script once: status, output, what Docker was told. That has three replicas of all; `gone` is not there,
     `moving` is being updated.
     """
     told = tmp_path / "told"
