@@ -93,9 +93,15 @@ def test_traefik_knows_the_entry_points_that_routes_name():
 
 
 def deploy(
-    env: Path, folder: Path, secrets: str = "", labels: str = "", options: str = "--check", running: str = ""
+    env: Path,
+    folder: Path,
+    secrets: str = "",
+    labels: str = "",
+    options: str = "--check",
+    running: str = "",
+    gpus: int = 99,
 ):
-    """Runs it with a docker that knows these secrets, labels and services, and says what it is asked to deploy."""
+    """Runs it with a docker that knows these secrets, labels, services and GPUs; says what it is asked to deploy."""
     if shutil.which("docker") is None:
         missing("the docker client")
     fake = folder / "bin/docker"
@@ -106,6 +112,7 @@ case "$1 $2" in
     "stack config") exec {shutil.which("docker")} "$@" ;;
     "secret ls") printf '%s\\n' {secrets} ;;
     "node ls") for label in {labels}; do case "$*" in *"antiphon.$label=true"*) echo node ;; esac; done ;;
+    "node inspect") printf 'gpu 1\\n\\ngpu-seat 3\\ngpu {gpus - 1}\\n' ;;
     "service ls") printf '%s\\n' {running} ;;
     *) echo "$@ tts=$TTS_REPLICAS voices=$VOICES_REPLICAS $TRAEFIK_CONFIG" ;;
 esac
@@ -185,6 +192,20 @@ def test_a_language_model_behind_a_url_wants_its_key(tmp_path):
 
 #: As `docker service ls` has it: tasks that run, and how many shall.
 GROWN = "'antiphon_tts 11/12' 'antiphon_llm 3/3' 'antiphon_voices 1/2' 'antiphon_cadvisor 99/99' 'other_stt 50/50'"
+
+
+def test_gpus_that_are_nowhere_are_missed_before_anything_waits_for_them(tmp_path):
+    env = filled(ENVS[1], tmp_path)
+    done = deploy(env, tmp_path, SECRETS, LABELLED, gpus=17)
+    assert done.returncode == 1
+    assert (
+        "STT_REPLICAS=2 TTS_REPLICAS=8 LLM_REPLICAS=8 want 18 of the generic resource gpu; the nodes"
+        in done.stderr
+    )
+    assert "have 17 (setup_node.py" in done.stderr
+    assert deploy(env, tmp_path, SECRETS, LABELLED, gpus=18).returncode == 0
+    behind_url = SECRETS + " antiphon_llm_key"
+    assert deploy(with_overlays(env, "gpu llm-url"), tmp_path, behind_url, LABELLED, gpus=10).returncode == 0
 
 
 def test_an_update_takes_no_replicas_away_that_were_added(tmp_path):
