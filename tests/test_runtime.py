@@ -1,25 +1,13 @@
 """A web process as its requests see it: one runtime, however many come first, and what it says without Redis."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from urllib.error import HTTPError
 
-import pytest
 from prometheus_client import generate_latest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect as dial
 
-from config.redis_keys import WEB
-from tasks import beats
 from tasks.streams import connect
-from tests.house import ROOT, WEB_PORTS
+from tests.house import ROOT
 from tests.redis_server import Server
 from web.vitals import Vitals
 
@@ -73,71 +61,6 @@ def test_health_without_redis_is_an_answer_and_no_failure() -> None:
         check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert ran.stdout.startswith("503 False False Redis does not answer"), ran.stdout + ran.stderr
-
-
-@contextmanager
-def gunicorn(state_url: str, media_url: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A web server that listens, and nobody has asked for anything; its port."""
-    port = next(port for port in WEB_PORTS if free(port))
-    env = {
-        **os.environ,
-        "ANTIPHON_PROFILE": "null",
-        "ANTIPHON_REDIS_URL": state_url,
-        "ANTIPHON_MEDIA_URL": media_url,
-    }
-    child = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "python:web.gunicorn", "-b", f"127.0.0.1:{port}", "web.app:app"],
-        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            if "Booting worker" in line:
-                break
-        yield child, port
-    finally:
-        child.kill()
-        child.wait()
-        child.communicate()
-
-
-def free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def eventually(so: Callable[[], bool], within_s: float = 20.0) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
-@pytest.mark.server
-def test_a_web_process_that_starts_without_redis_tells_its_clients_to_come_again_and_ends_when_told() -> None:
-    with gunicorn(NOWHERE, NOWHERE) as (child, port):
-        with pytest.raises(ConnectionClosed) as closed, dial(f"ws://127.0.0.1:{port}/v1/realtime") as client:
-            client.recv(timeout=20)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
-        with pytest.raises(HTTPError) as answered:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/voices", timeout=20)
-        assert answered.value.code == 503
-        assert json.load(answered.value)["error"] == "Redis does not answer: ConnectionError"
-        began_s = time.monotonic()
-        child.terminate()
-        assert child.wait(20) == 0
-        assert time.monotonic() - began_s < 4, "its worker had to be killed"
-
-
-@pytest.mark.server
-def test_a_web_process_is_seen_before_anybody_asks_it_for_something(server: Server) -> None:
-    state = connect(server.url(0))
-    for name in beats.workers(state, WEB):
-        beats.retire(state, WEB, name)
-    with gunicorn(server.url(0), server.url(1)):
-        eventually(lambda: len(beats.workers(state, WEB)) == 1)
-    state.close()
 
 
 #: A client comes back to the process that still has its earlier connection, which then ends.
