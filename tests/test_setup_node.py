@@ -193,6 +193,8 @@ def test_gpus_without_nvidia_s_toolkit_are_told(machine):
     machine.program("nvidia-smi", f"cat <<'E'\n{ONE_GPU}E")
     said = machine.setup()
     assert said.returncode == 1 and "install the NVIDIA Container Toolkit" in said.stdout
+    assert set(machine.daemon) == {"log-opts"}, "no container would start by a runtime that is not there"
+    assert "antiphon.gpu" not in said.stdout
 
 
 @pytest.mark.parametrize(
