@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from config.environment import by_commas
 from config.errors import ConfigError
 from gpu_workers.endpoint.levels import level_db
 from gpu_workers.engine import ListenOptions, Needs, Pcm, Slot, SttFact, Tuning
@@ -59,6 +60,8 @@ class Settings(checkpoint.Source, frozen=True):
     flush_beside: int = Field(2, gt=0)
     """The same in a call that brings audio, of others or of its own: a flush takes half as long for it, and everybody's
     next frame waits for one step more. With 1 it takes a frame's time a step on a worker that is full."""
+
+    _listed = field_validator("languages", mode="before")(by_commas)
 
 
 @dataclass(eq=False)
