@@ -16,12 +16,8 @@ from config.errors import ConfigError
 #: What JSON of a list and of an object begins with; no other value of ours does.
 OPENING = ("[", "{")
 
-#: How a value of another kind is written, where a variable holds something else.
-WRITTEN = {
-    "tuple_type": 'a list is written as JSON, such as ["a", "b"]',
-    "dict_type": 'an object is written as JSON, such as {"name": 1}',
-    "model_type": 'an object is written as JSON, such as {"name": 1}',
-}
+#: pydantic's names for "this is no object", and what to tell whoever wrote one in a variable.
+NO_OBJECT, OBJECT = ("dict_type", "model_type", "dataclass_type"), 'an object is written as JSON, such as {"name": 1}'
 
 
 class Environment(EnvSettingsSource):
@@ -58,5 +54,5 @@ def by_commas(value: Any) -> Any:
 def first_fault(error: ValidationError) -> tuple[str, str]:
     """Where the first thing is that does not fit, as a dotted path, and what is wrong with it."""
     first = error.errors()[0]
-    how = WRITTEN.get(first["type"]) if isinstance(first["input"], str) else None
-    return ".".join(map(str, first["loc"])), f"{first['msg']}; {how}" if how else first["msg"]
+    is_text = first["type"] in NO_OBJECT and isinstance(first["input"], str)
+    return ".".join(map(str, first["loc"])), f"{first['msg']}; {OBJECT}" if is_text else first["msg"]

@@ -17,7 +17,7 @@ class Settings(BaseModel, frozen=True):
     """Timings of the fake model."""
 
     frame_samples: int = Field(1920, gt=0)
-    """Audio of one step: 1920 are 80 ms, as Kyutai's models take it. Half of it: twice the steps for the same audio, and
+    """Audio of one step: 1920 are 80 ms, as of Kyutai's models. Half of it: twice the steps for the same audio, and
     everything is known up to 40 ms sooner."""
     energy_rms: float = Field(0.01, gt=0)
     """Louder frames are voice."""
