@@ -17,7 +17,10 @@ from config.errors import ConfigError
 OPENING = ("[", "{")
 
 #: pydantic's names for "this is no object", and what to tell whoever wrote one in a variable.
-NO_OBJECT, OBJECT = ("dict_type", "model_type", "dataclass_type"), 'an object is written as JSON, such as {"name": 1}'
+NO_OBJECT, OBJECT = (
+    ("dict_type", "model_type", "dataclass_type"),
+    'an object is written as JSON, such as {"name": 1}',
+)
 
 
 class Environment(EnvSettingsSource):
