@@ -111,7 +111,10 @@ class KyutaiStt:
         self._ears[slot] = Ear(
             Lane(options.start, self.frame_samples, self._model.delay, self._model.prefix),
             Hearer(
-                self._rules(options.tuning), options.start, options.language, self._settings.pauses.over_p_end
+                self._settings.listening.tuned(options.tuning),
+                options.start,
+                options.language,
+                self._settings.pauses.over_p_end,
             ),
             PauseHead(self._settings.pauses),
             WordReader(self._decode),
@@ -120,15 +123,7 @@ class KyutaiStt:
 
     def retune(self, slot: Slot, tuning: Tuning) -> None:
         """Takes a threshold for voice and a pre-roll; None: as set up."""
-        self._ears[slot].hearer.retune(self._rules(tuning))
-
-    def _rules(self, tuning: Tuning) -> HearingRules:
-        rules = self._settings.listening
-        if tuning.threshold is not None:
-            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
-        if tuning.prefix_ms is not None:
-            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
-        return rules
+        self._ears[slot].hearer.retune(self._settings.listening.tuned(tuning))
 
     # --- a step
 
