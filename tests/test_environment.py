@@ -3,6 +3,10 @@
 import contextlib
 import importlib
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, get_origin
 
@@ -13,6 +17,7 @@ from config.errors import ConfigError
 from config.settings import Settings, load
 from gpu_workers import loader
 from gpu_workers.endpoint import endpointer
+from tests.house import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +92,16 @@ def test_what_begins_like_json_and_is_none_is_told_by_its_variable_and_not_shown
     with pytest.raises(ConfigError, match=rf"^variable ANTIPHON_{name} is no valid JSON: ") as told:
         loaded(monkeypatch, **{name: '["sk-secret"'})
     assert "secret" not in str(told.value)
+
+
+def test_a_worker_with_such_a_variable_ends_with_that_line_alone() -> None:
+    env = {**os.environ, "ANTIPHON_PROFILE": "null", "ANTIPHON_LLM__OPTIONS__WORDS": "[3"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-Q", "llm"],
+        check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 3
+    assert re.fullmatch(r"antiphon: variable ANTIPHON_LLM__OPTIONS__WORDS is no valid JSON: .*\n", ran.stderr)
 
 
 @pytest.mark.parametrize(
