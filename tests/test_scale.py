@@ -55,8 +55,8 @@ def advised(
         pytest.param(QueueLoad(2, 20, 15), NOBODY, Advice(2, "slots"), id="a quarter free is enough"),
         pytest.param(QueueLoad(2, 20, 16), NOBODY, Advice(3, "slots"), id="less than a quarter free: one more"),
         pytest.param(QueueLoad(2, 20, 20, queued=40), NOBODY, Advice(8, "slots"), id="a queue counts as seats"),
-        pytest.param(QueueLoad(2, 20, 0), Sessions(60), Advice(3, "slots"), id="sessions count by admission's share"),
-        pytest.param(QueueLoad(2, 20, 0), Sessions(40, 60), Advice(5, "slots"), id="those in the line, too"),
+        pytest.param(QueueLoad(2, 20, 0), Sessions(30), Advice(3, "slots"), id="sessions count by admission's share"),
+        pytest.param(QueueLoad(2, 20, 0), Sessions(30, 30), Advice(5, "slots"), id="those in the line, too"),
         pytest.param(
             QueueLoad(4, 40, 4, queued=1, oldest_s=2.0), NOBODY, Advice(5, "oldest task"),
             id="a task that waits although there are slots: a quarter more",

@@ -42,7 +42,12 @@ def create_app() -> Flask:
     @sock.route("/v1/realtime")
     def realtime(server: Server) -> None:
         limits = settings.limits
-        client = ClientSocket(server, message_bytes=limits.message_bytes, spill_bytes=limits.spill_bytes)
+        client = ClientSocket(
+            server,
+            message_bytes=limits.message_bytes,
+            spill_bytes=limits.spill_bytes,
+            silent_s=limits.client_silent_s,
+        )
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         handshake = Handshake(
             query=request.args.to_dict(),
