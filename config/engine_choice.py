@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from config import catalogue
+from config.environment import by_commas
 
 
 class EngineChoice(BaseModel, frozen=True):
@@ -31,10 +32,15 @@ class EngineChoice(BaseModel, frozen=True):
     """The interpreter by which `antiphon up` runs its workers, from the project's folder: an environment of its own,
     where what the engine needs does not go together with the rest. None: the one that runs `up`."""
 
+    _listed = field_validator("languages", mode="before")(by_commas)
+
     @property
     def window_tokens(self) -> int | None:
-        """The context that a prompt may count on: the smaller, where two are named."""
-        names = ("context_tokens", "max_model_len")
+        """The context that a prompt may count on: the smaller, where two are named.
+
+        Of a model behind a URL only `context_tokens` tells: such options are left of a profile's engine.
+        """
+        names = () if self.hosts else ("context_tokens", "max_model_len")
         named = [self.context_tokens, *map(self.options.get, names)]
         return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 

@@ -1,6 +1,6 @@
-"""Everything that moves through Redis streams and channels, and the beats of workers.
+"""Everything that moves through Redis streams and channels.
 
-With `tasks/leases.py` the only module that sends commands to Redis. Works under gevent and threads alike.
+Few modules send commands to Redis (tests/test_architecture.py names them). Works under gevent and threads alike.
 """
 
 import socket
@@ -61,7 +61,7 @@ KEEPALIVE = {getattr(socket, name): value for name, value in _PROBING.items() if
 
 RedisError = redis.RedisError
 
-#: A connection to one of the two servers; only this module and `tasks/leases.py` use its commands.
+#: A connection to one of the two servers; only those modules use its commands.
 Client = redis.Redis
 
 

@@ -20,6 +20,7 @@ from config.errors import (
     StageWaiting,
 )
 from config.messages import Dismissed, End, Result, Speech
+from config.settings import SAMPLE_RATE
 from tasks import redis_view, streams
 from tasks.leases import Holder, Lease
 from web import saved
@@ -125,7 +126,8 @@ class Session:
             self._socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
 
     def _stand_in_line(self) -> bool:
-        """Whether there is a place, after waiting for it. What is said meanwhile is kept, and answered then."""
+        """Whether there is a place, after waiting for it. What is said meanwhile is kept, as much as is of anybody's
+        input (`audio_keep_s`), and answered then."""
         if not self._ticket.place:
             return True
         self._placed.set()
@@ -137,6 +139,15 @@ class Session:
         if served:
             self._send(self._dialect.served())
         return served
+
+    def _in_line(self) -> bool:
+        """Nobody takes its letters yet, which is no fault of its client's: who sends many is held up, not closed."""
+        return bool(self._ticket.place) and self._is_here()
+
+    def _said_enough(self) -> bool:
+        """Nobody listens yet, so nobody trims what is kept of it."""
+        heard = self._conversation.input.clock.received
+        return heard >= self._runtime.settings.limits.audio_keep_s * SAMPLE_RATE
 
     def _is_here(self) -> bool:
         return not self._ended and self._socket.open
@@ -169,9 +180,9 @@ class Session:
         try:
             for request in self._dialect.receive(raw):
                 if isinstance(request, base.AppendAudio):
-                    if not self._unplaced:
+                    if not self._unplaced and not (self._in_line() and self._said_enough()):
                         self._conversation.input.hear(request.packets, request.samples)
-                elif not self._mailbox.put(request, MAILBOX_WAIT_S):
+                elif not self._mailbox.put(request, MAILBOX_WAIT_S, self._in_line):
                     self._socket.close(1008, "events come faster than they can be served")
                     return False
         except ClientError as error:
