@@ -26,4 +26,4 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
         consumer = self.task_consumer
         super().stop()
         if consumer is not None:
-            ignore_errors(self.connection, consumer.channel.close)
+            ignore_errors(self.connection, consumer.channel.close)  # type: ignore[no-untyped-call]
