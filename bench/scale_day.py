@@ -28,7 +28,7 @@ SESSION_S = 300.0
 #: Slots of one worker.
 SLOTS = {"stt": 32, "llm": 16, "tts": 8}
 
-#: Seats that a session really takes on average; admission reckons with 0.35 of both.
+#: Seats that a session really takes on average; admission reckons with more of LLM and TTS.
 BUSY = {"stt": 1.0, "llm": 0.1, "tts": 0.3}
 
 #: The next change of a queue within this time the other way round counts as flapping.

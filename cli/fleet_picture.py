@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,13 +72,19 @@ def take(state: streams.Client, media: streams.Client | None = None) -> Picture:
     """Raises RedisError."""
     servers = {"state": state} | ({"media": media} if media is not None else {})
     facts = {name: redis_check.ask(client) for name, client in servers.items()}
-    now_s = time.time() - facts["state"].ahead_s
+    now_s = fleet_time(facts)
     waiting = (
         Queue(name, length, None if asked_s is None else max(0.0, now_s - asked_s))
         for name, (length, asked_s) in queues.queues(state, QUEUES).items()
     )
     held, _ = places(state)
     return Picture(tuple(fleet.look(state)), tuple(waiting), facts, held)
+
+
+def fleet_time(facts: Mapping[str, Facts]) -> float:
+    """Unix time by the media server's clock, which tells when tasks were asked for (`tasks/shared_time.py`); where that
+    server is not known, by the state server's."""
+    return time.time() - facts.get("media", facts["state"]).ahead_s
 
 
 def troubles(picture: Picture, host: str) -> list[str]:

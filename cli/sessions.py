@@ -12,7 +12,7 @@ from cli.servers import Where, which_deployment
 from config.redis_keys import STAGES
 from tasks import sessions as open_sessions
 from tasks.leases import Holder
-from tasks.sessions import Listed
+from tasks.sessions import Ending, Listed
 
 #: There is no such session.
 UNKNOWN = 1
@@ -22,6 +22,9 @@ PREFIX = "sess_"
 
 #: Of a reason, so many characters reach the client: a close frame holds 123 bytes.
 REASON_BYTES = 100
+
+#: An end of which no client heard.
+UNTOLD = "; nobody could be told why: its client is away, or its web process is of an earlier version"
 
 
 @click.group()
@@ -113,11 +116,11 @@ def end(sid: str, where: Where, reason: str) -> None:
             f"{len(reason.encode())} bytes; a close frame has room for {REASON_BYTES}", param_hint="--reason"
         )
     with where.both() as (state, media):
-        known = open_sessions.end(state, media, sid.removeprefix(PREFIX), reason)
-    if not known:
+        ending = open_sessions.end(state, media, sid.removeprefix(PREFIX), reason)
+    if ending is Ending.UNKNOWN:
         click.echo(
             f"there is no session {sid!r}, or it is over; `antiphon sessions list` shows those there are",
             err=True,
         )
         sys.exit(UNKNOWN)
-    click.echo(f"{sid} is ended")
+    click.echo(f"{sid} is ended" + UNTOLD * (ending is Ending.UNTOLD))

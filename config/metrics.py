@@ -146,7 +146,7 @@ queue_length = Gauge(
 )
 queue_age = Gauge(
     "antiphon_queue_age_seconds",
-    "Time since the oldest task that nobody has taken was asked for, by the clock of who asked; 0 without one.",
+    "Time since the oldest task that nobody has taken was asked for; 0 without one.",
     ["queue"], multiprocess_mode="livemostrecent",
 )  # fmt: skip
 redis_memory = Gauge(

@@ -33,11 +33,12 @@ STAGES = ("stt", "llm", "tts")
 #: The queue of voice cloning. No stage: a conversation is possible without it.
 VOICES = "voices"
 
-#: Header of a task: when it was asked for (unix time). `tasks/streams.py` reads it by this name.
+#: Header of a task: when it was asked for (unix time). `tasks/queues.py` reads it by this name.
 ASKED = "asked_s"
 
 #: Kombu keeps a list for each of these steps of a queue's priority, tasks without one in the first.
 PRIORITY_STEPS = (0, 3, 6, 9)
+
 #: Web processes beat like workers, under this name.
 WEB = "web"
 

@@ -139,6 +139,9 @@ class LimitSettings(BaseModel, frozen=True):
     """Results waiting for a session; beyond, a gap is marked and read back from replay."""
     spill_bytes: int = Field(1 << 20, gt=0)
     """Unsent bytes for a slow client; beyond, it is disconnected."""
+    client_silent_s: float = Field(30.0, ge=1, le=600)
+    """A client that acknowledges nothing, or answers no ping, for so long has gone without a word. TCP would wait for a
+    quarter of an hour, and its place with it. Shorter ends conversations that pass through a tunnel."""
     audio_keep_s: float = Field(30.0, gt=0)
     """Input audio kept before the open utterance, for a worker that takes over."""
     session_ttl_s: int = Field(3600, gt=0)
@@ -153,8 +156,9 @@ class AdmissionSettings(BaseModel, frozen=True):
     llm_share: float = Field(0.35, ge=0, le=1)
     """Slots of the LLM that a session is expected to need. It writes for a small part of a conversation, but many talk
     at once. Lower lets more sessions in, and their replies wait for one another; 1: nobody ever waits."""
-    tts_share: float = Field(0.35, ge=0, le=1)
-    """The same for the voice: the assistant speaks about a third of the time, and is made faster than that."""
+    tts_share: float = Field(0.6, ge=0, le=1)
+    """The same for the voice, whose slot is taken as long as its reply plays: the part of a conversation in which the
+    assistant speaks, about half of it, and some, for by chance many speak at once."""
     longest_wait_s: float = Field(20.0, ge=0)
     """How long a new session waits for a place before it is sent away with 1013. People hang up sooner."""
     most_waiting: int = Field(64, ge=0)

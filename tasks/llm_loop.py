@@ -109,6 +109,7 @@ class LlmLoop(Loop):
             raise self._device_lost
         self.outbox.flush()
         self.laps.lap("publish")
+        self.see_off()
 
     async def _doze(self) -> None:
         alarm = self._loop.call_later(BUSY_S if self.seats else IDLE_S, self._wake.set)

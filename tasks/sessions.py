@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ PHASES = {1: "listening", 2: "hearing", 3: "thinking", 4: "speaking"}
 
 #: Hashes asked for in one round trip.
 AT_ONCE = 200
+
+#: Web processes of this version of our messages and later know `Dismissed`; the one before takes no notice of it.
+DISMISSED_SINCE = 2
 
 _FIELDS = (keys.SINCE, keys.DIALECT, keys.REPLY, keys.STATE, keys.CLOSED, keys.VERSION)
 
@@ -114,16 +118,28 @@ def _saved(data: bytes | None) -> dict[str, Any]:
     return {}
 
 
-def end(state: streams.Client, media: streams.Client, sid: str, reason: str) -> bool:
+class Ending(IntEnum):
+    """What became of a session that was to end."""
+
+    UNKNOWN = 0
+    """There is no such session, or it is over."""
+    UNTOLD = 1
+    """It ends, and nobody could be told why: its client is away, or its web process is of an earlier version."""
+    TOLD = 2
+    """It ends, and its client is told why."""
+
+
+def end(state: streams.Client, media: streams.Client, sid: str, reason: str) -> Ending:
     """Ends a session for good: its client is told `reason` and closed with 1008, and its slots are free at once.
 
-    False: there is no such session, or it is over. One whose client is away cannot be resumed any more. Raises
-    RedisError.
+    One whose client is away cannot be resumed any more. A web process that cannot tell loses the session at its next
+    renewal and closes with 1012; who comes back finds it closed. Raises RedisError.
     """
-    known, closed = Leases(state, 1).read(sid, [keys.REPLY, keys.CLOSED])
+    known, closed, version = Leases(state, 1).read(sid, [keys.REPLY, keys.CLOSED, keys.VERSION])
     if known is None or closed:
-        return False
+        return Ending.UNKNOWN
     message = Result(VERSION, keys.OPERATOR, 0, 0, 0, 0, Dismissed(reason[:100]))
-    if not redis_view.announce(media, sid, message):
-        redis_view.close_session(state, sid)
-    return True
+    if int(version or 1) >= DISMISSED_SINCE and redis_view.announce(media, sid, message):
+        return Ending.TOLD
+    redis_view.close_session(state, sid)
+    return Ending.UNTOLD

@@ -9,8 +9,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from celery import bootsteps, signals
@@ -269,15 +270,18 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 stage.give_back()
 
     def stop(self, worker: Any) -> None:
-        """Heartbeats outlive the work, Redis is closed last."""
+        """Heartbeats outlive the work, spans are sent last. A step that Redis fails keeps none after it from being
+        taken: what it would have taken off the lists there ends by its deadline."""
         deadline = time.monotonic() + DRAIN_S
-        for stage in running.values():
-            stage.stop(deadline)
-        for desk in desks:
-            desk.close()
+        steps: list[Callable[[], None]] = [partial(stage.stop, deadline) for stage in running.values()]
+        steps += [desk.close for desk in desks]
         if self._keeper is not None:
-            self._keeper.stop()
-        self._tracer.flush()
+            steps.append(self._keeper.stop)
+        for step in [*steps, self._tracer.flush]:
+            try:
+                step()
+            except RedisError as error:
+                log.warning("the worker stops without Redis: %s", type(error).__name__)
 
 
 @signals.worker_shutting_down.connect

@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from config import redis_keys as keys
 from tasks import fleet, sessions
 from tasks.leases import Reservations
+from tasks.sessions import Ending
 from tests.conftest import missing
 from tests.house import ROOT, House, open_house, wait_for
 from tests.redis_server import binary
@@ -380,8 +381,8 @@ def test_sessions_are_listed_and_ended_for_good(house: House, state_client: redi
             assert listed.holders["stt"].owner == house.holder("stt", talker.sid).owner  # type: ignore[union-attr]
             assert other.sid in found
             with house.media.server.client(0) as media:
-                assert sessions.end(state_client, media, talker.sid, "maintenance tonight")
-                assert not sessions.end(state_client, media, "no-such-session", "x")
+                assert sessions.end(state_client, media, talker.sid, "maintenance tonight") is Ending.TOLD
+                assert sessions.end(state_client, media, "no-such-session", "x") is Ending.UNKNOWN
             await asyncio.to_thread(
                 wait_for, lambda: len(talker.closes) > 1, "the close, and an attempt to return"
             )
@@ -410,9 +411,25 @@ def test_a_session_whose_client_is_away_is_ended_too(house: House, state_client:
 
     wait_for(lambda: phase() == "away", "the session to be alone")
     with house.media.server.client(0) as media:
-        assert sessions.end(state_client, media, sid, "enough")
+        assert sessions.end(state_client, media, sid, "enough") is Ending.UNTOLD
         assert phase() == ""
-        assert not sessions.end(state_client, media, sid, "enough")
+        assert sessions.end(state_client, media, sid, "enough") is Ending.UNKNOWN
+
+
+def test_a_session_of_an_earlier_web_process_is_ended_without_the_words_it_does_not_know(
+    house: House, state_client: redis.Redis
+) -> None:
+    async def scene() -> None:
+        async with Talker(house.url) as talker:
+            state_client.hdel(keys.session(talker.sid), keys.VERSION)  # as version 1 leaves it
+            with house.media.server.client(0) as media:
+                assert sessions.end(state_client, media, talker.sid, "never heard") is Ending.UNTOLD
+            await asyncio.to_thread(
+                wait_for, lambda: len(talker.closes) > 1, "the close, and an attempt to return"
+            )
+            assert talker.closes[:2] == [1012, 4404]
+
+    asyncio.run(scene())
 
 
 def test_everything_that_beats_is_shown_and_a_worker_can_be_drained_by_name(

@@ -8,7 +8,7 @@ import redis
 from config import redis_keys as keys
 from config.messages import Clear, Command, Commit, InEntry, Played, decode_command, decode_in, encode
 from tasks.streams import Inputs, RedisError
-from web.intake import Intake
+from web.intake import BACKLOG_ITEMS, Intake
 
 Batch = tuple[list[tuple[str, InEntry]], list[tuple[str, Command]]]
 
@@ -19,11 +19,12 @@ class Line:
     def __init__(self) -> None:
         self.batches: list[Batch] = []
         self.away = 0
+        self.why = RedisError()
 
     def append(self, entries: list[tuple[str, InEntry]], told: list[tuple[str, Command]]) -> None:
         if self.away:
             self.away -= 1
-            raise RedisError
+            raise self.why
         self.batches.append((entries, told))
 
 
@@ -51,7 +52,7 @@ def test_a_word_to_a_worker_needs_no_input_to_go_with() -> None:
     assert line.batches == [([], [("worker", Played("s", 1, 2))])]
 
 
-def test_what_did_not_leave_leaves_again_after_what_sessions_still_know_and_words_are_lost() -> None:
+def test_what_did_not_leave_leaves_again_with_what_sessions_still_know_and_words_are_lost() -> None:
     line = Line()
     line.away = 1
     intake = Intake(line.append)
@@ -61,7 +62,32 @@ def test_what_did_not_leave_leaves_again_after_what_sessions_still_know_and_word
     intake.add("other", Clear(3))
     intake.tell("worker", Played("s", 1, 2))
     until(lambda: bool(line.batches))
-    assert line.batches == [([("s", earlier), ("s", new), ("other", Clear(3))], [])]
+    assert line.batches == [([("other", Clear(3)), ("s", earlier), ("s", new)], [])]
+
+
+def test_where_sessions_know_too_much_for_the_backlog_each_of_them_keeps_its_newest() -> None:
+    line = Line()
+    line.away = 3
+    intake = Intake(line.append)
+    said = {f"s{number}": [Commit(pos) for pos in range(BACKLOG_ITEMS // 8)] for number in range(16)}
+    for sid, entries in said.items():
+        intake.add_source(sid, lambda entries=entries: entries)  # type: ignore[misc]
+        intake.add(sid, entries[-1])
+    until(lambda: bool(line.batches))
+    ((sent, _),) = line.batches
+    for sid, entries in said.items():
+        assert [entry for of, entry in sent if of == sid] == entries[-BACKLOG_ITEMS // 16 :]
+
+
+def test_a_server_that_is_full_is_not_sent_what_it_has_once_more() -> None:
+    line = Line()
+    line.away, line.why = 2, RedisError("OOM command not allowed when used memory > 'maxmemory'.")
+    intake = Intake(line.append)
+    earlier, new = Commit(1), Commit(2)
+    intake.add_source("s", lambda: [earlier, new])
+    intake.add("s", new)
+    until(lambda: bool(line.batches))
+    assert line.batches == [([("s", new)], [])]
 
 
 def stored(media: redis.Redis, sid: str) -> list[InEntry]:

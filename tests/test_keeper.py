@@ -5,9 +5,11 @@ import queue
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from config import redis_keys as keys
 from config.messages import Cancel, Drain, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
@@ -16,6 +18,10 @@ from tasks.control import ControlListener
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
+from tasks.voices import Desk
+
+#: A database that no other test uses: what is kept there is spoilt.
+SPOILT = 8
 
 
 def test_a_session_without_a_web_process_is_forgotten_when_its_seat_is_over(state, media, new_sid):
@@ -117,6 +123,35 @@ def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_n
 
 def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
     assert worker.AntiphonStep._beside(load("null"), [VOICES]) == []
+
+
+def test_a_desk_that_redis_does_not_let_close_keeps_no_later_step_of_a_stop_from_being_taken(
+    server, monkeypatch
+):
+    with server.client(SPOILT) as client:
+        client.flushdb()
+        ties = Ties(
+            load("null"),
+            "me-1",
+            client,
+            client,
+            Leases(client, 1500),
+            Emitter(client, 100, 60),
+            lambda *_: None,
+        )
+        flushes: list[str] = []
+        tracer = SimpleNamespace(flush=lambda: flushes.append("now"))
+        step = worker.AntiphonStep(SimpleNamespace())
+        step._keeper, step._tracer = Keeper([Stage("stt", ties, slots=1)], ties, {}), tracer
+        step._keeper.start()
+        desk = Desk(ties.settings, "me-1", client, client, {})
+        desk.start()
+        monkeypatch.setattr(worker, "desks", [desk])
+        beats.beat(client, "stt", "me-1", {}, 60)
+        client.set(keys.workers(VOICES), "no list")
+        step.stop(None)
+        assert "me-1" not in beats.workers(client, "stt")
+        assert flushes == ["now"]
 
 
 def test_a_server_that_does_not_answer_is_given_up_before_the_loop_seems_to_hang():

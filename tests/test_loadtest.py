@@ -474,6 +474,20 @@ def test_a_greeting_that_fails_is_a_failure():
     assert scene.found.causes() == {"greeting failed": 1}
 
 
+def test_a_greeting_that_begins_and_never_ends_is_a_failure_and_the_user_speaks_all_the_same():
+    scene = Scene("unmute")
+    scene.packets(2)
+    for kind in (Kind.REPLY, Kind.TEXT):
+        scene.hear(0.1, kind)
+    scene.hear(15.0, Kind.AUDIO, 24_000)
+    scene.packets(round((GIVE_UP_S + 15) / PACKET_S))
+    assert scene.found.causes() == {}
+    scene.packets(60)
+    assert scene.found.causes() == {"no greeting": 1}
+    assert scene.found.detail("no greeting") == "it began, and never ended"
+    assert scene.talker._at > 0
+
+
 def test_a_greeting_that_stalls_is_late_audio_like_any_other():
     scene = Scene("unmute")
     scene.packets(2)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from socket import SHUT_RDWR
 from subprocess import PIPE, Popen
 from threading import Event, Thread
@@ -17,8 +18,13 @@ from click.testing import CliRunner
 from websockets.sync.server import ServerConnection, serve
 
 from cli.loadtest import sounds
+from cli.loadtest.crowd import Crowd
+from cli.loadtest.gathered import Gathered
+from cli.loadtest.generator import Generator, Order
 from cli.loadtest.line import MOST_UNSENT_BYTES, Line, LineFailed
 from cli.loadtest.plan import Plan
+from cli.loadtest.talker import OVERDUE_S, Talker
+from cli.loadtest.wires import GaWire
 from cli.main import main
 from tests.conftest import missing
 from tests.house import House, open_house
@@ -221,6 +227,48 @@ def test_a_server_that_stops_reading_is_left() -> None:
 def assert_released(release: Event, socket: ServerConnection) -> None:
     """Reads nothing until then."""
     assert release.wait(10)
+
+
+def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
+    release = Event()
+
+    def opens_nothing(socket: ServerConnection) -> None:
+        created(socket)
+        assert_released(release, socket)
+
+    async def crowd(there: str) -> Crowd:
+        now_s = monotonic()
+        plan = Plan(
+            url=there, dialect="ga", speech=sounds.speech("hum", sounds.hums()[:1], "ga", 80), sessions=2, first=0,
+            of=2, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s + 0.2, conversations=None,
+        )  # fmt: skip
+        found = Crowd(plan, lambda gathered: told.append(gathered.failed))
+        async with asyncio.timeout(5):
+            await found.hold()
+        found._cut_short(Talker(plan, GaWire(), Random(0), found._found), OVERDUE_S + 0.1)
+        return found
+
+    told: list[int] = []
+    with scripted(opens_nothing) as there:
+        try:
+            found = asyncio.run(crowd(there))
+        finally:
+            release.set()
+    assert sum(told) == 0
+    assert found._found.causes() == {"no session in time": 1}
+
+
+def test_what_a_process_of_talkers_wrote_before_it_was_killed_is_kept(tmp_path: Path) -> None:
+    generator = Generator(
+        Order("ws://h/", "ga", sounds.speech("hum", sounds.hums()[:1], "ga", 80), sessions=1, ramp_s=0)
+    )
+    whole = msgspec.json.encode(Gathered(conversations=3)).decode()
+    child = Popen(["printf", "%s\\n%s", whole, whole[:5]], stdout=PIPE)
+    generator._listen(0, child)
+    assert generator._take() == set()
+    assert generator._take() == {0}
+    child.wait(5)
+    assert generator.found.conversations == 3
 
 
 def test_talkers_do_not_outlive_the_command(tmp_path: Path) -> None:

@@ -103,3 +103,19 @@ def test_a_full_mailbox_of_letters_that_can_wait_is_read_when_patience_ends() ->
     box.post(Configure(), wake=False)
     box.post(CommitInput(), wake=False)
     assert reader.get(timeout=1.0) == [Configure(), Gap()]
+
+
+def test_who_finds_no_room_is_told_after_a_while() -> None:
+    box = Mailbox(0)
+    assert not box.put(Configure(), 0.01)
+
+
+def test_the_wait_for_room_begins_when_the_box_is_not_held_any_more() -> None:
+    box, held = Mailbox(1), [True]
+    box.post(Configure())
+    writer = gevent.spawn(box.put, CommitInput(), 0.02, lambda: held[0])
+    assert not gevent.wait([writer], timeout=0.1), "it was told although nobody could take its letters"
+    held[0] = False
+    box.take(0.0)
+    assert writer.get(timeout=1.0)
+    assert box.take(0.0) == [CommitInput()]

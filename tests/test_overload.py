@@ -1,26 +1,31 @@
 """More than there is room for, clients that do not read, and clients that send rubbish: nobody else notices."""
 
 import asyncio
+import base64
 import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from config import redis_keys as keys
+from config.settings import SAMPLE_RATE
 from config.tuning import LimitSettings
 from tests.conftest import missing
 from tests.house import House, open_house
 from tests.redis_server import binary
 from tests.talker import REPLY, Talker
+from web.session import MAILBOX_WAIT_S
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 SPEECH_S = 1.3
+
+LIMITS = LimitSettings()
 
 #: A session that nobody disturbs hears its reply without a hole longer than this.
 UNDISTURBED_S = 0.6
@@ -91,6 +96,39 @@ async def _third_waits(house: House) -> None:
         assert third.user_texts == ["one two three"]
 
 
+def test_who_talks_and_asks_without_end_in_the_line_is_held_up_and_served_in_its_turn(house: House) -> None:
+    asyncio.run(_talks_in_line(house))
+
+
+async def _talks_in_line(house: House) -> None:
+    async with AsyncExitStack() as stack:
+        leaver, _ = [await stack.enter_async_context(Talker(house.url)) for _ in range(2)]
+        third = await stack.enter_async_context(connect(f"{house.url}?model=test&extensions=antiphon"))
+        sid = (await expect(third, "session.created"))["session"]["id"].removeprefix("sess_")
+        await expect(third, "antiphon.queued")
+        second = base64.b64encode(bytes(2 * SAMPLE_RATE)).decode()
+        for _ in range(2 * int(LIMITS.audio_keep_s)):
+            await third.send(json.dumps({"type": "input_audio_buffer.append", "audio": second}))
+        asking = asyncio.create_task(ask_on(third))
+        done, _ = await asyncio.wait([asking], timeout=MAILBOX_WAIT_S + 1.0)
+        assert not done, "it was thrown out"
+        with house.media.server.client(0) as media:
+            assert media.xlen(keys.audio_in(sid)) == LIMITS.audio_keep_s, "of its audio, too, no more is kept"
+        await leaver.leave()
+        async with asyncio.timeout(10):
+            kinds = [json.loads(await third.recv())["type"] for _ in range(LIMITS.mailbox_items)]
+        assert set(kinds) == {"session.updated"}, "what it asked for is answered"
+        asking.cancel()
+
+
+async def ask_on(client: ClientConnection) -> None:
+    """Ends when the client is closed."""
+    flood = json.dumps({"type": "session.update", "session": {"type": "realtime"}})
+    with suppress(websockets.ConnectionClosed):
+        while True:
+            await client.send(flood)
+
+
 def test_a_client_that_never_reads_harms_nobody(house: House) -> None:
     asyncio.run(_never_reads(house))
 
@@ -116,7 +154,7 @@ def deaf(house: House) -> connect:
     return connect(f"{house.url}?model=test", sock=raw, max_queue=1, compression=None, close_timeout=0.1)
 
 
-BIG = LimitSettings().message_bytes
+BIG = LIMITS.message_bytes
 
 #: What is sent, and the code of the one error that answers it.
 RUBBISH = {

@@ -1,6 +1,7 @@
 """Places and the line for them, on a real server: over several web processes, some of which die."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import pytest
 import redis
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import redis_keys as keys
+from config.settings import load
 from config.tuning import AdmissionSettings
 from config.versions import VERSION
 from tasks import fleet
 from tasks.leases import LINE_FULL, Reservations
+from web.admission import Admission
 
 #: No place ends by itself while a test runs.
 LONG_MS = 600_000
@@ -99,6 +102,34 @@ def test_a_place_is_not_renewed_for_ever(desk: Reservations, state: redis.Redis)
     assert 0 < deadline_ms - seconds * 1000 <= LONG_MS + 1000
 
 
+class Interrupted(Reservations):
+    """Something happens after it was decided whose places are kept, and before the server is told."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def hold(self, sids: Sequence[str]) -> None:
+        self.meanwhile()
+        super().hold(sids)
+
+
+def test_a_place_given_back_while_places_are_kept_is_not_taken_again(
+    desk: Reservations, state: redis.Redis, media: redis.Redis
+) -> None:
+    admission = Admission(load("null"), "web-1", state, media)
+    admission.capacity = fleet.Capacity(3, "stt")
+    admission.reservations = interrupted = Interrupted(state, LONG_MS, LONG_MS)
+    admission._seen_s = time.monotonic()
+    over, away, _ = [admission.ask(sid) for sid in "abc"]
+
+    def meanwhile() -> None:
+        over.give_back(over=True)
+        away.give_back(over=False)
+
+    interrupted.meanwhile = meanwhile
+    admission._keep_places()
+    assert {sid.decode() for sid in state.zrange(keys.reserved(), 0, -1)} == {"b", "c"}, "b may come back"
+
+
 Step = tuple[str, str]
 
 
@@ -171,7 +202,7 @@ MakeMember = Callable[..., fleet.Member]
     [
         ((8, 8, 8), 8, "stt"),
         ((100, 7, 100), 20, "llm"),
-        ((100, 100, 7), 20, "tts"),
+        ((100, 100, 9), 15, "tts"),
         ((100, 1, 100), 2, "llm"),
         ((8, 0, 8), 0, "llm"),
     ],
@@ -189,7 +220,7 @@ def test_the_stage_with_the_fewest_slots_says_how_many_there_is_room_for(
     ids=["it drains", "it was refused", "it is too new", "it is too old"],
 )
 def test_slots_of_who_takes_no_work_of_ours_are_not_counted(says: dict[str, object]) -> None:
-    others = [member("stt", 8), member("llm", 8), member("tts", 8)]
+    others = [member("stt", 8), member("llm", 8), member("tts", 16)]
     odd = member("stt", 8, **says)
     assert fleet.capacity([*others, odd], RULES).sessions == 8
     assert fleet.counts([*others, odd])["stt"]["slots"] == 8

@@ -1,5 +1,9 @@
 """A client's socket: what it takes, what it answers, and how it ends. Over a pair of real sockets, under gevent."""
 
+import ctypes
+import struct
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +19,12 @@ from web.socket import ClientGone, ClientSocket
 
 LIMIT, SPILL = 1000, 200_000
 
+#: A client that is silent for so long is gone.
+SILENT_S = 0.2
+
+#: <asm-generic/socket.h>, and the instruction of <linux/bpf_common.h> that ends a filter: so many bytes are taken.
+SO_ATTACH_FILTER, BPF_RET = 26, 0x06
+
 
 @dataclass
 class Accepted:
@@ -28,12 +38,18 @@ class Line:
     """Both ends: ours, and a client that writes frames."""
 
     def __init__(self) -> None:
-        self.client, theirs = gevent_socket.socketpair()
+        self.client, theirs = self.pair()
         self.client.settimeout(5)
         self.accepted = Accepted(theirs)
-        self.ours = ClientSocket(cast(Server, self.accepted), message_bytes=LIMIT, spill_bytes=SPILL)
+        self.ours = ClientSocket(
+            cast(Server, self.accepted), message_bytes=LIMIT, spill_bytes=SPILL, silent_s=SILENT_S
+        )
         self.heard: list[str] = []
         self.reader = gevent.spawn(lambda: self.heard.extend(self.ours.messages()))
+
+    def pair(self) -> tuple[Any, Any]:
+        """The client's end, and ours."""
+        return gevent_socket.socketpair()
 
     def say(self, opcode: int, payload: bytes = b"") -> None:
         self.client.sendall(Frame(Opcode(opcode), payload).serialize(mask=True))
@@ -48,6 +64,23 @@ class Line:
     def leave(self) -> None:
         self.client.shutdown(gevent_socket.SHUT_WR)
         self.reader.join(5)
+
+
+class FarLine(Line):
+    """The same over TCP."""
+
+    def pair(self) -> tuple[Any, Any]:
+        with gevent_socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            client = gevent_socket.create_connection(listening.getsockname())
+            return client, listening.accept()[0]
+
+    def vanish(self) -> None:
+        """As if the client's machine were gone: its kernel takes no packet any more, and so acknowledges none."""
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", BPF_RET, 0, 0, 0))
+        program = struct.pack("HxxxxxxP", 1, ctypes.addressof(drop_all))
+        self.client.setsockopt(gevent_socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 @pytest.fixture
@@ -133,3 +166,45 @@ def test_nothing_is_sent_after_a_goodbye(line: Line) -> None:
     with pytest.raises(ClientGone):
         line.ours.send(["too late"])
     assert line.all_answers() == goodbye(1001, "later")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT and socket filters are Linux'")
+def test_a_client_whose_machine_is_gone_is_noticed_as_soon_as_it_owes_an_acknowledgement() -> None:
+    line = FarLine()
+    try:
+        line.vanish()
+        line.ours.send(["are you there?"])
+        line.reader.join(5)
+        assert line.reader.dead
+        assert (line.ours.open, line.ours.close_code) == (False, 1006)
+    finally:
+        line.client.close()
+
+
+def ping_until(line: Line, over_s: float) -> None:
+    """Pings several times within the time that a client may be silent."""
+    ends_s = time.monotonic() + over_s
+    while time.monotonic() < ends_s:
+        line.ours.ping()
+        gevent.sleep(SILENT_S / 4)
+
+
+def test_a_client_that_answers_no_ping_is_gone_although_a_proxy_takes_what_is_sent(line: Line) -> None:
+    ping_until(line, 2 * SILENT_S)
+    assert (line.ours.open, line.ours.close_code) == (False, 1006)
+
+
+def test_who_says_anything_is_there(line: Line) -> None:
+    talking = gevent.spawn(lambda: [(line.say(TEXT, b"x"), gevent.sleep(SILENT_S / 4)) for _ in range(12)])
+    ping_until(line, 2 * SILENT_S)
+    assert line.ours.open
+    talking.join()
+
+
+def test_a_process_that_slept_blames_no_client(line: Line) -> None:
+    ping_until(line, SILENT_S / 2)
+    line.say(PONG, b"late")
+    gevent.sleep(0.01)
+    time.sleep(2 * SILENT_S)  # the whole process: nothing was asked meanwhile
+    line.ours.ping()
+    assert line.ours.open

@@ -47,6 +47,8 @@ class Admission:
         self.reservations = Reservations(state, int(hold_s * 1000), IN_LINE_MS)
         self._held: set[Ticket] = set()
         """Two of one session, where its client came back before the earlier connection was over."""
+        self._given_back: set[str] = set()
+        """Since places were last kept: one that was being kept just then may have been put back."""
         self._waiting = 0
         self._seen_s = self._held_s = self._memory_s = float("-inf")
         self._full: str | None = None
@@ -101,6 +103,7 @@ class Admission:
         """The session is here no more. over: nor anywhere; else its place waits with it, for a while."""
         self._held.discard(ticket)
         if over:
+            self._given_back.add(ticket.sid)
             try:
                 self.reservations.give_back(ticket.sid)
             except streams.RedisError:
@@ -173,7 +176,17 @@ class Admission:
             self._full = self._fullest()
         if now_s - self._held_s >= self._hold_every_s:
             self._held_s = now_s
-            self.reservations.hold(list({ticket.sid for ticket in self._held}))
+            self._keep_places()
+
+    def _keep_places(self) -> None:
+        """Those of sessions that end while this is under way are given back once more: it may have come after that."""
+        sids = {ticket.sid for ticket in self._held}
+        self._given_back.clear()
+        try:
+            self.reservations.hold(list(sids))
+        finally:
+            for sid in (self._given_back & sids) - {ticket.sid for ticket in self._held}:
+                self.reservations.give_back(sid)
 
     def _fullest(self) -> str | None:
         for name, client in self._servers.items():

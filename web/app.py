@@ -9,11 +9,12 @@ from simple_websocket import Server
 
 from config import logs, metrics
 from config.settings import load
+from tasks.streams import RedisError
 from web import session_metrics, startup
-from web.entrance import admit
+from web.entrance import admit, without_redis
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
-from web.runtime import flush, runtime
+from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
 
 
@@ -42,7 +43,12 @@ def create_app() -> Flask:
     @sock.route("/v1/realtime")
     def realtime(server: Server) -> None:
         limits = settings.limits
-        client = ClientSocket(server, message_bytes=limits.message_bytes, spill_bytes=limits.spill_bytes)
+        client = ClientSocket(
+            server,
+            message_bytes=limits.message_bytes,
+            spill_bytes=limits.spill_bytes,
+            silent_s=limits.client_silent_s,
+        )
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         handshake = Handshake(
             query=request.args.to_dict(),
@@ -50,10 +56,17 @@ def create_app() -> Flask:
             authorized="Authorization" in request.headers,
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
-        with session_metrics.connection(), runtime().pinger.watching(client.ping):
-            admit(runtime(), client, handshake)
+        with session_metrics.connection():
+            try:
+                shared = runtime()
+            except RedisError as error:
+                without_redis(client, error)
+                return
+            with shared.pinger.watching(client.ping):
+                admit(shared, client, handshake)
 
-    flask.extensions["antiphon_drain"] = lambda: runtime().drain()
+    flask.extensions["antiphon_begin"] = begin
+    flask.extensions["antiphon_drain"] = drain
     flask.extensions["antiphon_flush"] = flush
     flask.extensions["antiphon_reload"] = lambda: runtime().reload()
     flask.extensions["antiphon_check"] = lambda: startup.check(settings)

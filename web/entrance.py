@@ -102,14 +102,19 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
         socket.close(error.close_code or 1008, str(error))
         return
     except RedisError as error:
-        metrics.sessions_refused.labels("redis_away").inc()
-        log.warning("a session could not begin without Redis: %s", type(error).__name__)
-        if out_of_memory(error):
-            socket.close(1013, str(MemoryFull()))
-        else:
-            socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
+        without_redis(socket, error)
         return
     session.run()
+
+
+def without_redis(socket: ClientSocket, error: RedisError) -> None:
+    """No session can begin: the client is told to come again."""
+    metrics.sessions_refused.labels("redis_away").inc()
+    log.warning("a session could not begin without Redis: %s", type(error).__name__)
+    if out_of_memory(error):
+        socket.close(1013, str(MemoryFull()))
+    else:
+        socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
 
 
 def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Session:

@@ -85,10 +85,13 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(MUST_MEND)
 
     def drain() -> None:
-        worker.wsgi.extensions["antiphon_drain"]()
-        worker.handle_exit(signal.SIGTERM, None)
+        try:
+            worker.wsgi.extensions["antiphon_drain"]()
+        finally:
+            worker.handle_exit(signal.SIGTERM, None)
 
     gevent.signal_handler(signal.SIGHUP, worker.wsgi.extensions["antiphon_reload"])
     gevent.signal_handler(signal.SIGTERM, lambda: gevent.spawn(drain))
+    gevent.spawn(worker.wsgi.extensions["antiphon_begin"])
     gc.collect()
     gc.freeze()  # modules and their like stay: looking through them again and again holds all sessions up

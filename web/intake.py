@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 
 from config.messages import Command, InEntry
+from tasks.redis_view import out_of_memory
 from tasks.streams import RedisError
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 #: number of sessions: a round trip costs as much for one entry as for ten.
 GATHER_S, GATHER_PER_SESSION_S, LONG_GATHER_S = 0.003, 0.000_05, 0.006
 
-#: Entries kept while Redis is away; the oldest go first.
+#: Entries kept while Redis is away; the oldest of each session go first.
 BACKLOG_ITEMS = 20_000
 
 #: Entries of sessions, and words to workers.
@@ -72,7 +73,10 @@ class Intake:
                 self._append(batch, told)
             except RedisError as error:
                 log.warning("input waits for Redis: %s", type(error).__name__)
-                self._waiting = self._everything(batch + self._waiting)[-BACKLOG_ITEMS:]
+                unsent = batch + self._waiting
+                if not out_of_memory(error):  # a full server has what it had, and no room for it once more
+                    unsent = self._everything(unsent)
+                self._waiting = unsent[-BACKLOG_ITEMS:]
                 gevent.sleep(0.2)
             except (
                 Exception
@@ -83,7 +87,9 @@ class Intake:
         self._running = False
 
     def _everything(self, unsent: list[tuple[str, InEntry]]) -> list[tuple[str, InEntry]]:
-        """The server may come back empty: what sessions still know goes again. The STT skips what it has heard."""
-        known = {(sid, id(entry)) for sid, recent in self._sources.items() for entry in recent()}
-        again = [(sid, entry) for sid, recent in self._sources.items() for entry in recent()]
-        return again + [(sid, entry) for sid, entry in unsent if (sid, id(entry)) not in known]
+        """The server may come back empty: what sessions still know goes again, of each the same number where all of it
+        would be too much. The STT skips what it has heard. Before that, what is left of sessions that are over."""
+        each = BACKLOG_ITEMS // max(1, len(self._sources))
+        left = [(sid, entry) for sid, entry in unsent if sid not in self._sources]
+        again = [(sid, entry) for sid, recent in self._sources.items() for entry in recent()[-each:]]
+        return left + again

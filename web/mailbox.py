@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gevent
@@ -57,11 +58,13 @@ class Mailbox:
         if wake:
             self._wake()
 
-    def put(self, mail: Mail, timeout_s: float) -> bool:
-        """Waits for room; False when there was none in time."""
+    def put(self, mail: Mail, timeout_s: float, held: Callable[[], bool] = lambda: False) -> bool:
+        """Waits for room; False when there was none in time. No time counts while it is `held`: nobody is to blame."""
         deadline = time.monotonic() + timeout_s
         while len(self._letters) >= self._items:
-            if time.monotonic() >= deadline:
+            if held():
+                deadline = time.monotonic() + timeout_s
+            elif time.monotonic() >= deadline:
                 return False
             gevent.sleep(ROOM_LOOK_S)
         self._letters.append(mail)

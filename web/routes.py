@@ -15,6 +15,12 @@ from web.runtime import runtime
 http = Blueprint("http", __name__)
 
 
+@http.errorhandler(RedisError)
+def redis_away(error: RedisError) -> tuple[Response, int]:
+    """Whatever was asked for: it can be asked for again when Redis is back."""
+    return jsonify({"error": f"Redis does not answer: {type(error).__name__}"}), 503
+
+
 @http.get("/v1/health")
 def health() -> tuple[Response, int]:
     """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible.

@@ -38,6 +38,9 @@ FAREWELL_S = 2.0
 #: While Redis has no memory for what is said, clients are told so often.
 TELL_AGAIN_S = 10.0
 
+#: Between two attempts to begin without Redis.
+BEGIN_AGAIN_S = 1.0
+
 
 class Runtime:
     """The rim of the web tier."""
@@ -123,6 +126,23 @@ def runtime() -> Runtime:
     """This process's runtime."""
     with _one_at_a_time:
         return _made()
+
+
+def begin() -> None:
+    """Makes it before anybody asks, so that the process is seen and sees the fleet; while Redis is away, again."""
+    while True:
+        try:
+            runtime()
+            return
+        except RedisError as error:
+            log.warning("sessions are refused until Redis answers: %s", type(error).__name__)
+            gevent.sleep(BEGIN_AGAIN_S)
+
+
+def drain() -> None:
+    """The process is to end: its sessions, if it had any, are sent on."""
+    if _made.cache_info().currsize:
+        runtime().drain()
 
 
 def flush() -> None:

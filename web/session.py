@@ -20,6 +20,7 @@ from config.errors import (
     StageWaiting,
 )
 from config.messages import Dismissed, End, Result, Speech
+from config.settings import SAMPLE_RATE
 from tasks import redis_view, streams
 from tasks.leases import Holder, Lease
 from web import saved
@@ -67,7 +68,7 @@ class Session:
 
     def run(self) -> None:
         """Serves the connection until it ends."""
-        self._runtime.fanout.add(self.sid, self._hear)
+        self._runtime.fanout.add(self.sid, self)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
         worker = gevent.spawn(self._serve)
@@ -80,7 +81,7 @@ class Session:
             self._ended = True
             self._runtime.watchdog.remove(self)
             self._conversation.input.close()
-            self._runtime.fanout.remove(self.sid, self._hear)
+            self._runtime.fanout.remove(self.sid, self)
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
@@ -125,7 +126,8 @@ class Session:
             self._socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
 
     def _stand_in_line(self) -> bool:
-        """Whether there is a place, after waiting for it. What is said meanwhile is kept, and answered then."""
+        """Whether there is a place, after waiting for it. What is said meanwhile is kept, as much as is of anybody's
+        input (`audio_keep_s`), and answered then."""
         if not self._ticket.place:
             return True
         self._placed.set()
@@ -137,6 +139,15 @@ class Session:
         if served:
             self._send(self._dialect.served())
         return served
+
+    def _in_line(self) -> bool:
+        """Nobody takes its letters yet, which is no fault of its client's: who sends many is held up, not closed."""
+        return bool(self._ticket.place) and self._is_here()
+
+    def _said_enough(self) -> bool:
+        """Nobody listens yet, so nobody trims what is kept of it."""
+        heard = self._conversation.input.clock.received
+        return heard >= self._runtime.settings.limits.audio_keep_s * SAMPLE_RATE
 
     def _is_here(self) -> bool:
         return not self._ended and self._socket.open
@@ -169,16 +180,16 @@ class Session:
         try:
             for request in self._dialect.receive(raw):
                 if isinstance(request, base.AppendAudio):
-                    if not self._unplaced:
+                    if not self._unplaced and not (self._in_line() and self._said_enough()):
                         self._conversation.input.hear(request.packets, request.samples)
-                elif not self._mailbox.put(request, MAILBOX_WAIT_S):
+                elif not self._mailbox.put(request, MAILBOX_WAIT_S, self._in_line):
                     self._socket.close(1008, "events come faster than they can be served")
                     return False
         except ClientError as error:
             self._mailbox.post(error)
         return True
 
-    def _hear(self, result: Result) -> None:
+    def take(self, result: Result) -> None:
         """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
 
         Sound that comes after sound in hand waits until that is due, at most a packet.
@@ -213,7 +224,7 @@ class Session:
             self._mailbox.post(Gap())
 
     def may_have_missed(self) -> None:
-        """The owner of a stage is gone; what it said last may not have arrived."""
+        """Nobody was there to say or to hear it: what was said last may not have arrived."""
         self._mailbox.post(Gap())
 
     def waits_for(self, stage: str) -> None:

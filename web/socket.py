@@ -1,4 +1,5 @@
-"""One client's WebSocket: safe sending, bounded buffers, one reader. Owns the socket after flask-sock's handshake.
+"""One client's WebSocket: safe sending, bounded buffers, one reader, and an end when nobody is there any more. Owns the
+socket after flask-sock's handshake.
 
 simple-websocket ignores partial sends and buffers without bound, so only its handshake is used; frames are those of
 `web/frames.py`.
@@ -6,6 +7,7 @@ simple-websocket ignores partial sends and buffers without bound, so only its ha
 
 import contextlib
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -58,7 +60,8 @@ class NoThread:
 class ClientSocket:
     """Text messages in and out. `close_code` says how the client left: 1006 when it just vanished."""
 
-    def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int) -> None:
+    def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int, silent_s: float) -> None:
+        """silent_s: a client that acknowledges nothing, or answers no ping, for so long has gone without a word."""
         self._socket = server.sock
         self._server = server
         self._frames = FrameReader(message_bytes)
@@ -68,9 +71,21 @@ class ClientSocket:
         # gevent's TLS socket waits although it is told not to: all it sends goes through the spill
         self._encrypted = isinstance(server.sock, ssl.SSLSocket)
         self._pings = Pings()
+        self._silent_s = silent_s
+        self._asked_s: float | None = None
+        """Since when an answer to a ping is waited for, and nothing at all has come."""
+        self._reading = False
+        self._give_up_after(silent_s)
         self.open = True
         self._closing = False
         self.close_code = 1006
+
+    def _give_up_after(self, silent_s: float) -> None:
+        """TCP itself would wait for acknowledgements for a quarter of an hour. Behind a proxy it is the proxy that
+        gives them: pings find those out."""
+        if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux has it
+            with contextlib.suppress(OSError):  # of a socket that is not TCP's
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, max(1, int(1000 * silent_s)))
 
     # --- sending
 
@@ -119,9 +134,17 @@ class ClientSocket:
             self._draining = False
 
     def ping(self) -> None:
-        """Asks the client for an answer, whose time is a metric."""
-        if self.open and not self._closing:
-            self._write(frame(PING, self._pings.next(time.monotonic())))
+        """Asks the client for an answer, whose time is a metric; one that gave none for long is gone."""
+        if not self.open or self._closing:
+            return
+        now_s = time.monotonic()
+        if self._asked_s is not None and now_s - self._asked_s >= self._silent_s:
+            log.info("a client has said nothing for long, nor answered; it is gone")
+            self._drop()
+            return
+        if self._asked_s is None and self._reading:  # what is not read says nothing of who sends it
+            self._asked_s = now_s
+        self._write(frame(PING, self._pings.next(now_s)))
 
     def close(self, code: int, reason: str = "") -> None:
         """Says goodbye with a close frame; the reader ends."""
@@ -147,10 +170,12 @@ class ClientSocket:
     def messages(self) -> Iterator[str]:
         """Whole text messages until the client leaves; one over the limit closes with 1009, a binary one with 1003."""
         while self.open:
+            self._reading = True
             try:
                 data = self._socket.recv(READ_BYTES)
             except OSError:
                 data = b""
+            self._reading, self._asked_s = False, None
             if not data:
                 self._drop()
                 return

@@ -6,6 +6,7 @@ per packet: packets leave by timers, and what comes is read where it arrives.
 
 import asyncio
 import gc
+import math
 import os
 import resource
 import sys
@@ -23,7 +24,7 @@ from cli.loadtest import figures
 from cli.loadtest.gathered import Busy, Gathered
 from cli.loadtest.line import Line, LineFailed
 from cli.loadtest.plan import Plan
-from cli.loadtest.talker import Talker
+from cli.loadtest.talker import OVERDUE_S, Talker
 from cli.loadtest.wires import SUBPROTOCOLS, Heard, Kind, prepared, wire
 
 #: How often what is new is told.
@@ -31,6 +32,9 @@ TELL_S = 1.0
 
 #: How often it is looked whether the event loop is late.
 LOOK_S = 0.1
+
+#: Who talks hangs up within a packet of the end of a plan; who still waits for a session then, does so after this time.
+END_S = 1.0
 
 #: After a failure, before the next conversation: who is refused does not hammer.
 RETRY_S = 1.0
@@ -183,12 +187,17 @@ class Crowd:
     async def _converse(self, number: int, dice: Random) -> bool:
         """Whether it was held to its end. The packets of all talkers are spread evenly over the length of one."""
         plan, packet_s = self._plan, self._plan.speech.packet_s
-        beat_s = (time.monotonic() // packet_s + number / plan.of) * packet_s
+        began_s = time.monotonic()
+        beat_s = (began_s // packet_s + number / plan.of) * packet_s
         talker = Talker(plan, wire(plan.dialect, plan.speech), dice, self._found)
         conversation = Conversation(plan, talker, self._found, beat_s)
         self._up += 1
         try:
-            await conversation.hold()
+            async with asyncio.timeout_at(None if math.isinf(plan.end_s) else plan.end_s + END_S):
+                await conversation.hold()
+        except TimeoutError:
+            self._cut_short(talker, time.monotonic() - began_s)
+            return False
         except LineFailed as failed:
             self._found.fail(time.monotonic() - plan.zero_s, failed.cause, failed.detail)
             return False
@@ -200,6 +209,16 @@ class Crowd:
             conversation.hang_up()
         self._found.conversations += 1
         return True
+
+    def _cut_short(self, talker: Talker, waited_s: float) -> None:
+        """The run is over; who had waited for a session for long did so in vain."""
+        now_s = time.monotonic()
+        if talker.ready_s is not None:
+            talker.break_off(now_s)
+        elif waited_s > OVERDUE_S:
+            self._found.fail(
+                now_s - self._plan.zero_s, "no session in time", f"not ready after {waited_s:.0f} s"
+            )
 
     # --- what the process knows of itself
 

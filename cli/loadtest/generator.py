@@ -116,9 +116,13 @@ class Generator:
 
     def _listen(self, process: int, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            self._news.put((process, msgspec.json.decode(line, type=Gathered)))
-        self._news.put((process, None))
+        try:
+            for line in child.stdout:
+                self._news.put((process, msgspec.json.decode(line, type=Gathered)))
+        except msgspec.DecodeError:  # killed in the middle of a line
+            child.kill()
+        finally:
+            self._news.put((process, None))
 
     def run(self, progress: Callable[["Generator"], None]) -> Gathered:
         """To the end; `progress` is called about once a second. Raises GeneratorFailed."""

@@ -73,7 +73,11 @@ def find_capacity(wish: Wish, search: Search) -> list[Report]:
         why = told.health.troubles if not told.valid else told.judged.missed
         wish.progress.say(f"{sessions} sessions: {verdict.value}{' – ' + ', '.join(why) if why else ''}")
         found.append(told)
-        time.sleep(SETTLE_S)
+        try:
+            time.sleep(SETTLE_S)
+        except KeyboardInterrupt:  # as in the middle of a run: what was found is told
+            search.interrupted = True
+            break
     return found
 
 

@@ -15,7 +15,7 @@ PATIENCE_S = 3.0
 
 #: What is shown of the server's: name of the histogram, what it is called, unit, and the factor that makes it so.
 SHOWN: Sequence[tuple[str, str, str, float]] = (
-    ("worker_stt_ttft", "STT: first words after their audio", "ms", 1000),
+    ("worker_stt_ttft", "STT: answer for a session's first frame", "ms", 1000),
     ("antiphon_frame_wait_seconds", "STT: a frame's wait for its step", "ms", 1000),
     ("antiphon_end_of_turn_seconds", "end of turn", "ms", 1000),
     ("worker_vllm_ttft", "LLM: request to first word", "ms", 1000),

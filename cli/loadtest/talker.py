@@ -67,7 +67,7 @@ class Answer:
 
     @property
     def factor(self) -> float | None:
-        """Audio per second of its arrival; without the last piece, for its own length came after it, if at all."""
+        """All of its audio per second from its first piece to its last."""
         if self.audio_s is None or self.player.audio_s < RATED_S or self.last_s <= self.audio_s:
             return None
         return round(self.player.samples / RATE / (self.last_s - self.audio_s), 3)
@@ -179,11 +179,20 @@ class Talker:
         elif answer is not None and answer.heard_out(now_s):
             self._found.greetings_ms += _ms(self.ready_s, answer.audio_s)
             self._found.late_greetings += answer.player.late_s > 0
-        elif now_s < self.ready_s + GREETING_S or (answer is not None and answer.ended is None):
+        elif now_s < self._greeting_due_s(answer):
             return
         else:
-            self._found.fail(now_s - self._plan.zero_s, "no greeting", "the assistant did not speak first")
+            words = "the assistant did not speak first" if answer is None else "it began, and never ended"
+            self._found.fail(now_s - self._plan.zero_s, "no greeting", words)
         self._phase, self._answer = Phase.RESTING, None
+
+    def _greeting_due_s(self, answer: Answer | None) -> float:
+        """Until then something must come of it: the first word, its next sound, its end; then, all must be played."""
+        assert self.ready_s is not None
+        if answer is None:
+            return self.ready_s + GREETING_S
+        heard_s = max(answer.began_s, answer.last_s, answer.player.runs_out_at)
+        return heard_s + GIVE_UP_S
 
     def break_off(self, now_s: float) -> None:
         """The run ends in the middle of a turn: it counts if its answer is being heard, or should long have been."""

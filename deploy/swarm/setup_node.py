@@ -122,15 +122,18 @@ def check_docker(node: Node) -> None:
         node.say("ok", f"Docker Engine {version}")
 
 
-def check_gpus(node: Node, found: list[str]) -> None:
-    """Whether containers can be shown them, and which of them."""
+def check_gpus(node: Node, found: list[str]) -> list[str]:
+    """Those that containers can be shown; the runtime is told to heed Swarm's choice. Without that runtime no container
+    of a Docker that has it for its default would start."""
     if not found:
         node.say("ok", "no NVIDIA GPU")
-        return
+        return []
     node.say("ok", f"{len(found)} GPUs: {', '.join(found)}")
     if shutil.which("nvidia-container-runtime") is None:
-        node.fault("nvidia-container-runtime is missing: install the NVIDIA Container Toolkit")
-        return
+        node.fault(
+            "nvidia-container-runtime is missing: install the NVIDIA Container Toolkit, run this again"
+        )
+        return []
     name = "/etc/nvidia-container-runtime/config.toml"
     text = node.read(name)
     if not re.search(r"^swarm-resource\s*=", text, re.MULTILINE):
@@ -138,6 +141,7 @@ def check_gpus(node: Node, found: list[str]) -> None:
         text, count = re.subn(r"^#\s*swarm-resource\s*=.*\n", line, text, count=1, flags=re.MULTILINE)
         text = text if count else line + text  # before the first table
     node.write(name, text, "a container sees the GPUs that Swarm gave it")
+    return found
 
 
 def set_daemon(node: Node, found: list[str], seats: int) -> bool:
@@ -197,7 +201,7 @@ def open_ports(node: Node, peers: list[str]) -> None:
 
 
 def check_clock(node: Node) -> None:
-    """Workers and web compare times of day; Redis ends leases by them."""
+    """Nothing compares the clocks of two machines; logs, certificates and traces go by them."""
     synchronised = node.ask("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if synchronised == "yes":
         node.say("ok", "the clock is kept by NTP")
@@ -252,7 +256,7 @@ def main() -> int:
         node.fault(f"--gpu-seats is for a node with one GPU (or slice); here are {len(found)}")
         return 1
     check_docker(node)
-    check_gpus(node, found)
+    found = check_gpus(node, found)
     if set_daemon(node, found, said.gpu_seats):
         if said.restart_docker:
             node.do("systemctl", "restart", "docker")
