@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from cli.loadtest.plan import Plan
 from cli.main import main
 from tests.conftest import missing
 from tests.house import House, open_house
+from tests.ports import free_port
 from tests.redis_server import binary
 from tests.test_handshakes import FAST
 from tests.up_run import ANTIPHON, ROOT, antiphon
@@ -226,7 +226,7 @@ def assert_released(release: Event, socket: ServerConnection) -> None:
 def test_talkers_do_not_outlive_the_command(tmp_path: Path) -> None:
     now_s = monotonic()
     plan = Plan(
-        url=f"ws://127.0.0.1:{closed_port()}/", dialect="ga", speech=sounds.speech("hum", sounds.hums(), "ga", 80),
+        url=f"ws://127.0.0.1:{free_port()}/", dialect="ga", speech=sounds.speech("hum", sounds.hums(), "ga", 80),
         sessions=1, first=0, of=1, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, conversations=None,
     )  # fmt: skip
     path = tmp_path / "plan"
@@ -252,14 +252,8 @@ def refused(*arguments: str) -> str:
     return line
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_server_that_is_not_there() -> None:
-    there = f"ws://127.0.0.1:{closed_port()}/v1/realtime"
+    there = f"ws://127.0.0.1:{free_port()}/v1/realtime"
     assert refused(there) == f"antiphon: {there}: cannot connect: Connection refused"
 
 
@@ -285,7 +279,7 @@ def test_a_page_of_metrics_that_is_not_there() -> None:
         for _ in socket:
             pass
 
-    there = f"http://127.0.0.1:{closed_port()}/metrics"
+    there = f"http://127.0.0.1:{free_port()}/metrics"
     with scripted(gives_a_session) as server:
         said = refused(server, "--speech", "hum", "--metrics", there)
     assert said == f"antiphon: --metrics {there}: no page of metrics there"
