@@ -43,6 +43,8 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
     metrics_port: int = 0
+    told: bool = False
+    """A test ended it."""
 
     @property
     def pid(self) -> int:
@@ -54,11 +56,13 @@ class Child:
 
     def kill(self) -> None:
         """kill -9, and the certainty that it is gone."""
+        self.told = True
         self.process.kill()
         self.process.wait()
 
     def drain(self) -> float:
         """SIGTERM; returns how long it took to end."""
+        self.told = True
         began = time.monotonic()
         self.process.terminate()
         self.process.wait(END_DEADLINE_S)
@@ -172,9 +176,9 @@ class House:
         self.ready()
 
     def ready(self) -> None:
-        """Waits until web answers and every worker advertises itself; one that ended instead is an error."""
+        """Waits until web answers and every worker advertises itself; one that ended by itself is an error."""
         for stage in STAGES:
-            for child in self.workers[stage]:
+            for child in [child for child in self.workers[stage] if not child.told]:
                 wait_for(lambda s=stage, c=child: self._advertises(s, c), f"{child.name} to be ready", child)
         wait_for(lambda: self.health().get("ok", False), "web to be healthy", self.web)
 
