@@ -7,7 +7,6 @@ becomes of the conversations and how soon; how long turns take is measured by `p
 import asyncio
 import json
 import re
-import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 
@@ -18,10 +17,11 @@ from bench.machines.fleet import MACHINES, MEDIA, WEB, Fleet, machine_of, runnin
 from bench.machines.wire import Quality
 from cli.loadtest import histogram
 from config.redis_keys import STAGES
+from tests import fair_clock
 from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS
 from tests.redis_server import binary
-from tests.talker import Talker
+from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -78,7 +78,7 @@ def there(fleet: Fleet, scenario: Coroutine[None, None, None]) -> None:
 
 async def held(fleet: Fleet, stage: str, sid: str, other_than: str = "") -> str:
     """The machine that works on it, once there is one, or another one."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             holder = await asyncio.to_thread(fleet.holder, stage, sid)
             if holder is not None and machine_of(holder) != other_than:
@@ -88,23 +88,25 @@ async def held(fleet: Fleet, stage: str, sid: str, other_than: str = "") -> str:
 
 async def replaced(fleet: Fleet, stage: str, sid: str, machine: str) -> float:
     """Seconds until another machine works on it."""
-    began_s = time.monotonic()
+    began_s = fair_clock.now_s()
     await held(fleet, stage, sid, other_than=machine)
-    return time.monotonic() - began_s
+    return fair_clock.now_s() - began_s
 
 
 async def rejoined(fleet: Fleet, machine: str) -> float:
     """Seconds until the machine takes work again: sessions begin until one is listened to there."""
-    began_s = time.monotonic()
-    async with asyncio.timeout(30):
+    began_s = fair_clock.now_s()
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with Talker(fleet.url) as talker:
                 if await held(fleet, machine[:3], talker.sid) == machine:
-                    return time.monotonic() - began_s
+                    return fair_clock.now_s() - began_s
 
 
 async def some_audio(talker: Talker) -> None:
-    await talker.wait(lambda: any(answer.samples > 24_000 for answer in talker.answers.values()), 15, "audio")
+    await talker.wait(
+        lambda: any(answer.samples > 24_000 for answer in talker.answers.values()), PATIENCE_S, "audio"
+    )
 
 
 def test_a_conversation_crosses_six_machines_of_which_each_does_its_part(fleet: Fleet) -> None:
@@ -154,7 +156,7 @@ def test_a_listener_whose_link_is_cut_is_replaced_fenced_out_and_joins_again(fle
             print(f"\ntaken over after {took_s:.2f} s, joined again after {back_s:.2f} s", end="")
             assert back_s <= REJOINED_S
             # what it said meanwhile was refused, and the conversation goes on with its successor
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while read_count(fleet, machine) <= lost:
                     await asyncio.sleep(0.1)
             talker.speak(SPEECH_S)
