@@ -106,6 +106,7 @@ class LlmLoop(Loop):
         if self._device_lost is not None:
             raise self._device_lost
         self.outbox.flush()
+        self.see_off()
 
     async def _doze(self) -> None:
         alarm = self._loop.call_later(BUSY_S if self.seats else IDLE_S, self._wake.set)

@@ -40,6 +40,8 @@ class Loop(threading.Thread):
         super().__init__(name=f"{self.stage}-loop", daemon=True)
         self.outbox = Outbox(emitter)
         self.seats: dict[tuple[str, int], Seat] = {}
+        self._parting: list[Seat] = []
+        """Seats whose part is done, but for what is still on its way to Redis."""
         self.last_beat = time.monotonic()
         self.draining = False
         self.laps = Laps(self.stage)
@@ -81,7 +83,12 @@ class Loop(threading.Thread):
         waiting = []
         while not self._arrivals.empty():
             waiting.append(self._arrivals.get())
-        return [*self.seats.values(), *waiting]
+        return [*self.held, *waiting]
+
+    @property
+    def held(self) -> list[Seat]:
+        """Seats whose leases are to be kept."""
+        return [*self.seats.values(), *self._parting]
 
     def enter(self, seat: Seat) -> None:
         """Hands a seat to the loop; its `over` is set when the loop is done with it."""
@@ -124,6 +131,10 @@ class Loop(threading.Thread):
         self._dismiss_all()
         with suppress(RedisError):  # what the last turn brought
             self.outbox.flush()
+        self.see_off()
+        for seat in self._parting:
+            seat.done = False
+            seat.over.set()
 
     def pause(self, seconds: float) -> None:
         """Sleeps, for that is no work."""
@@ -136,6 +147,7 @@ class Loop(threading.Thread):
         """Sends what waits in the outbox. Raises RedisError and keeps it if Redis is away."""
         self.laps.lap("hand_over")
         self.outbox.post()
+        self.see_off()
         self.laps.lap("publish")
 
     def _break(self, why: str) -> None:
@@ -203,7 +215,8 @@ class Loop(threading.Thread):
         return True
 
     def leave(self, seat: Seat, *, done: bool) -> None:
-        """The loop is finished with a seat."""
+        """The loop is finished with a seat. One that is done keeps its lease until all it said is stored: what died
+        with this process before that would be nobody's to say again."""
         if self.seats.get((seat.sid, seat.lease.reply)) is not seat:
             return
         del self.seats[seat.sid, seat.lease.reply]
@@ -217,7 +230,20 @@ class Loop(threading.Thread):
             log.error("%s slot %d could not be closed: %s", self.stage, seat.slot, type(error).__name__,
                       extra=seat.about)  # fmt: skip
         finally:
-            seat.over.set()
+            if done and not seat.lost and self.outbox.holds(seat):
+                self._parting = [*self._parting, seat]
+            else:
+                seat.over.set()
+
+    def see_off(self) -> None:
+        """Seats whose last result arrived are over; so are those that were lost meanwhile."""
+        if not self._parting:
+            return
+        staying = [seat for seat in self._parting if not seat.lost and self.outbox.holds(seat)]
+        for seat in self._parting:
+            if seat not in staying:
+                seat.over.set()
+        self._parting = staying
 
     def shed(self, faults: Mapping[Slot, str]) -> None:
         """Seats whose slots the engine cannot serve any more are handed back; the others go on."""

@@ -45,6 +45,10 @@ class Outbox:
         """Nothing more should be produced before a flush succeeds."""
         return len(self._waiting) >= OUTBOX_ITEMS
 
+    def holds(self, seat: Seat) -> bool:
+        """Something that this seat said may not have arrived yet."""
+        return any(of is seat for of, _ in self._waiting)
+
     def flush(self) -> None:
         """Sends what waits and sees that it arrived. Raises RedisError and keeps it if Redis is away."""
         self.post()

@@ -182,7 +182,7 @@ class Stage:
     def stop(self, deadline: float) -> None:
         """Drains until the monotonic `deadline`, then hands the rest back."""
         self.loop.drain()
-        while self.loop.seats and time.monotonic() < deadline:
+        while self.loop.held and time.monotonic() < deadline:
             time.sleep(0.02)
         self.loop.stop()
         self.loop.join(timeout=2.0)
@@ -243,7 +243,7 @@ class Keeper(threading.Thread):
             os._exit(70)
         if max(silent_s, self.deaf_s()) > rules.step_deadline_s:
             return
-        seats = list(stage.loop.seats.values())
+        seats = stage.loop.held
         for seat, standing in zip(
             seats, self._ties.leases.renew([seat.lease for seat in seats]), strict=True
         ):

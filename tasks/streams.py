@@ -253,12 +253,22 @@ def keep_control(media: Client, worker: str) -> None:
     media.expire(keys.control(worker), CONTROL_S)
 
 
+#: Stands for a result where the server says that a session's will come from now on.
+SUBSCRIBED = b""
+
+#: Which pushed messages matter: results, and that a channel was subscribed to.
+_NEWS = (b"message", b"subscribe")
+
+#: A channel that makes the connection a subscriber's; nothing is said on it.
+NOBODYS = b"antiphon"
+
+
 class Channels:
     """One pub/sub connection for all sessions of a process; broken once, it stays so."""
 
     def __init__(self, media: Client) -> None:
         self._wire = Wire(media)
-        self._wire.send([("SUBSCRIBE", "antiphon")])
+        self._wire.send([("SUBSCRIBE", NOBODYS)])
 
     def add(self, *sids: str) -> None:
         """Subscribes to sessions' results."""
@@ -274,9 +284,10 @@ class Channels:
         self._wire.send([(what, *map(keys.results, sids))])
 
     def next(self, timeout_s: float) -> list[tuple[str, bytes]]:
-        """The next results of any sessions, each with its id and still packed; none when none came in time."""
+        """The next results of any sessions, each with its id and still packed; none when none came in time. Among them
+        is SUBSCRIBED for each session whose results come from then on."""
         return [
-            (keys.session_of(said[1]), said[2])
+            (keys.session_of(said[1]), said[2] if said[0] == b"message" else SUBSCRIBED)
             for said in self._wire.arrivals(timeout_s)
-            if isinstance(said, list) and said[0] == b"message"
+            if isinstance(said, list) and said[0] in _NEWS and said[1] != NOBODYS
         ]

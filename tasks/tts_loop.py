@@ -220,7 +220,7 @@ class TtsLoop(Loop):
             mouth = hungry[key]
             for entry_id, data in entries:
                 mouth.cursor = entry_id
-                if mouth.over.is_set():
+                if self._mouths.get(mouth.slot) is not mouth:
                     break
                 self._hear(mouth, data)
         self.laps.lap("read")

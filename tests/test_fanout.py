@@ -1,4 +1,4 @@
-"""Results of all sessions over one connection, each to whom it belongs, and again after the connection broke."""
+"""Results of all sessions over one connection, each to whom it belongs; when it broke, each looks what it missed."""
 
 import json
 import subprocess
@@ -21,7 +21,17 @@ from web.fanout import Fanout
 media = connect(sys.argv[1])
 fanout = Fanout(lambda: Channels(media))
 heard = []
-takes = {sid: (lambda result, sid=sid: heard.append([sid, result.seq])) for sid in ("fan-a", "fan-b")}
+class Taker:
+    def __init__(self, sid):
+        self.sid = sid
+
+    def take(self, result):
+        heard.append([self.sid, result.seq])
+
+    def may_have_missed(self):
+        heard.append([self.sid, "look"])
+
+takers = {sid: Taker(sid) for sid in ("fan-a", "fan-b")}
 
 def say(sid, seq):
     return media.publish(keys.results(sid), encode(Result(VERSION, "stt", 1, 0, seq, 0, Claimed("w"))))
@@ -31,20 +41,21 @@ def until(true):
         while not true():
             gevent.sleep(0.005)
 
-for sid, take in takes.items():
-    fanout.add(sid, take)
+for sid, taker in takers.items():
+    fanout.add(sid, taker)
 until(lambda: say("fan-a", 1))
 until(lambda: say("fan-b", 2))
 media.publish(keys.results("fan-a"), b"nothing that can be read")
 say("fan-a", 3)
 until(lambda: ["fan-a", 3] in heard)
 media.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+until(lambda: ["fan-a", "look"] in heard and ["fan-b", "look"] in heard)
 until(lambda: say("fan-a", 4))
 until(lambda: say("fan-b", 5))
-fanout.remove("fan-a", takes["fan-b"])
+fanout.remove("fan-a", takers["fan-b"])
 until(lambda: say("fan-a", 6))
 until(lambda: ["fan-a", 6] in heard)
-fanout.remove("fan-a", takes["fan-a"])
+fanout.remove("fan-a", takers["fan-a"])
 until(lambda: not say("fan-a", 7))
 say("fan-b", 8)
 until(lambda: ["fan-b", 8] in heard)
@@ -59,5 +70,7 @@ def test_each_session_hears_its_own_results_in_order_also_after_the_connection_b
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     heard = json.loads(done.stdout)
-    assert [seq for sid, seq in heard if sid == "fan-a"] == [1, 3, 4, 6]
-    assert [seq for sid, seq in heard if sid == "fan-b"] == [2, 5, 8]
+    assert [seq for sid, seq in heard if sid == "fan-a"] == [1, 3, "look", 4, 6]
+    assert [seq for sid, seq in heard if sid == "fan-b"] == [2, "look", 5, 8], (
+        "each is told once to look again"
+    )

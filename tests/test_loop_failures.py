@@ -195,7 +195,26 @@ def test_a_seat_claimed_again_by_the_same_worker_ends_the_one_before_it_alone(me
     loop.leave(first, done=True)
     assert loop.everyone() == [second], "who has left takes nobody along"
     loop.leave(second, done=True)
-    assert second.over.is_set() and second.done
+    assert not loop.seats and loop.held == [second], "what it said is not stored: the lease is kept"
+    loop.publish()
+    loop.outbox.settle()
+    loop.see_off()
+    assert second.over.is_set() and second.done and not loop.held
+
+
+def test_a_seat_that_ends_before_its_results_are_stored_is_not_done(media, new_sid):
+    media.config_set("maxmemory", 1)
+    try:
+        loop = SttLoop(stt_null.NullStt(stt_null.Settings(), SLOTS), media, Emitter(media, 100, 60), SLOTS)
+        seat = Ear(Lease("stt", new_sid(), "me-1", 1), 0, listen=Listen("pcm16"))
+        loop.enter(seat)
+        loop._admit()
+        loop.leave(seat, done=True)
+        loop.stop()
+        loop.run()
+    finally:
+        media.config_set("maxmemory", 0)
+    assert seat.over.is_set() and not seat.done, "somebody else must say it again"
 
 
 class LastWord(SttLoop):

@@ -6,6 +6,7 @@ from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.tuning import PacingSettings
 from tests.test_ga import Line
 from web.replier import Replier
+from web.stage_watch import StageWatch
 
 S = 24_000
 
@@ -13,7 +14,7 @@ S = 24_000
 class Spoken:
     """A reply of one second, all of it sent at 10 s; what the client was told is not looked at."""
 
-    def __init__(self, *extensions: str) -> None:
+    def __init__(self, *extensions: str, text_done: bool = True) -> None:
         self.told: list[str] = []
         self.leaves = True
         dialect = Line(*extensions).dialect
@@ -23,7 +24,7 @@ class Spoken:
         words = [SpokenWord(0, 0, S // 2), SpokenWord(1, S // 2, S)]
         for body in (
             Words(0, ["Tea, ", "please?"], 0.0),
-            TextDone(2, "stop"),
+            *([TextDone(2, "stop")] if text_done else []),
             Speech(0, S, [bytes(960)] * 50, words, 2, S),
             SpeechDone(S),
         ):
@@ -42,6 +43,22 @@ def test_a_mute_that_held_nothing_back_does_not_delay_the_end() -> None:
     assert spoken.replier.patience_s(10.75) == 0.25
     assert not spoken.replier.heard_all(10.9)
     assert spoken.replier.heard_all(11.0), "a voice over the last sound answers it"
+
+
+def test_a_reply_whose_text_did_not_come_is_not_over() -> None:
+    spoken = Spoken(text_done=False)
+    assert not spoken.replier.heard_all(12.0) and spoken.replier.patience_s(12.0) is None
+    spoken.replier.take(TextDone(2, "stop"), 12.5)
+    assert spoken.replier.heard_all(12.5)
+
+
+def test_a_text_that_is_spoken_and_lost_is_not_waited_for_without_end() -> None:
+    """Nobody holds the writer's stage any more, and whoever is asked again finds it done."""
+    spoken = Spoken(text_done=False)
+    asked_again = StageWatch("llm", 1, submitted_s=14.0, missing_since_s=9.0)
+    limit_s = PacingSettings().first_word_deadline_s
+    assert spoken.replier.overdue(9.5 + limit_s, [asked_again]) is None
+    assert spoken.replier.overdue(9.6 + limit_s, [asked_again]) is asked_again and spoken.replier.spoken
 
 
 def test_a_player_that_stopped_for_a_mute_has_not_heard_the_end() -> None:

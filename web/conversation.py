@@ -311,7 +311,7 @@ class Conversation:
 
     def _retry(self, watch: StageWatch) -> None:
         """Once more, by whoever takes it; then the reply fails."""
-        if watch.tries > 1:
+        if watch.tries > 1 or (watch.stage == "llm" and self._replier.spoken):
             self._given_up(watch.stage)
         else:
             self.stages.order_again(watch)

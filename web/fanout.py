@@ -2,42 +2,59 @@
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 from gevent.lock import RLock
 
 from config.messages import Result, decode_result
-from tasks.streams import Channels, RedisError
+from tasks.streams import SUBSCRIBED, Channels, RedisError
 
 log = logging.getLogger(__name__)
+
+
+class Taker(Protocol):
+    """What the fan-out sees of a session."""
+
+    def take(self, result: Result) -> None:
+        """A result of its own."""
+        ...
+
+    def may_have_missed(self) -> None:
+        """Nothing was heard for a while; from now on it is."""
+        ...
+
 
 #: Between attempts to reach a server that is away.
 RECONNECT_S = 0.2
 
 
 class Fanout:
-    """Delivers results in place. A lost message is no harm: sessions see the gap and read it back."""
+    """Delivers results in place. A lost message is no harm: sessions see the gap and read it back. A last one leaves
+    no gap: whoever was subscribed again is told to look."""
 
     def __init__(self, connect: Callable[[], Channels]) -> None:
         self._connect = connect
         self._lock = RLock()
-        self._takers: dict[str, Callable[[Result], None]] = {}
+        self._takers: dict[str, Taker] = {}
+        self._renewed: set[str] = set()
+        """Sessions that were subscribed again, until the server says so."""
         self._channels = connect()
         self._broken = False
         gevent.spawn(self._run)
 
-    def add(self, sid: str, take: Callable[[Result], None]) -> None:
-        """From now on results of the session go to `take`, which must not wait; if Redis is away, once it is back."""
-        self._takers[sid] = take
+    def add(self, sid: str, taker: Taker) -> None:
+        """From now on results of the session go to `taker`, who must not wait; if Redis is away, once it is back."""
+        self._takers[sid] = taker
         try:
             with self._lock:
                 self._channels.add(sid)
         except RedisError:
             self._broken = True
 
-    def remove(self, sid: str, take: Callable[[Result], None]) -> None:
+    def remove(self, sid: str, taker: Taker) -> None:
         """Ends it, unless another session object has taken over."""
-        if self._takers.get(sid) != take:
+        if self._takers.get(sid) is not taker:
             return
         del self._takers[sid]
         try:
@@ -65,8 +82,13 @@ class Fanout:
     def _deliver(self, sid: str, data: bytes) -> None:
         """One result; what is wrong with it is not the others'."""
         try:
-            if (take := self._takers.get(sid)) is not None:
-                take(decode_result(data))
+            if (taker := self._takers.get(sid)) is None:
+                return
+            if data is not SUBSCRIBED:
+                taker.take(decode_result(data))
+            elif sid in self._renewed:
+                self._renewed.discard(sid)
+                taker.may_have_missed()
         except Exception:
             log.exception("a result could not be delivered")
 
@@ -74,5 +96,6 @@ class Fanout:
         with self._lock:
             self._broken = False
             self._channels = self._connect()
+            self._renewed = set(self._takers)
             if self._takers:
                 self._channels.add(*self._takers)

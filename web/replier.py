@@ -123,10 +123,10 @@ class Replier:
         if reply is None or reply.held or self._gone:
             return None
         if reply.playback.muted:
-            return (reply.playback.left_s(now_s) or None) if reply.all_sent else None
+            return (reply.playback.left_s(now_s) or None) if reply.complete else None
         if reply.audio:
             return reply.playback.due_s(now_s, reply.audio[0].samples)
-        return reply.playback.left_s(now_s) if reply.all_sent else None
+        return reply.playback.left_s(now_s) if reply.complete else None
 
     @property
     def plays_on(self) -> bool:
@@ -185,9 +185,10 @@ class Replier:
         return AudioOut(reply.number, packets, speech.samples, words)
 
     def heard_all(self, now_s: float) -> bool:
-        """The reply is complete and its last sound was heard. A mute that held nothing back delays nothing."""
+        """The reply is complete, its text too, and its last sound was heard. A mute that held nothing back delays
+        nothing."""
         reply = self.reply
-        if reply is None or reply.held or self._gone or not reply.all_sent:
+        if reply is None or reply.held or self._gone or not reply.complete:
             return False
         if reply.playback.muted and reply.playback.heard(now_s) < reply.playback.sent:
             return False
@@ -216,9 +217,19 @@ class Replier:
                 if watch.stage == "llm"
                 else self._rules.first_audio_deadline_s
             )
-            if watch.claimed and since_s is not None and now_s - max(since_s, watch.submitted_s) > limit_s:
-                return watch
+            if since_s is None:
+                continue
+            in_vain = watch.stage == "llm" and self.spoken
+            if in_vain or watch.claimed:
+                late_s = now_s - (since_s if in_vain else max(since_s, watch.submitted_s))
+                if late_s > limit_s:
+                    return watch
         return None
+
+    @property
+    def spoken(self) -> bool:
+        """The voice has come to its end: whoever wrote its text again would write another."""
+        return self.reply is not None and self.reply.samples is not None
 
     @staticmethod
     def _silent_since(reply: Reply, stage: str, now_s: float) -> float | None:

@@ -118,6 +118,11 @@ class Reply:
             return self.text_done is not None
         return self.samples is not None and not self.audio
 
+    @property
+    def complete(self) -> bool:
+        """Its text and its sound are there, and all is sent."""
+        return self.all_sent and self.text_done is not None
+
     def heard_words(self, samples: int) -> int:
         """How many words had begun to sound after `samples`."""
         return sum(1 for start, _ in self.spans.values() if start < samples)

@@ -67,7 +67,7 @@ class Session:
 
     def run(self) -> None:
         """Serves the connection until it ends."""
-        self._runtime.fanout.add(self.sid, self._hear)
+        self._runtime.fanout.add(self.sid, self)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
         worker = gevent.spawn(self._serve)
@@ -80,7 +80,7 @@ class Session:
             self._ended = True
             self._runtime.watchdog.remove(self)
             self._conversation.input.close()
-            self._runtime.fanout.remove(self.sid, self._hear)
+            self._runtime.fanout.remove(self.sid, self)
             self._mailbox.post(Gap())
             worker.join(timeout=2.0)
             worker.kill()
@@ -178,7 +178,7 @@ class Session:
             self._mailbox.post(error)
         return True
 
-    def _hear(self, result: Result) -> None:
+    def take(self, result: Result) -> None:
         """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
 
         Sound that comes after sound in hand waits until that is due, at most a packet.
@@ -213,7 +213,7 @@ class Session:
             self._mailbox.post(Gap())
 
     def may_have_missed(self) -> None:
-        """The owner of a stage is gone; what it said last may not have arrived."""
+        """Nobody was there to say or to hear it: what was said last may not have arrived."""
         self._mailbox.post(Gap())
 
     def waits_for(self, stage: str) -> None:
