@@ -69,4 +69,4 @@ def running(folder: Path, configuration: dict[str, Any]) -> Iterator[Prometheus]
         yield Prometheus(port)
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(40)

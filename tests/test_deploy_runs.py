@@ -140,7 +140,7 @@ class House:
             if process.poll() is None:
                 process.kill()
         for process in self.running.values():
-            process.wait(10)
+            process.wait(40)
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ class TestTheStackRuns:
 
     def test_redis_out_of_reach_is_no_fault_of_a_worker(self, house):
         house.running["redis-state"].kill()
-        house.running["redis-state"].wait(10)
+        house.running["redis-state"].wait(40)
         assert house.check("stt")
         assert not house.check("redis-state")
 

@@ -183,7 +183,7 @@ def test_messages_in_fragments_and_pongs_are_heard() -> None:
         )
         await line.open()
         line.pong = lambda seconds: (pongs.append(seconds), line.send(b"bye"))[0]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await done.wait()
             line.ping(monotonic())
             why = await line.ended
@@ -194,7 +194,7 @@ def test_messages_in_fragments_and_pongs_are_heard() -> None:
         heard, pongs, why = asyncio.run(listen(there))
     assert heard == [b"one message", b"another"]
     assert len(pongs) == 1
-    assert 0 < pongs[0] < 5
+    assert 0 < pongs[0] < 20
     assert why is not None
     assert why.cause == "closed with 1000"
 
@@ -207,7 +207,7 @@ def test_a_server_that_stops_reading_is_left() -> None:
         await line.open()
         for _ in range(32 * MOST_UNSENT_BYTES // 2**16):
             line.send(bytes(2**16))
-        return await asyncio.wait_for(line.ended, 5)
+        return await asyncio.wait_for(line.ended, 20)
 
     with scripted(lambda socket: assert_released(release, socket)) as there:
         try:
@@ -220,7 +220,7 @@ def test_a_server_that_stops_reading_is_left() -> None:
 
 def assert_released(release: Event, socket: ServerConnection) -> None:
     """Reads nothing until then."""
-    assert release.wait(10)
+    assert release.wait(40)
 
 
 def test_talkers_do_not_outlive_the_command(tmp_path: Path) -> None:

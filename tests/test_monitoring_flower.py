@@ -64,7 +64,7 @@ def get() -> Iterator[Get]:
             yield ask
         finally:
             child.terminate()
-            child.wait(20)
+            child.wait(40)
 
 
 @pytest.mark.parametrize("path", ["/", "/workers", "/tasks", "/broker", "/api/workers", "/api/queues/length"])

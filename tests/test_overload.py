@@ -101,7 +101,7 @@ async def _never_reads(house: House) -> None:
         talker.speak(SPEECH_S)
         with pytest.raises(websockets.ConnectionClosed):
             # every event is answered with 1 kB that nobody takes
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     await client.send(flood)
         await assert_answered(talker)
@@ -156,7 +156,7 @@ async def _rubbish(house: House) -> None:
 
 async def expect(client: ClientConnection, kind: str) -> dict:
     """The next event, which must be of this kind."""
-    event = json.loads(await asyncio.wait_for(client.recv(), 5))
+    event = json.loads(await asyncio.wait_for(client.recv(), PATIENCE_S))
     assert event["type"] == kind, event
     return event
 
@@ -176,7 +176,7 @@ async def _closed_with(message: str | bytes, code: int, house: House) -> None:
         await client.send(message)
         with pytest.raises(websockets.ConnectionClosed):
             while True:
-                await asyncio.wait_for(client.recv(), 5)
+                await asyncio.wait_for(client.recv(), PATIENCE_S)
         assert client.close_code == code
         assert client.close_reason
         talker.speak(SPEECH_S)

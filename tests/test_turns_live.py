@@ -165,9 +165,7 @@ def test_a_recorded_session_replays_to_the_same_decisions(house: House, recordin
         consent = {"antiphon": {"allow_recording": True}}
         async with Talker(house.url, session=consent) as talker:
             await speaking(talker)
-            talker.speak(COUGH_S)
-            await asyncio.sleep(COUGH_S + 0.8)
-            talker.speak(WORDS_S)
+            talker.speak(COUGH_S, 0.8, WORDS_S)
             await talker.answered(2)
             return talker.sid
 
