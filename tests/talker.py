@@ -138,7 +138,7 @@ class Talker:
             try:
                 protocols = ["realtime", f"antiphon-resume.{self._token}"] if self._token else None
                 async with connect(
-                    self._url, subprotocols=protocols, open_timeout=3, compression=None
+                    self._url, subprotocols=protocols, open_timeout=PATIENCE_S, compression=None
                 ) as socket:  # type: ignore[arg-type]
                     await self._converse(socket)
             except (OSError, TimeoutError, websockets.WebSocketException):
