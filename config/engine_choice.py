@@ -33,8 +33,11 @@ class EngineChoice(BaseModel, frozen=True):
 
     @property
     def window_tokens(self) -> int | None:
-        """The context that a prompt may count on: the smaller, where two are named."""
-        names = ("context_tokens", "max_model_len")
+        """The context that a prompt may count on: the smaller, where two are named.
+
+        Of a model behind a URL only `context_tokens` tells: such options are left of a profile's engine.
+        """
+        names = () if self.hosts else ("context_tokens", "max_model_len")
         named = [self.context_tokens, *map(self.options.get, names)]
         return min((tokens for tokens in named if isinstance(tokens, int)), default=None)
 

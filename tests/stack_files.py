@@ -20,6 +20,8 @@ COMPOSE = ROOT / "deploy/compose"
 STACK = SWARM / "stack.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 COMPOSE_FILES = [COMPOSE / "cpu.yml", COMPOSE / "gpu1.yml", COMPOSE / "gpu3.yml"]
+#: On top of any of them.
+COMPOSE_LLM_URL = COMPOSE / "llm-url.yml"
 OVERLAYS = {path.name.split(".")[1]: path for path in sorted(SWARM.glob("stack.*.yml"))}
 
 WORKERS = (*STAGES, VOICES)

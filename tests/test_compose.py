@@ -8,12 +8,23 @@ from pathlib import Path
 import pytest
 
 from config.redis_keys import STAGES
-from tests.stack_files import COMPOSE, COMPOSE_FILES, OURS, REDIS, VARIABLE, WORKERS, read, service, tool
+from tests.stack_files import (
+    COMPOSE,
+    COMPOSE_FILES,
+    COMPOSE_LLM_URL,
+    OURS,
+    OVERLAYS,
+    REDIS,
+    VARIABLE,
+    WORKERS,
+    read,
+    required,
+    service,
+    tool,
+)
 
-every_compose = pytest.mark.parametrize("path", COMPOSE_FILES, ids=lambda path: path.stem)
 
-
-@every_compose
+@pytest.mark.parametrize("path", [*COMPOSE_FILES, COMPOSE_LLM_URL], ids=lambda path: path.stem)
 def test_a_compose_file_follows_the_specification(path):
     done = subprocess.run(
         [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(path)],
@@ -46,19 +57,31 @@ def test_compose_on_gpus_extends_what_runs_without(path):
         (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
         assert device["driver"] == "nvidia" and len(device["device_ids"]) == 1
         assert services[name]["environment"]["ANTIPHON_PROFILE"] == "gpu"
+        assert services[name]["healthcheck"] == {"start_period": "600s"}, "large models load for minutes"
     used = [
         services[name]["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for name in STAGES
     ]
     assert used == ([["0"]] * 3 if path.stem == "gpu1" else [["0"], ["1"], ["2"]])
 
 
+def test_compose_asks_a_language_model_behind_a_url_as_a_swarm_does():
+    ours, theirs = read(COMPOSE_LLM_URL)["services"], read(OVERLAYS["llm-url"])["services"]
+    assert {name: one["environment"] for name, one in ours.items()} == {
+        name: one["environment"] for name, one in theirs.items()
+    }
+    (key,) = ours["llm"]["secrets"]
+    assert key in theirs["llm"]["secrets"], "by the same name, the entrypoint's"
+    assert ours["llm"]["image"] == service("llm", COMPOSE / "cpu.yml")["image"], "the small image does"
+    assert required(COMPOSE_LLM_URL) == required(OVERLAYS["llm-url"])
+
+
 def test_the_example_of_compose_lists_every_variable_with_its_default():
     text = (COMPOSE / "example.env").read_text()
     said = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))
     used: dict[str, set[str]] = {}
-    for path in COMPOSE_FILES:
-        for name, _, default in VARIABLE.findall(path.read_text()):
-            used.setdefault(name, set()).add(default)
+    for path in (*COMPOSE_FILES, COMPOSE_LLM_URL):
+        for name, kind, default in VARIABLE.findall(path.read_text()):
+            used.setdefault(name, set()).add(default if kind == "-" else "")
     assert set(said) == set(used)
     for name, defaults in used.items():
         assert len(defaults) > 1 or said[name] in defaults, name

@@ -14,6 +14,7 @@ from config.settings import Settings
 from tests.stack_files import (
     COMPOSE,
     COMPOSE_FILES,
+    COMPOSE_LLM_URL,
     DOCKERFILE,
     OURS,
     OVERLAYS,
@@ -70,9 +71,11 @@ def test_docker_accepts_the_stack_of_an_env_file_with_every_overlay(env):
     variables = {**sourced(env), **{name: SAID[name] for name in SAID}}
     for overlay in OVERLAYS:
         merged(overlay, **variables)
-    everything = merged(*OVERLAYS, **variables)
-    assert everything["services"]["web"]["deploy"]["replicas"] == int(variables["WEB_REPLICAS"])
-    assert everything["services"]["tts"]["image"].endswith(f"-{variables['TTS_TARGET']}")
+    for either in ("gpu-llm", "llm-url"):  # `deploy` refuses both
+        everything = merged("gpu", either, "tls", **variables)
+        assert everything["services"]["web"]["deploy"]["replicas"] == int(variables["WEB_REPLICAS"])
+        assert everything["services"]["tts"]["image"].endswith(f"-{variables['TTS_TARGET']}")
+    assert {*OVERLAYS} == {"gpu", "gpu-llm", "llm-url", "tls"}
 
 
 def test_there_is_a_service_for_each_queue_and_no_stranger():
@@ -111,7 +114,7 @@ def test_a_variable_that_is_missing_is_named_with_what_it_is_for(name):
 
 
 def test_no_variable_is_without_default_or_message():
-    for path in (*STACK_FILES, *COMPOSE_FILES):
+    for path in (*STACK_FILES, *COMPOSE_FILES, COMPOSE_LLM_URL):
         assert not re.search(r"(?<!\$)\$(?![{$])|(?<!\$)\$\{[^}:]*\}", path.read_text()), path
 
 
@@ -238,7 +241,14 @@ def test_passwords_are_secrets_and_stand_nowhere():
             for variable, value in one.get("environment", {}).items():
                 secret = re.search(r"(?i)password|token|secret|key", variable)
                 assert not secret or str(value).startswith("/run/secrets/"), f"{name}: {variable}"
-    for path in (*STACK_FILES, *COMPOSE_FILES, *ENVS, DOCKERFILE, *(ROOT / "deploy").glob("[a-z]*")):
+    for path in (
+        *STACK_FILES,
+        *COMPOSE_FILES,
+        COMPOSE_LLM_URL,
+        *ENVS,
+        DOCKERFILE,
+        *(ROOT / "deploy").glob("[a-z]*"),
+    ):
         if path.is_file():
             assert not re.search(r"://[^$\s/]*:[^$\s/]*@|\b[0-9a-f]{16,}\b", path.read_text()), path
     assert not re.search(r"(?im)^(ARG|ENV)\b.*(password|token|secret|key)", DOCKERFILE.read_text())
@@ -284,7 +294,7 @@ def test_files_that_services_are_given_are_there():
 
 
 def test_on_gpus_each_worker_asks_for_one_and_leaves_before_its_successor_takes_it():
-    services = merged("gpu")["services"]
+    services = merged("gpu", "gpu-llm")["services"]
     for name in STAGES:
         said = services[name]["deploy"]
         (asked,) = said["resources"]["reservations"]["generic_resources"]
@@ -298,16 +308,24 @@ def test_on_gpus_each_worker_asks_for_one_and_leaves_before_its_successor_takes_
 
 
 def test_stages_that_share_a_gpu_ask_for_a_seat_on_it():
-    said = merged("gpu", GPU_KIND="gpu-seat")["services"]["stt"]["deploy"]
-    assert (
-        said["resources"]["reservations"]["generic_resources"][0]["discrete_resource_spec"]["kind"]
-        == "gpu-seat"
-    )
+    services = merged("gpu", "gpu-llm", GPU_KIND="gpu-seat")["services"]
+    for name in STAGES:
+        (asked,) = services[name]["deploy"]["resources"]["reservations"]["generic_resources"]
+        assert asked["discrete_resource_spec"]["kind"] == "gpu-seat", name
+
+
+def test_a_language_model_behind_a_url_takes_no_gpu_from_the_others():
+    services = merged("gpu", "llm-url")["services"]
+    gpus = {name for name, one in services.items() if "generic_resources" in json.dumps(one)}
+    assert gpus == {"stt", "tts"}
+    said = services["llm"]["deploy"]
+    assert "constraints" not in said["placement"] and said["update_config"]["order"] == "start-first"
 
 
 def test_workers_on_gpus_take_turns_on_a_volume_that_they_share():
+    services = merged("gpu", "gpu-llm")["services"]
     for name in STAGES:
-        said = merged("gpu")["services"][name]
+        said = services[name]
         turns = [volume["target"] for volume in said["volumes"] if volume.get("source") == "turns"]
         assert turns == [said["environment"]["TMPDIR"]]
         assert turns[0] in dict(stage("common"))["RUN"], "a volume has the owner of the image's folder"
@@ -317,7 +335,9 @@ def test_production_runs_gpu_images_only_where_it_asks_for_gpus():
     for env in ENVS:
         said = sourced(env)
         gpu = {said["STT_TARGET"], said["LLM_TARGET"], said["TTS_TARGET"]} & {"kyutai", "vllm"}
-        assert bool(gpu) is ("gpu" in said["OVERLAYS"].split()) is (said["ANTIPHON_PROFILE"] == "gpu")
+        overlays = {"gpu", "gpu-llm"} if gpu else set()
+        assert {*said["OVERLAYS"].split()} == overlays
+        assert bool(gpu) is (said["ANTIPHON_PROFILE"] == "gpu")
 
 
 def test_a_certificate_of_ones_own_takes_the_place_of_acme():
@@ -328,13 +348,15 @@ def test_a_certificate_of_ones_own_takes_the_place_of_acme():
 
 
 def test_the_key_of_a_language_model_reaches_its_workers_alone():
-    services = merged("llm-url")["services"]
+    """And what the profile says of its own model's context is forgotten."""
+    services = merged("llm-url", ANTIPHON_PROFILE="gpu", LLM_CONTEXT_TOKENS="9000")["services"]
     keyed = {name for name, one in services.items() if "llm_key" in json.dumps(one.get("secrets", []))}
     assert keyed == {"llm"}
     (target,) = [one["target"] for one in services["llm"]["secrets"] if one["source"] == "llm_key"]
     environment = services["llm"]["environment"] | {target.removeprefix("env."): "the-key"}
+    told = "from config.settings import load; c = load().llm; print(c.engine, c.window_tokens, c.options)"
     done = subprocess.run(
-        [sys.executable, "-c", "from config.settings import load; c = load().llm; print(c.engine, c.options)"],
+        [sys.executable, "-c", told],
         cwd=ROOT, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.startswith("openai ") and "'api_key': 'the-key'" in done.stdout
+    assert done.stdout.startswith("openai 9000 ") and "'api_key': 'the-key'" in done.stdout

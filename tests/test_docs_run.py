@@ -29,7 +29,7 @@ from tests.up_run import UpRun
 NOT_RUN = {
     r"^docker |^cd deploy|^cp example.env|^\./make-secrets|^openssl|^deploy/swarm/":
         "there is no Docker Engine; test_deploy*.py and test_compose.py judge the files and run their commands",
-    r"^\(?echo (OLD|NEW)": "the same: it is piped to docker",
+    r"^\(?echo (OLD|NEW|KEY)": "the same: it is piped to docker, or for it",
     r"^scp |^ssh ": "needs a second machine",
     r"^sudo ": "needs root; test_machines.py says so, too",
     r"setup_node\.py": "changes the machine; test_setup_node.py runs it dry",

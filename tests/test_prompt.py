@@ -145,6 +145,7 @@ def test_digits_count_and_so_does_every_byte_of_other_writings():
         (512, {}, 512),
         (None, {"context_tokens": 300}, 300),
         (512, {"context_tokens": 300}, 300),
+        (512, {"max_model_len": 300, "url": "http://llm.example.org/v1"}, 512),
     ],
 )
 def test_the_smaller_context_counts(named, options, window):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -199,9 +200,12 @@ def test_a_server_advises_a_flat_number_for_each_queue(tmp_path: Path) -> None:
 
 
 @contextmanager
-def answering(status: int, body: Any) -> Iterator[str]:
+def answering(status: int, body: Any, heard: Callable[[], object] = bool) -> Iterator[str]:
+    """A server that answers this, and tells each time that it was asked."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            heard()
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
@@ -220,10 +224,21 @@ def answering(status: int, body: Any) -> Iterator[str]:
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
-    """Runs the script once beside a Docker that has three replicas of all: status, output, what it was told."""
+    """Runs the script once: status, output, what Docker was told. That has three replicas of all; `gone` is not there,
+    `moving` is being updated.
+    """
     told = tmp_path / "told"
     fake = tmp_path / "docker"
-    fake.write_text(f'#!/bin/sh\necho "$@" >> {told}\n[ "$2" = inspect ] && echo 3\nexit 0\n')
+    fake.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {told}
+case "$*" in
+    *shop_gone) echo "Status: Error: no such service: shop_gone, Code: 1" >&2; exit 1 ;;
+    *inspect*shop_moving) echo 3 updating ;;
+    *inspect*) echo 3 completed ;;
+esac
+"""
+    )
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
 
     def run(url: str, *options: str) -> tuple[int, str, list[str]]:
@@ -244,8 +259,35 @@ def test_the_script_scales_what_differs(follow: Callable[..., tuple[int, str, li
     assert "shop_tts: 3 -> 5 (slots)" in output
 
 
+def test_a_service_that_is_missing_is_named_and_the_others_are_scaled(
+    follow: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    with answering(200, {"stt": 4, "gone": 2, "tts": 5}) as url:
+        status, output, told = follow(url, "--queues", "stt,gone,unheard,tts")
+    assert (status, told) == (1, ["service scale --detach shop_stt=4", "service scale --detach shop_tts=5"])
+    assert re.search(r"shop_gone stays as it is: docker service inspect .*no such service: shop_gone", output)
+    assert re.search(r"shop_unheard stays as it is: http\S+ says nothing of unheard", output)
+
+
+def test_a_service_that_is_being_updated_is_let_alone(
+    follow: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    """Swarm would forget the version that it may have to go back to."""
+    with answering(200, {"moving": 4, "tts": 5}) as url:
+        status, output, told = follow(url, "--queues", "moving,tts")
+    assert (status, told) == (1, ["service scale --detach shop_tts=5"])
+    assert "shop_moving stays as it is: it is just being updated" in output
+
+
+def test_who_is_no_operator_is_told_where_operators_are_named(
+    follow: Callable[..., tuple[int, str, list[str]]],
+) -> None:
+    with answering(403, {}) as url:
+        assert "is this machine's address among OPERATORS?" in follow(url)[1]
+
+
 def test_the_script_changes_nothing_when_told_so(follow: Callable[..., tuple[int, str, list[str]]]) -> None:
-    with answering(200, {"stt": 9}) as url:
+    with answering(200, {"stt": 9, "llm": 3, "tts": 3}) as url:
         status, output, told = follow(url, "--dry-run")
     assert (status, told) == (0, []) and "shop_stt: 3 -> 9" in output
 
@@ -260,6 +302,17 @@ def test_the_script_changes_nothing_on_an_answer_that_makes_no_sense(
     with answering(status, body) as url:
         ended, output, told = follow(url)
     assert (ended, told) == (1, []) and "nothing is changed" in output
+
+
+def test_the_script_says_once_what_it_cannot_do_for_a_while() -> None:
+    asked = threading.Semaphore(0)
+    with answering(503, {}, asked.release) as url:
+        command = [sys.executable, str(ROOT / "deploy/swarm/autoscale"), "--url", url, "--every", "0.01"]
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert all(asked.acquire(timeout=10) for _ in range(4))
+        running.terminate()
+        output, _ = running.communicate(timeout=10)
+    assert output.count("nothing is changed") == 1
 
 
 def test_the_demand_of_a_pressed_queue_is_never_less_than_its_seats() -> None:

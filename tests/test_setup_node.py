@@ -107,8 +107,11 @@ def test_each_gpu_becomes_one_thing_that_the_swarm_can_give(machine):
     machine.setup()
     assert machine.daemon["node-generic-resources"] == ["gpu=GPU-aaaa-1", "gpu=GPU-bbbb-2"]
     assert machine.daemon["default-runtime"] == "nvidia"
-    kind = read(OVERLAYS["gpu"])["x-gpu"]["kind"]
-    assert all(one.startswith(f"{kind}=") for one in machine.daemon["node-generic-resources"])
+    for overlay, service in (("gpu", "stt"), ("gpu", "tts"), ("gpu-llm", "llm")):
+        deploy = read(OVERLAYS[overlay])["services"][service]["deploy"]
+        (asked,) = deploy["resources"]["reservations"]["generic_resources"]
+        kind = asked["discrete_resource_spec"]["kind"]
+        assert all(one.startswith(f"{kind}=") for one in machine.daemon["node-generic-resources"])
 
 
 def test_of_a_gpu_in_slices_the_slices_are_given(machine):
