@@ -3,22 +3,27 @@
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+from celery.app.trace import trace_task
 
 from config import redis_keys as keys
 from config.messages import Cancel, Drain, Listen, encode
-from config.redis_keys import VOICES
+from config.redis_keys import ASKED, VOICES
 from config.settings import load
-from tasks import beats, control, recordings, streams, worker
+from tasks import beats, control, queues, recordings, streams, worker
 from tasks.control import ControlListener
+from tasks.duties import listen
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
 from tasks.voices import Desk
+from tests.house import ROOT
 
 #: A database that no other test uses: what is kept there is spoilt.
 SPOILT = 8
@@ -56,6 +61,30 @@ def test_slots_of_a_session_whose_web_process_is_long_gone_are_free_again(state,
     keeper._orphans[stage, sid] = time.monotonic() - ties.settings.ownership.orphan_s - 1
     keeper._note_orphan(seat, orphaned=True)
     assert seat.lost is lost
+
+
+def test_work_that_finds_no_slot_goes_back_as_old_as_it_is(state, media, monkeypatch):
+    back: list[tuple[object, ...]] = []
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60),
+        lambda *task: back.append(task),
+    )  # fmt: skip
+    stage = Stage("stt", ties, slots=1)
+    stage.loop.take_slot()
+    monkeypatch.setattr("tasks.stage.SLOT_WAIT_S", 0.0)
+    monkeypatch.setitem(worker.running, "stt", stage)
+    trace_task(listen, "an-id", ("sid",), {}, {ASKED: 5.0}, app=listen.app)
+    assert back == [("stt", "sid", 0, "", 5.0)]
+
+
+def test_a_queue_is_as_old_as_the_work_that_was_sent_back_to_it(server):
+    subprocess.run(
+        [sys.executable, "-c", "from tasks import submit\nsubmit.again('llm', 'sid', 1, '', 5.0)"],
+        env={**os.environ, "ANTIPHON_REDIS_URL": server.url(SPOILT)}, cwd=ROOT, check=True, timeout=60,
+    )  # fmt: skip
+    with server.client(SPOILT) as client:
+        assert queues.queues(client, ("llm",)) == {"llm": (1, 5.0)}
+        client.flushdb()
 
 
 def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media, monkeypatch):
