@@ -76,10 +76,13 @@ bench-turns: setup-dev ## measure turn-taking on the dialogues kept for reports,
 
 monitoring: setup-dev ## write Grafana's dashboards and the tables of docs/monitoring.md again
 	@$(BIN)/python deploy/grafana/dashboards.py
-	@$(BIN)/python tools/monitoring_tables.py
+	@$(BIN)/python -m tools.monitoring_tables
 
 configuration: setup-dev ## write the tables of docs/configuration.md again
-	@$(BIN)/python tools/configuration_tables.py
+	@$(BIN)/python -m tools.configuration_tables
+
+catalogue: setup-dev ## write the tables of docs/models.md again, from config/weights/
+	@$(BIN)/python -m tools.model_tables
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt

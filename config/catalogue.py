@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from config.environment import first_fault
 from config.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "weights"
@@ -175,9 +176,8 @@ def models() -> dict[str, Model]:
                     raise ConfigError(f"{path.name}: there are two models {name!r}")
                 found[name] = Model(id=name, **fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{path.name}: {where}: {first['msg']}") from error
+            where, what = first_fault(error)
+            raise ConfigError(f"{path.name}: {where}: {what}") from error
     return found
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from config import catalogue
+from config.environment import by_commas
 
 
 class EngineChoice(BaseModel, frozen=True):
@@ -30,6 +31,8 @@ class EngineChoice(BaseModel, frozen=True):
     python: Path | None = None
     """The interpreter by which `antiphon up` runs its workers, from the project's folder: an environment of its own,
     where what the engine needs does not go together with the rest. None: the one that runs `up`."""
+
+    _listed = field_validator("languages", mode="before")(by_commas)
 
     @property
     def window_tokens(self) -> int | None:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
+from config.environment import Environment, first_fault
 from config.errors import ConfigError
 from config.tracing import TracingSettings
 from config.tuning import (
@@ -46,11 +47,15 @@ class Settings(BaseSettings, frozen=True):
     model_config = SettingsConfigDict(env_prefix="ANTIPHON_", env_nested_delimiter="__", extra="forbid")
 
     profile: str = "embedded"
+    """Name of a file in `config/profiles/`: the engine of each stage, and what else is to differ from the defaults.
+    `--profile` outranks it."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """State server: broker, sessions, leases. Append-only file on."""
     media_url: str = "redis://127.0.0.1:6379/1"
     """Media server: audio, text, replay. Never on a disk."""
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
+    """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
+    and on SIGHUP."""
     record_dir: Path | None = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
     None: nothing is recorded. Nobody clears it up."""
@@ -64,6 +69,8 @@ class Settings(BaseSettings, frozen=True):
     hub_token: SecretStr | None = Field(None, validation_alias=AliasChoices("ANTIPHON_HUB_TOKEN", "HF_TOKEN"))
     """For models whose terms must be accepted. Shown to the hub alone, and never logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least grave that web and workers write. DEBUG: also each claim of a stage and each result that came too late,
+    several lines a turn. WARNING: not even that an engine is ready, nor why a session was closed."""
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object per line for what collects logs. Both name session, reply and trace where
     they are known."""
@@ -138,7 +145,7 @@ class Settings(BaseSettings, frozen=True):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the profile, which arrives as init arguments."""
-        return env_settings, init_settings
+        return Environment(settings_cls), init_settings
 
 
 def _is_near(host: str | None) -> bool:
@@ -189,6 +196,5 @@ def load(profile: str | None = None) -> Settings:
     try:
         return Settings(**{**_expanded(yaml.safe_load(path.read_text())), "profile": name})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting {where!r} of profile {name!r}: {first['msg']}") from error
+        where, what = first_fault(error)
+        raise ConfigError(f"setting {where!r} of profile {name!r}: {what}") from error

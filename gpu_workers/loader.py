@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from config.engine_choice import EngineChoice
+from config.environment import first_fault
 from config.errors import ConfigError, EngineMissing
 from gpu_workers.engine import Needs
 
@@ -87,9 +88,8 @@ def _with_module(stage: str, choice: EngineChoice, then: Callable[[ModuleType, A
             f"{stage} engine {name!r} needs the package {package!r}, which is not installed ({error}){how}"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{stage} engine {name!r}: option {where!r}: {first['msg']}") from error
+        where, what = first_fault(error)
+        raise ConfigError(f"{stage} engine {name!r}: option {where!r}: {what}") from error
 
 
 def booth() -> Any:

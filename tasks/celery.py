@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -12,14 +13,28 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
+from config.errors import ConfigError
 from config.gpu_names import GPU_NAME
 from config.redis_keys import ASKED, STAGES, VOICES
-from config.settings import load
+from config.settings import Settings, load
 from config.tracing import HEADER
 from tasks.shared_time import shared_time
 from tasks.streams import KEEPALIVE, SOCKET_TIMEOUT_S, RedisError
 
-settings = load()
+#: Exit status, as of a worker that must not start: something is to be mended, and one line says what.
+MUST_MEND = 3
+
+
+def _settings() -> Settings:
+    """Celery would tell a wrong setting in fifty lines, on the way to it."""
+    try:
+        return load()
+    except ConfigError as error:
+        print(f"antiphon: {error}", file=sys.stderr)
+        raise SystemExit(MUST_MEND) from None
+
+
+settings = _settings()
 
 # By its own name, for whoever reads the broker's URL (Flower does) knows Redis, and no transport of ours.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "tasks.broker:Transport"))

@@ -25,7 +25,7 @@ from config.redis_keys import STAGES, VOICES
 from config.settings import Settings, load
 from tasks import fleet, gpus, loading, placement, redis_check
 from tasks import submit as submissions
-from tasks.celery import app
+from tasks.celery import MUST_MEND, app
 from tasks.control import ControlListener
 from tasks.gpus import Gpu
 from tasks.leases import Emitter, Leases
@@ -41,9 +41,6 @@ SPARE_THREADS = 4
 
 #: How long replies may finish after SIGTERM.
 DRAIN_S = 20.0
-
-#: Exit status: the operator must mend something, which one line says.
-MUST_MEND = 3
 
 #: Exit status: a stage could not start, and the log says why.
 NOT_STARTED = 4

@@ -12,18 +12,20 @@ import click
 import pytest
 import yaml
 
-from cli import model_tables
 from cli.doctor.variables import OTHERS
 from cli.main import main
 from config.settings import Settings
 from tests import papers, promql
 from tests.papers import PAPERS, ROOT
-from tools import configuration_tables
+from tools import configuration_tables, model_tables
 
 every_paper = pytest.mark.parametrize("paper", PAPERS, ids=papers.name)
 
 #: Settings of these sections are spoken of as `section.name`. (`llm.reply` is a task, `turn.resumed` a span.)
 SPOKEN = ("pacing", "ownership", "observe", "limits", "admission", "scale", "tracing")
+
+#: Where all settings stand.
+REFERENCE = configuration_tables.PAPER.file
 
 #: A variable that `antiphon doctor` is shown to find.
 SLIP = "ANTIPHON_TURN__PATIENC"
@@ -110,7 +112,7 @@ def check_call(words, text):
 @cache
 def variables() -> set[str]:
     """Of settings and options, those of engines that share a worker as if each were alone."""
-    rows = configuration_tables.PAPER.read_text()
+    rows = REFERENCE.read_text()
     return {*re.findall(r"`(ANTIPHON_\w+)`", rows), *OTHERS}
 
 
@@ -133,14 +135,20 @@ def test_settings_that_are_named_are_there(paper):
 
 def test_the_reference_is_as_declared():
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/configuration_tables.py"), "--check"],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "tools.configuration_tables", "--check"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_value_of_the_reference_has_its_reason():
+    rows = [line.split(" | ") for line in REFERENCE.read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) > 300
+    assert [cells[0] for cells in rows if len(cells) != 6 or not cells[-1].strip(" |")] == []
+
+
 def test_the_reference_has_every_setting():
-    rows = configuration_tables.PAPER.read_text()
+    rows = REFERENCE.read_text()
     for section, field in Settings.model_fields.items():
         inner = getattr(field.annotation, "model_fields", None)
         for name in inner or [""]:
@@ -152,13 +160,11 @@ def test_the_reference_tells_the_defaults_that_are_in_force(default):
     value: object = Settings.model_construct()
     for part in default.split("."):
         value = getattr(value, part)
-    assert re.search(
-        rf"^\| `{re.escape(default)}` \| [^|]* \| `{value}`", configuration_tables.PAPER.read_text(), re.M
-    )
+    assert re.search(rf"^\| `{re.escape(default)}` \| [^|]* \| `{value}`", REFERENCE.read_text(), re.M)
 
 
 def test_the_reference_has_a_table_for_every_engine():
-    rows = configuration_tables.PAPER.read_text()
+    rows = REFERENCE.read_text()
     engines = [
         file
         for stage in ("stt", "llm", "tts", "voices")
@@ -199,5 +205,5 @@ def is_of_the_stack(name):
 
 
 def test_the_models_are_those_of_the_catalogue():
-    text = (ROOT / "docs/models.md").read_text()
-    assert model_tables.written(text) == text, "python -m cli.model_tables writes docs/models.md again"
+    paper = model_tables.PAPER
+    assert paper.written(model_tables.made()) == paper.file.read_text(), f"make {paper.target}"

@@ -16,7 +16,7 @@ from config import redis_keys as keys
 from config.messages import Cancel, Drain, Listen, encode
 from config.redis_keys import ASKED, VOICES
 from config.settings import load
-from tasks import beats, control, queues, recordings, streams, worker
+from tasks import beats, control, fleet, queues, recordings, streams, worker
 from tasks.control import ControlListener
 from tasks.duties import listen
 from tasks.leases import Emitter, Lease, Leases
@@ -45,6 +45,35 @@ def test_a_session_without_a_web_process_is_forgotten_when_its_seat_is_over(stat
     keeper._keep(stage)
     assert not keeper._orphans, "were it seated again, it would be given up at once"
     keeper.retire()
+
+
+def test_a_heartbeat_says_what_is_left_while_it_drains(state, media):
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60), lambda *_: None
+    )
+    stage = Stage("tts", ties, slots=4)
+    for _ in range(3):
+        stage.loop.take_slot()
+    stage.loop.drain()
+    stage.loop.give_slot_back(0)
+    keeper = Keeper([stage], ties, {})
+    keeper._keep(stage)
+    (seen,) = [one for one in fleet.look(state, ("tts",)) if one.name == "me-1"]
+    assert (seen.slots, seen.free, seen.taken, seen.draining) == (4, 0, 2, True)
+    keeper.retire()
+
+
+@pytest.mark.parametrize(
+    ("says", "taken"),
+    [({"slots": 9, "free": 2}, 7), ({"slots": 9, "free": 0, "draining": 1}, None)],
+    ids=["it works", "it drains, and free is 0 then"],
+)
+def test_of_a_worker_of_the_release_before_the_free_slots_say_what_is_taken(state, new_sid, says, taken):
+    name = new_sid()
+    beats.beat(state, "tts", name, {**fleet.introduction(), **says}, 60)
+    (seen,) = [one for one in fleet.look(state, ("tts",)) if one.name == name]
+    assert seen.taken == taken
+    beats.retire(state, "tts", name)
 
 
 @pytest.mark.parametrize(("stage", "lost"), [("stt", True), ("tts", True), ("llm", False)])

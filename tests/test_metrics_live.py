@@ -339,10 +339,13 @@ async def _kill_one_of_two(house: House) -> None:
             assert house.metric("antiphon_slots", stage="stt") == 256, "the fleet is there once"
         held = {pid: len(psutil.Process(pid).net_connections("tcp")) for pid in pids}
         victim = max(held, key=held.__getitem__)
+        spent_s = house.metric("process_cpu_seconds_total")
+        assert spent_s > psutil.Process(victim).cpu_times().user, "of all processes"
         os.kill(victim, signal.SIGKILL)
         await eventually(lambda: victim not in serving(house) and len(serving(house)) == 2, "another process")
         await eventually(lambda: house.metric("worker_active_sessions") == 12, "all clients back")
         assert house.metric("worker_sessions_total") >= begun + 12, "counters do not fall"
+        assert house.metric("process_cpu_seconds_total") >= spent_s, "nor what the dead one has worked"
         try:
             await eventually(lambda: house.metric("antiphon_sessions") == 12, "all sessions watched")
         except AssertionError:

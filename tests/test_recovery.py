@@ -10,10 +10,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from celery import Celery
 
+from config import redis_keys as keys
+from config.messages import Order, encode
 from config.settings import SAMPLE_RATE
+from config.versions import VERSION
+from tasks.leases import Leases
 from tests.conftest import missing
-from tests.house import House, open_house
+from tests.house import House, open_house, wait_for
 from tests.redis_server import binary
 from tests.talker import Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
@@ -307,6 +312,35 @@ async def _drained(house: House) -> None:
             await asyncio.to_thread(child.process.wait, 10)
             assert child.process.returncode == 0, child.log.read_text()[-2000:]
         await assert_next_turns(talkers)
+
+
+#: Tasks that come while a worker drains.
+MEANWHILE = 8
+
+
+def test_a_worker_that_finishes_its_replies_keeps_no_task_that_comes_meanwhile(house: House) -> None:
+    """It had asked the broker for one when it was told to end, and would be given the next."""
+    *others, ending = house.workers["tts"]
+    for other in others:
+        other.kill()
+    broker = house.state.server.url(0)
+    with house.state.server.client(0) as state, Celery(broker=broker) as sender:
+        order = encode(Order(1, [], "", "pcm16"))  # nobody writes it, so that its voice waits
+        Leases(state, 1500).create("waits", {keys.REPLY: "1", keys.ORDER: order, keys.VERSION: VERSION}, 60)
+        with sender.producer_pool.acquire() as producer:
+            sender.send_task("tts.speak", ["waits", 1], queue="tts", producer=producer)
+            wait_for(lambda: house.holder("tts", "waits") is not None, "a reply to finish", ending)
+            ending.process.send_signal(signal.SIGTERM)
+            for _ in range(MEANWHILE):  # one of them is in the second in which it would be given one
+                time.sleep(0.25)
+                sender.send_task("tts.speak", ["nobody", 1], queue="tts", producer=producer)
+        wait_for(
+            lambda: sum(state.llen(name) for name in keys.queue_lists("tts")) == MEANWHILE,
+            "all tasks to be where others find them",
+            ending,
+        )
+        assert house.holder("tts", "waits") is not None, "it still finishes"
+    ending.kill()
 
 
 #: Hung longer than a lease, shorter than the keeper's patience.

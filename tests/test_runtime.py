@@ -23,17 +23,22 @@ print(len({id(one.value) for one in asking if one.value is not None}), sum(one.v
 """
 
 
-def test_requests_that_come_together_get_the_same_runtime(server: Server) -> None:
+def run(program: str, state: str, media: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, with the null profile and these servers."""
     env = {
         **os.environ,
         "ANTIPHON_PROFILE": "null",
-        "ANTIPHON_REDIS_URL": server.url(0),
-        "ANTIPHON_MEDIA_URL": server.url(1),
+        "ANTIPHON_REDIS_URL": state,
+        "ANTIPHON_MEDIA_URL": media,
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", FIRST_REQUESTS],
+    return subprocess.run(
+        [sys.executable, "-c", program],
         check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
+
+
+def test_requests_that_come_together_get_the_same_runtime(server: Server) -> None:
+    ran = run(FIRST_REQUESTS, server.url(0), server.url(1))
     assert ran.stdout.split() == ["1", "0"], ran.stdout + ran.stderr
 
 
@@ -50,16 +55,7 @@ print(answer.status_code, answer.json["ok"], answer.json["stt_up"], answer.json[
 
 
 def test_health_without_redis_is_an_answer_and_no_failure() -> None:
-    env = {
-        **os.environ,
-        "ANTIPHON_PROFILE": "null",
-        "ANTIPHON_REDIS_URL": NOWHERE,
-        "ANTIPHON_MEDIA_URL": NOWHERE,
-    }
-    ran = subprocess.run(
-        [sys.executable, "-c", HEALTH],
-        check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    ran = run(HEALTH, NOWHERE, NOWHERE)
     assert ran.stdout.startswith("503 False False Redis does not answer"), ran.stdout + ran.stderr
 
 
@@ -89,16 +85,7 @@ print(earlier.place, later.place, [ticket is later for ticket in admission._held
 
 
 def test_the_end_of_an_earlier_connection_costs_the_later_one_no_place(server: Server) -> None:
-    env = {
-        **os.environ,
-        "ANTIPHON_PROFILE": "null",
-        "ANTIPHON_REDIS_URL": server.url(0),
-        "ANTIPHON_MEDIA_URL": server.url(1),
-    }
-    ran = subprocess.run(
-        [sys.executable, "-c", COMES_BACK],
-        check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    ran = run(COMES_BACK, server.url(0), server.url(1))
     assert ran.stdout.split() == ["0", "0", "[True]"], ran.stdout + ran.stderr
 
 

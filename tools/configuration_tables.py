@@ -2,8 +2,8 @@
 
 Sources are read, not imported: engines for GPUs are described on machines that have none of their packages.
 
-python tools/configuration_tables.py            writes
-python tools/configuration_tables.py --check    says whether they are as declared
+python -m tools.configuration_tables            writes
+python -m tools.configuration_tables --check    says whether they are as declared
 """
 
 import ast
@@ -17,11 +17,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-PAPER = ROOT / "docs/configuration.md"
+from tools.tables import ROOT, Paper, table
 
-#: Between such lines stands what is made here.
-BEGIN, END = "<!-- made by tools/configuration_tables.py: {} -->", "<!-- end of what is made -->"
+PAPER = Paper(ROOT / "docs/configuration.md", "tools/configuration_tables.py", "configuration")
 
 HEAD = ("setting", "variable", "default", "unit", "range", "what and why")
 
@@ -208,7 +206,7 @@ def choices(module: str, annotation: ast.expr) -> Iterator[str]:
     elif kind.startswith("dict"):
         yield "JSON object"
     elif kind.startswith("tuple"):
-        yield "JSON list"
+        yield "JSON list, or by commas"
 
 
 def shown_default(value: Any) -> str:
@@ -267,14 +265,9 @@ def engine_by_profile(stage: str, engine: str, path: tuple[str, ...]) -> str:
 # --- tables
 
 
-def row(one: Setting, variables: str, differs: str) -> str:
+def row(one: Setting, variables: str, differs: str) -> tuple[str, ...]:
     default = "; ".join(part for part in (one.default, differs) if part) or "must be given"
-    cells = (f"`{'.'.join(one.path)}`", variables, default, one.unit(), one.range, one.reason)
-    return f"| {' | '.join(cell.replace('|', '¦') for cell in cells)} |"
-
-
-def table(rows: list[str]) -> list[str]:
-    return [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *rows]
+    return f"`{'.'.join(one.path)}`", variables, default, one.unit(), one.range, one.reason
 
 
 def summary(of: Class) -> str:
@@ -298,7 +291,7 @@ def section_lines() -> Iterator[str]:
         for one in found:
             names = one.other_names or (f"ANTIPHON_{'__'.join(one.path).upper()}",)
             rows.append(row(one, ", ".join(f"`{name}`" for name in names), by_profile(one.path)))
-        yield from table(rows)
+        yield from table(HEAD, rows)
 
 
 def engine_lines() -> Iterator[str]:
@@ -319,16 +312,9 @@ def engine_lines() -> Iterator[str]:
             for one in settings_of(of, (), {}, ""):
                 if shared and one.path[0] not in own_fields(of):
                     continue
-                rows.append(
-                    row(one, option_variable(stage, one), engine_by_profile(stage, file.stem, one.path))
-                )
-            yield from table(rows) if rows else ["It has no options."]
-
-
-def option_variable(stage: str, one: Setting) -> str:
-    """Lists and objects inside of options are read from the JSON of all of them alone."""
-    whole = f"ANTIPHON_{stage.upper()}__OPTIONS"
-    return f"in `{whole}`" if one.range.startswith("JSON") else f"`{whole}__{'__'.join(one.path).upper()}`"
+                variable = f"`ANTIPHON_{stage.upper()}__OPTIONS__{'__'.join(one.path).upper()}`"
+                rows.append(row(one, variable, engine_by_profile(stage, file.stem, one.path)))
+            yield from table(HEAD, rows) if rows else ["It has no options."]
 
 
 def shared_with(stage: str, of: Class) -> str:
@@ -345,26 +331,5 @@ def own_fields(of: Class) -> set[str]:
     }
 
 
-def written(paper: str) -> str:
-    """The paper with its tables as they are to be."""
-    for name, lines in {"settings": section_lines(), "engines": engine_lines()}.items():
-        begin = BEGIN.format(name)
-        before, _, rest = paper.partition(begin)
-        _, _, after = rest.partition(END)
-        paper = "\n".join([before + begin, *lines, "", END]) + after
-    return paper
-
-
-def main(arguments: list[str]) -> int:
-    """Writes or checks; the exit status."""
-    now = PAPER.read_text()
-    if arguments == ["--check"]:
-        same = written(now) == now
-        print("as declared" if same else "not as declared: make configuration")
-        return 0 if same else 1
-    PAPER.write_text(written(now))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(PAPER.main({"settings": section_lines(), "engines": engine_lines()}))

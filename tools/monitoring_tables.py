@@ -1,34 +1,22 @@
 """The tables of docs/monitoring.md, made from the metrics as declared and the alerts: `make monitoring` writes them.
 
-python tools/monitoring_tables.py            writes
-python tools/monitoring_tables.py --check    says whether they are as declared
+python -m tools.monitoring_tables            writes
+python -m tools.monitoring_tables --check    says whether they are as declared
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from config import metrics, unmute_metrics
+from tools.tables import ROOT, Paper, table
 
-from config import metrics, unmute_metrics  # noqa: E402
-
-PAPER = ROOT / "docs/monitoring.md"
+PAPER = Paper(ROOT / "docs/monitoring.md", "tools/monitoring_tables.py", "monitoring")
 ALERTS = ROOT / "deploy/prometheus/rules/alerts.yml"
-
-#: Between such lines stands what is made here.
-BEGIN, END = "<!-- made by tools/monitoring_tables.py: {} -->", "<!-- end of what is made -->"
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Lines of a table."""
-    yield f"| {' | '.join(head)} |"
-    yield "|---" * len(head) + "|"
-    yield from (f"| {' | '.join(cell.replace('|', '¦') for cell in row)} |" for row in rows)
 
 
 def declared(module: ModuleType) -> Iterator[tuple[str, ...]]:
@@ -69,26 +57,5 @@ def made() -> dict[str, list[str]]:
     }
 
 
-def written(paper: str) -> str:
-    """The paper with its tables as they are to be."""
-    for name, lines in made().items():
-        begin = BEGIN.format(name)
-        before, _, rest = paper.partition(begin)
-        _, _, after = rest.partition(END)
-        paper = "\n".join([before + begin, "", *lines, "", END]) + after
-    return paper
-
-
-def main(arguments: list[str]) -> int:
-    """Writes or checks; the exit status."""
-    now = PAPER.read_text()
-    if arguments == ["--check"]:
-        same = written(now) == now
-        print("as declared" if same else "not as declared: make monitoring")
-        return 0 if same else 1
-    PAPER.write_text(written(now))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(PAPER.main(made()))

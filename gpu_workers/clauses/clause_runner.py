@@ -33,6 +33,8 @@ class Rules(BaseModel, frozen=True):
 
     text: speech_text.Rules = speech_text.Rules()  # type: ignore[call-arg]
     frame_samples: int = Field(1920, gt=0)
+    """Audio given out at a time: 1920 are 80 ms. Half of it: twice the steps and messages for the same audio. Engines
+    that share a worker (mixed) need the same."""
     workers: int = Field(1, gt=0)
     """Clauses spoken at a time."""
     hold_s: float = Field(2.0, gt=0)

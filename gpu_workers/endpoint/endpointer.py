@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
+from config.environment import by_commas
 from config.messages import VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
 
@@ -25,6 +26,8 @@ class Rules(BaseModel, frozen=True):
     ask_ms: tuple[int, ...] = (140, 320, 600, 1000)
     """Lengths of a pause at which the transcript and the end of the turn are asked for, in rising order. A judgement
     needs some silence: one question in five that Smart Turn took for unfinished at first it knew to be over later."""
+
+    _listed = field_validator("ask_ms", mode="before")(by_commas)
 
     def with_onset(self, onset: float) -> Self:
         """The same for voice of another probability; it may end in the same proportion below it."""

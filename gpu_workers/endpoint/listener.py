@@ -7,15 +7,14 @@ Positions are session samples.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
 from gpu_workers.endpoint import ending
 from gpu_workers.endpoint.endpointer import Endpointer, PauseAsked
-from gpu_workers.endpoint.endpointer import Rules as VoiceRules
 from gpu_workers.endpoint.levels import Levels, level_db
-from gpu_workers.endpoint.levels import Rules as LevelRules
+from gpu_workers.endpoint.tuned import TunedRules
 from gpu_workers.endpoint.utterance import TAPE_RATE, Segment, Tape, Utterance
 from gpu_workers.engine import Pcm, SttFact
 
@@ -26,13 +25,9 @@ JUDGED = 8 * SAMPLE_RATE
 ONSET_KEPT_MS = 300
 
 
-class Rules(BaseModel, frozen=True):
+class Rules(TunedRules, frozen=True):
     """When voice becomes an utterance, and when that is decoded."""
 
-    voice: VoiceRules = VoiceRules()  # type: ignore[call-arg]
-    levels: LevelRules = LevelRules()  # type: ignore[call-arg]
-    pre_roll_ms: int = Field(300, ge=0)
-    """Audio before the onset that belongs to an utterance: soft consonants come before the voice."""
     first_partial_ms: int = Field(600, gt=0)
     """Voice before the first partial; earlier ones are guesses at half a word."""
     segment_ms: int = Field(8000, gt=0)

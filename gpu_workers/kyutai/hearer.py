@@ -7,15 +7,14 @@ words have reached the end of its voice.
 from collections import deque
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from config.messages import MAX_TEXT, Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
 from gpu_workers.endpoint import ending
 from gpu_workers.endpoint.endpointer import Endpointer, PauseAsked
-from gpu_workers.endpoint.endpointer import Rules as VoiceRules
 from gpu_workers.endpoint.levels import Levels
-from gpu_workers.endpoint.levels import Rules as LevelRules
+from gpu_workers.endpoint.tuned import TunedRules
 from gpu_workers.engine import SttFact
 from gpu_workers.kyutai.words import Word, confidence
 
@@ -26,11 +25,9 @@ MAX_WORDS = 1500
 NO_OPINION = 0.5
 
 
-class Rules(BaseModel, frozen=True):
+class Rules(TunedRules, frozen=True):
     """When voice becomes an utterance. The words need no rules: the model hears everything."""
 
-    voice: VoiceRules = VoiceRules()  # type: ignore[call-arg]
-    levels: LevelRules = LevelRules()  # type: ignore[call-arg]
     pre_roll_ms: int = Field(300, ge=0)
     """Words from so long before the onset of voice on belong to it: soft consonants come first, and word times are
     those of frames of 80 ms."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr
 
+from config.environment import by_commas
+
 #: A server that fails at every probe is asked this many times more rarely in the end.
 RAREST = 8
 
@@ -32,8 +34,7 @@ class Upstream(BaseModel, frozen=True):
 
 def listed(value: Any) -> Any:
     """A list of servers as one may write it: URLs, or all of it; in an environment variable, URLs and commas."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+    value = by_commas(value)
     if not isinstance(value, list | tuple):
         return value
     return [{"url": entry} if isinstance(entry, str) else entry for entry in value]

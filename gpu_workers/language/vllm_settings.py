@@ -45,7 +45,11 @@ class Settings(BaseModel, frozen=True):
     enforce_eager: bool = False
     """No CUDA graphs and no compilation: starts sooner, each step is slower. On a CPU and in tests."""
     seed: int = 0
+    """vLLM's, from which the words of all answers are drawn. Another one changes nothing for the better; the same one
+    repeats an answer only if the same requests come in the same order and batches."""
     top_p: float = Field(0.95, gt=0, le=1)
+    """Words are drawn from the likeliest ones that have this probability together; 1: from all. Lower is surer and
+    duller; it costs no time."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Words less likely than this share of the likeliest one are never said. For small models."""
     repetition_penalty: float = Field(1.0, ge=1, le=2)

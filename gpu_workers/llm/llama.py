@@ -56,6 +56,8 @@ class Settings(BaseModel, frozen=True):
     min_p: float = Field(0.2, ge=0, lt=1)
     """Words less likely than this share of the likeliest one are never said."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Words are drawn from the likeliest ones that have this probability together; 1: from all. Lower is surer and
+    duller; it costs no time. What `min_p` forbids is not said either way."""
 
 
 class LlamaLlm:

@@ -14,8 +14,11 @@ class Settings(BaseModel, frozen=True):
     """Timings of the fake model."""
 
     words: int = Field(20, gt=0)
+    """Length of an answer, unless it asks for less. Each word more is also a word to speak: 0.32 s by the null TTS."""
     first_word_s: float = Field(0.03, ge=0)
+    """From the request to its first word, as a model reads the prompt."""
     word_interval_s: float = Field(0.02, ge=0)
+    """From one word to the next: 50 words a second. Above what the TTS takes for a word, speech has gaps."""
     fails: Faults = Faults()  # type: ignore[call-arg]
     asks: Needs = Needs()
     """What it says that it needs of the machine."""

@@ -44,6 +44,8 @@ class Settings(BaseModel, frozen=True):
     cool_down_s: float = Field(10.0, gt=0)
     """A server that failed is passed over for so long, and for longer each time, unless all failed."""
     connect_timeout_s: float = Field(2.0, gt=0)
+    """Longest wait for a connection, for each try; it is part of `first_token_timeout_s`. Longer helps with a server
+    far away, and keeps users waiting for one that is gone."""
     first_token_timeout_s: float = Field(4.0, gt=0)
     """Longest wait for the first piece of an answer, for each try. The web waits 5 s in all (first_word_deadline_s):
     with several servers, less than half of that lets a second one answer when the first hangs."""

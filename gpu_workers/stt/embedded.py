@@ -130,19 +130,11 @@ class EmbeddedStt:
         self._offset.reset(slot)
         self._downsampler.reset(slot)
         self._vad.reset(slot)
-        self._listeners[slot] = Listener(self._rules(options.tuning), options.start)
+        self._listeners[slot] = Listener(self._settings.listening.tuned(options.tuning), options.start)
 
     def retune(self, slot: Slot, tuning: Tuning) -> None:
         """Takes a threshold for voice and a pre-roll; None: as set up."""
-        self._listeners[slot].retune(self._rules(tuning))
-
-    def _rules(self, tuning: Tuning) -> Rules:
-        rules = self._settings.listening
-        if tuning.threshold is not None:
-            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
-        if tuning.prefix_ms is not None:
-            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
-        return rules
+        self._listeners[slot].retune(self._settings.listening.tuned(tuning))
 
     def step(self, frames: Mapping[Slot, Pcm]) -> Mapping[Slot, Sequence[SttFact]]:
         """Frames of (768,), 32 ms."""

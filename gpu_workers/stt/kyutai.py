@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from config.environment import by_commas
 from config.errors import ConfigError
 from gpu_workers.endpoint.levels import level_db
 from gpu_workers.engine import ListenOptions, Needs, Pcm, Slot, SttFact, Tuning
@@ -59,6 +60,8 @@ class Settings(checkpoint.Source, frozen=True):
     flush_beside: int = Field(2, gt=0)
     """The same in a call that brings audio, of others or of its own: a flush takes half as long for it, and everybody's
     next frame waits for one step more. With 1 it takes a frame's time a step on a worker that is full."""
+
+    _listed = field_validator("languages", mode="before")(by_commas)
 
 
 @dataclass(eq=False)
@@ -108,7 +111,10 @@ class KyutaiStt:
         self._ears[slot] = Ear(
             Lane(options.start, self.frame_samples, self._model.delay, self._model.prefix),
             Hearer(
-                self._rules(options.tuning), options.start, options.language, self._settings.pauses.over_p_end
+                self._settings.listening.tuned(options.tuning),
+                options.start,
+                options.language,
+                self._settings.pauses.over_p_end,
             ),
             PauseHead(self._settings.pauses),
             WordReader(self._decode),
@@ -117,15 +123,7 @@ class KyutaiStt:
 
     def retune(self, slot: Slot, tuning: Tuning) -> None:
         """Takes a threshold for voice and a pre-roll; None: as set up."""
-        self._ears[slot].hearer.retune(self._rules(tuning))
-
-    def _rules(self, tuning: Tuning) -> HearingRules:
-        rules = self._settings.listening
-        if tuning.threshold is not None:
-            rules = rules.model_copy(update={"voice": rules.voice.with_onset(tuning.threshold)})
-        if tuning.prefix_ms is not None:
-            rules = rules.model_copy(update={"pre_roll_ms": tuning.prefix_ms})
-        return rules
+        self._ears[slot].hearer.retune(self._settings.listening.tuned(tuning))
 
     # --- a step
 

@@ -17,17 +17,22 @@ class Settings(BaseModel, frozen=True):
     """Timings of the fake model."""
 
     frame_samples: int = Field(1920, gt=0)
+    """Audio of one step: 1920 are 80 ms, as of Kyutai's models. Half of it: twice the steps for the same audio, and
+    everything is known up to 40 ms sooner."""
     energy_rms: float = Field(0.01, gt=0)
     """Louder frames are voice."""
     words_per_s: float = Field(2.5, gt=0)
+    """Words it makes of a second of voice, 150 a minute. More of them: more transcripts to store and send."""
     pause_after_s: float = Field(0.3, gt=0)
     """Silence after which the pause is surely the end."""
     p_end: float = Field(0.98, ge=0, le=1)
+    """What it says then of the turn's end. Below `turn.sure_p_end` the turn ends after a longer wait."""
     batch: int | None = Field(None, gt=0)
     """Most slots of one step; None: all."""
     step_fixed_ms: float = Field(0.0, ge=0)
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
+    """And for each session in it: so that a fuller batch takes longer, as a real one does."""
     fails: Faults = Faults()  # type: ignore[call-arg]
     asks: Needs = Needs()
     """What it says that it needs of the machine."""

@@ -19,13 +19,20 @@ class Settings(BaseModel, frozen=True):
     """Timings of the fake model."""
 
     frame_samples: int = Field(1920, gt=0)
+    """Audio of one step: 1920 are 80 ms, as Kyutai's models give it. Half of it: twice the steps and messages for the
+    same audio."""
     first_audio_after_s: float = Field(0.05, ge=0)
+    """From a word's arrival to its first frame, as a model's delay; all of it is part of every reply's start."""
     word_audio_s: float = Field(0.32, gt=0)
+    """Hum for each word, in whole frames. Longer words make longer replies, and so more audio in a load test."""
     speed_x_realtime: float = Field(3.0, gt=0)
+    """How much faster it makes audio than it plays. Below 1 every longer reply has gaps."""
     batch: int | None = Field(None, gt=0)
     """Most slots of one step; None: all."""
     step_fixed_ms: float = Field(0.0, ge=0)
+    """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
+    """And for each reply in it: so that a fuller batch takes longer, as a real one does."""
     fails: Faults = Faults()  # type: ignore[call-arg]
     asks: Needs = Needs()
     """What it says that it needs of the machine."""

@@ -33,7 +33,11 @@ class Settings(BaseModel, frozen=True):
     """Threads of one clause: two halve the time to the first audio."""
     clauses: clause_runner.Rules = clause_runner.Rules()  # type: ignore[call-arg]
     noise_scale: float = Field(0.667, ge=0)
+    """Chance in the sound of a voice, as Piper's makers chose it; with both at 0 the same words sound the same each
+    time."""
     noise_width_scale: float = Field(0.8, ge=0)
+    """Chance in the lengths of its sounds: a sentence of 3 s took 2.91 to 3.01 s at 0.8, always 2.97 s at 0, and 2.97
+    to 3.23 s at 1.5."""
 
 
 class PiperTts:
