@@ -151,6 +151,19 @@ def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_n
     )
 
 
+def test_a_worker_hears_a_server_whose_clock_is_behind_that_of_the_one_before(media, new_sid):
+    name = f"host-{new_sid()}"
+    key, listener = keys.control(name), ControlListener(name, media, lambda _: None)
+    media.xadd(key, {"d": encode(Drain())}, id="9000000000000-0")
+    cursor = listener._from("")
+    assert cursor == "9000000000000-0", "an earlier worker was meant"
+    media.delete(key)
+    assert listener._from(cursor) == "0"
+    told = media.xadd(key, {"d": encode(Cancel("sid", 1))}).decode()
+    assert listener._from(cursor) == told
+    assert listener._from("1-0") == "1-0", "what was told meanwhile is read"
+
+
 def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
     assert worker.AntiphonStep._beside(load("null"), [VOICES]) == []
 
