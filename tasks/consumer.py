@@ -1,5 +1,6 @@
 """Celery's consumer: back soon after its link to the broker, and no task is kept by who ends."""
 
+import threading
 from functools import partial
 from typing import Any
 
@@ -25,5 +26,21 @@ class Consumer(CelerysConsumer):  # type: ignore[misc]
         the channel waits for that and puts it back. Celery would when all replies are finished, many seconds later."""
         consumer = self.task_consumer
         super().stop()
+        self._close_channel(consumer)
+
+    def stop_taking(self) -> threading.Event:
+        """The same for a process that ends without Celery's farewell, from any thread; set when it is done."""
+        closed = threading.Event()
+
+        def close() -> None:
+            if self.task_consumer is not None:
+                ignore_errors(self.connection, self.task_consumer.cancel)  # type: ignore[no-untyped-call]
+            self._close_channel(self.task_consumer)
+            closed.set()
+
+        self.call_soon(close)
+        return closed
+
+    def _close_channel(self, consumer: Any) -> None:
         if consumer is not None:
             ignore_errors(self.connection, consumer.channel.close)  # type: ignore[no-untyped-call]

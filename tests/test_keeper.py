@@ -125,7 +125,7 @@ def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media
     monkeypatch.setitem(worker.running, "tts", stage)
     listener = ControlListener("me-1", media, worker.tell)
     listener._pass_on([b"of a later version", encode(Cancel("sid", 1))])
-    assert stage.loop._commands.get(timeout=1) == Cancel("sid", 1)
+    assert stage.loop._commands.get(timeout=20) == Cancel("sid", 1)
 
 
 def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_name_was(
@@ -144,7 +144,7 @@ def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_n
     for _ in range(2):
         streams.command(media, name, Drain())
     streams.command(media, name, Cancel("sid", 2))
-    while told.get(timeout=5) != Cancel("sid", 2):
+    while told.get(timeout=20) != Cancel("sid", 2):
         pass
     assert signals == [(os.getpid(), signal.SIGTERM)], (
         "a second one would end it in the middle of its replies"

@@ -20,7 +20,7 @@ from tasks.laps import PARTS
 from tests.conftest import missing
 from tests.house import House, open_house, wait_for
 from tests.redis_server import binary
-from tests.talker import Talker
+from tests.talker import PATIENCE_S, Talker
 from tests.test_metrics import DECLARED, codes
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -166,13 +166,13 @@ async def _converse(house: House) -> list[str]:
 async def _sounds(talker: Talker, seconds: float) -> None:
     await talker.wait(
         lambda: any(answer.samples >= seconds * SAMPLE_RATE for answer in talker.answers.values()),
-        15,
+        PATIENCE_S,
         f"{seconds} s of audio",
     )
 
 
 async def eventually(true: Callable[[], bool], what: str) -> None:
-    await asyncio.to_thread(wait_for, true, what, None, 15.0)
+    await asyncio.to_thread(wait_for, true, what)
 
 
 def test_who_waits_is_counted_while_it_waits_and_when_it_leaves(house: House) -> None:

@@ -273,7 +273,7 @@ def test_a_session_begun_before_the_update_goes_on_after_it(house: House) -> Non
 def test_so_does_one_of_unmutes_page(house: House) -> None:
     async def scene() -> None:
         protocols: list[Any] = ["realtime", f"antiphon-resume.{restore(house, 'unmute')}"]
-        async with connect(house.url, subprotocols=protocols) as page, asyncio.timeout(15):
+        async with connect(house.url, subprotocols=protocols) as page, asyncio.timeout(40):
             assert json.loads(await page.recv())["type"] == "session.updated"
             while json.loads(await page.recv())["type"] != "response.created":
                 pass
