@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
@@ -239,6 +240,16 @@ class UnmuteWire:
 
 #: Subprotocols that name the dialect to a server.
 SUBPROTOCOLS: Mapping[str, tuple[str, ...]] = {"ga": (), "unmute": ("realtime",)}
+
+
+def address(url: str, dialect: str) -> str:
+    """Where to connect: GA says only to who asks for our extensions that it lets them wait. Other servers ignore it."""
+    if dialect != "ga":
+        return url
+    parts = urlsplit(url)
+    if any(name == "extensions" for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        return url
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, "extensions=antiphon")))))
 
 
 def wire(dialect: str, speech: Speech) -> Wire:
