@@ -67,6 +67,20 @@ class PromptTooLong(ClientError):
     code = "context_length_exceeded"
 
 
+class NotFound(ClientError):
+    """Nothing of this name is there, or nothing of the caller's."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class NotYours(ClientError):
+    """Whoever asks has not shown that it is theirs. The same whether it is there or not."""
+
+    code = "forbidden"
+    http_status = 403
+
+
 class MessageTooBig(ClientError):
     """A WebSocket message over the limit."""
 
@@ -122,6 +136,14 @@ class Queued(StageWaiting):
     """All places are taken; the session has one in the line."""
 
     code = "queued"
+
+
+class RedisAway(AntiphonError):
+    """A Redis server does not answer."""
+
+    code = "redis_away"
+    http_status = 503
+    retryable = True
 
 
 class MemoryFull(StageWaiting):

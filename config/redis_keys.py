@@ -17,6 +17,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:upload:{id}       | media  | string  | web -> voices: a recording, taken once   | when it is taken; 60 s |
 | voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
+| voice:owner:{id}        | media  | string  | web: whose voice it is, if a key made it -> web that deletes it | as the voice |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
@@ -160,6 +161,11 @@ def voice_answer(upload: str) -> str:
 def custom_voice(voice: str) -> str:
     """A cloned voice."""
     return f"voice:custom:{voice}"
+
+
+def voice_owner(voice: str) -> str:
+    """Who alone may delete a cloned voice."""
+    return f"voice:owner:{voice}"
 
 
 def custom_voices() -> str:

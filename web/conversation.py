@@ -28,7 +28,7 @@ from config.messages import (
 )
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, requests, saved, turn
+from web import actions, happenings, moments, requests, saved, turn
 from web.asked_replies import AskedReplies
 from web.dialects import base
 from web.history import History, Scene
@@ -83,10 +83,9 @@ class Conversation:
         self._dialect = dialect
         self._send = send
         self._before = before
-        self._hang_up = hang_up
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
-        self._history = History(before.history if before else (), runtime.settings)
+        self._history = History(before.history if before else (), runtime.settings, self.input.clock)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
@@ -125,7 +124,7 @@ class Conversation:
                 a, self.inbox, self.input.ago_s(self._turn.voice_from)
             ),
             actions.EndReply: self._reply_heard,
-            actions.HangUp: lambda a: self._hang_up(),
+            actions.HangUp: lambda a: hang_up(),
             actions.Mute: lambda a: self._work.mute(self.input.ago_s(self._turn.voice_from)),
             actions.Unmute: lambda a: self._work.unmute(),
         }
@@ -339,7 +338,8 @@ class Conversation:
         if not actions and self._turn.phase is before.phase:
             return
         scene = Scene(
-            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item
+            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item,
+            moments.utterance(before, happening),
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)

@@ -1,7 +1,5 @@
 """From a handshake to a session: which dialect, a new session or one that goes on, and its web lease."""
 
-import hashlib
-import hmac
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,7 @@ from tasks.leases import Refusal, Value
 from tasks.redis_view import out_of_memory
 from tasks.shared_time import shared_time
 from tasks.streams import RedisError
-from web import saved
+from web import resume_tokens, saved
 from web.admission import Ticket
 from web.casting import play
 from web.dialects.base import Dialect
@@ -121,7 +119,7 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Sess
     sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
     dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
     fields: dict[str, Value] = {
-        keys.TOKEN: _digest(secret),
+        keys.TOKEN: resume_tokens.digest(secret),
         keys.REPLY: "0",
         keys.VERSION: VERSION,
         keys.SINCE: shared_time.now_s(),
@@ -133,9 +131,9 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Sess
 
 
 def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token: str) -> Session:
-    sid, _, secret = token.partition(".")
+    sid, secret = resume_tokens.parse(token)
     known, state, closed = runtime.leases.read(sid, [keys.TOKEN, keys.STATE, keys.CLOSED])
-    if closed or not known or not state or not hmac.compare_digest(known.decode(), _digest(secret)):
+    if closed or not state or not resume_tokens.fits(known, secret):
         raise SessionUnknown("there is no such session to resume; connect anew")
     try:
         before = saved.decode(state)
@@ -170,7 +168,3 @@ def _place(runtime: Runtime, sid: str, *, first: bool) -> Iterator[Ticket]:
     except BaseException:
         ticket.give_back(over=True)
         raise
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -21,6 +21,7 @@ from config.errors import (
     ClientError,
     CloningAway,
     CloningMissing,
+    NotFound,
     UploadLengthMissing,
     UploadSlow,
     UploadTooBig,
@@ -28,8 +29,9 @@ from config.errors import (
 )
 from config.redis_keys import VOICES
 from config.settings import Settings
-from config.voice_messages import VoiceMade, VoiceRefused
+from config.voice_messages import CUSTOM_PREFIX, VoiceMade, VoiceRefused
 from tasks import beats, recordings, streams, submit
+from web.roles import CUSTOM
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,10 @@ MISSING = (
 WEIGHTLESS = (
     "voice cloning is not installed on this server: its worker found no encoder, and says in its log why"
 )
+
+
+def _id(name: str) -> str:
+    return name.removeprefix(CUSTOM_PREFIX)
 
 
 def known(data: bytes) -> str:
@@ -89,8 +95,9 @@ class Uploads:
         self._ask = ask
         self._room = BoundedSemaphore(self._rules.uploads_at_once)
 
-    def clone(self, environ: dict[str, Any]) -> str:
-        """The name of the voice made of the recording in a request. Raises AntiphonError."""
+    def clone(self, environ: dict[str, Any], owner: str = "") -> str:
+        """The name of the voice made of the recording in a request. owner: who alone may delete it; empty: whoever
+        knows its name. Raises AntiphonError."""
         if not self._rules.encoder:
             raise CloningMissing(MISSING)
         self._require_length(environ)
@@ -99,12 +106,23 @@ class Uploads:
             if not self._room.acquire(blocking=False):
                 raise CloningAway("other voices are being made; please try again in a few seconds")
             try:
-                return self._made(self._received(environ))
+                name = self._made(self._received(environ))
+                if owner:
+                    recordings.own_voice(self._media, _id(name), owner, self._rules.keep_s)
+                return name
             finally:
                 self._room.release()
         except streams.RedisError as error:
             log.warning("a recording waits for Redis: %s", type(error).__name__)
             raise CloningAway("the server lost its memory for a moment; please try again") from error
+
+    def delete(self, name: str, owner: str = "") -> None:
+        """The cloned voice of this name is there no more. Raises NotFound where there is none of the owner's, and
+        RedisError."""
+        if not CUSTOM.fullmatch(name) or not recordings.drop_voice(self._media, _id(name), owner):
+            raise NotFound(
+                "there is no cloned voice of yours by this name", code="voice_not_found", param="name"
+            )
 
     def made(self, voice: str) -> bool:
         """Whether a cloned voice is there. While Redis is away it is believed: the reply will tell."""

@@ -1,0 +1,65 @@
+"""HTTP for the owner of a session, who shows its resume token: what was said in it."""
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from config import redis_keys as keys
+from config.errors import ClientError, NotYours, VersionRefused
+from tasks.leases import Leases
+from web import minutes, resume_tokens, saved
+from web.answers import Minutes
+from web.handshake import RESUME_HEADER
+from web.runtime import runtime
+
+sessions = Blueprint("sessions", __name__)
+
+#: Session ids on the wire have a prefix, as OpenAI's have.
+PREFIX = "sess_"
+
+BEARER = "Bearer "
+
+
+@sessions.get("/v1/sessions/<session_id>/transcript")
+def transcript(session_id: str) -> Response:
+    """Who said what, and when: as JSON, subtitles or text."""
+    kind, write = minutes.FORMATS[_format()]
+    told = owned(runtime().leases, session_id, shown_token())
+    response = Response(write(told), content_type=kind if kind.endswith("json") else f"{kind}; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def shown_token() -> str:
+    """The header for tokens comes first: where keys are asked for, Authorization holds one."""
+    authorization = request.headers.get("Authorization", "")
+    bearer = authorization.removeprefix(BEARER) if authorization.startswith(BEARER) else ""
+    return request.headers.get(RESUME_HEADER) or bearer
+
+
+def owned(leases: Leases, session_id: str, token: str) -> Minutes:
+    """The minutes of a session whose token this is. Raises NotYours, the same for a session that is not there."""
+    sid, secret = resume_tokens.parse(token)
+    asked = session_id.removeprefix(PREFIX)
+    kept, state, closed = leases.read(sid, [keys.TOKEN, keys.STATE, keys.CLOSED])
+    if not resume_tokens.fits(kept, secret) or asked != sid:
+        raise NotYours("show the resume token of this session: Authorization: Bearer <token>")
+    try:
+        history = saved.decode(state).history if state else []
+    except msgspec.DecodeError as error:
+        raise VersionRefused("this session was saved by another version of the server") from error
+    return minutes.minutes(PREFIX + sid, history, closed=bool(closed))
+
+
+def _format() -> str:
+    """What the query asks for, else what the client takes best."""
+    wanted = request.args.get("format")
+    if wanted is None:
+        by_kind = {kind: name for name, (kind, _) in minutes.FORMATS.items()}
+        best = request.accept_mimetypes.best_match(by_kind, default="application/json")
+        return by_kind[best]
+    if wanted not in minutes.FORMATS:
+        raise ClientError(
+            f"format is one of {', '.join(minutes.FORMATS)}", param="format", code="invalid_value"
+        )
+    return wanted
