@@ -16,11 +16,12 @@ def utterance(before: Turn, happening: Happening) -> Span:
 
 
 def answer(reply: Reply, now: int, now_s: float) -> Span:
-    """Of a reply that is over now: from its first sound on until it was held back, or is."""
-    held_s = reply.playback.muted_for_s(now_s)
-    began_s = reply.playback.began_s
-    sounded_s = 0.0 if began_s is None else max(0.0, now_s - began_s - held_s)
-    stop = max(0, now - int(held_s * SAMPLE_RATE))
+    """Of a reply that is over now: from its first sound on until it was held back and what had been sent was played."""
+    played = reply.playback
+    heard = played.heard(now_s)
+    if played.began_s is None:
+        return max(0, now - heard), now
     # of what an earlier connection sent nobody knows when it began, but how long it lasts
-    lasted = max(int(sounded_s * SAMPLE_RATE), reply.playback.heard(now_s))
-    return max(0, stop - lasted), stop
+    start = max(0, now - int((now_s - played.began_s) * SAMPLE_RATE) - played.sent_before)
+    held = int(played.muted_for_s(now_s) * SAMPLE_RATE)
+    return start, max(start, min(now, max(now - held, start + heard)))

@@ -14,6 +14,8 @@ class Playback:
         self._base = sent
         self.sent = sent
         """Reply samples sent, those of an earlier connection included."""
+        self.sent_before = sent
+        """Those of an earlier connection."""
         self._playing_since_s: float | None = None
         self._muted_s: float | None = None
         self._reported: int | None = None
