@@ -104,10 +104,13 @@ class LlmLoop(Loop):
 
     def turn(self) -> None:
         """Lets replies run until something is to be sent."""
+        self.laps.lap("hand_over")
         self._loop.run_until_complete(self._doze())
+        self.laps.lap_events()
         if self._device_lost is not None:
             raise self._device_lost
         self.outbox.flush()
+        self.laps.lap("publish")
         self.see_off()
 
     async def _doze(self) -> None:

@@ -68,6 +68,11 @@ class Loop(threading.Thread):
         """Seats nobody holds; none while draining."""
         return 0 if self.draining else self._table.free
 
+    @property
+    def taken(self) -> int:
+        """Seats that are held, while draining too."""
+        return self._table.size - self._table.free
+
     def take_slot(self) -> Slot | None:
         """Keeps a slot for a task that is about to claim."""
         with self._table_lock:

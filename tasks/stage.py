@@ -196,8 +196,9 @@ class Stage:
 
     def says(self) -> dict[str, Any]:
         """What the worker's heartbeat tells of this stage."""
-        draining = int(self.loop.draining)
-        return {"slots": self.slots, "free": self.loop.free, "model": self.model, "draining": draining}
+        loop, draining = self.loop, int(self.loop.draining)
+        counts = {"slots": self.slots, "free": loop.free, "taken": loop.taken}
+        return {**counts, "model": self.model, "draining": draining}
 
 
 class Keeper(threading.Thread):

@@ -128,7 +128,8 @@ class Desk(threading.Thread):
 
     def _now(self) -> dict[str, Any]:
         free = int(self._encoder is not None and not self._one.locked())
-        return {**self._says, "slots": 1, "free": free, "model": self._settings.voices.encoder,
+        taken = int(self._one.locked())
+        return {**self._says, "slots": 1, "free": free, "taken": taken, "model": self._settings.voices.encoder,
                 "missing": "yes" if self.missing else ""}  # fmt: skip
 
     def close(self) -> None:

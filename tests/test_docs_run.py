@@ -55,7 +55,7 @@ DEADLINE_S = 50.0
 AT_ONCE = 4
 
 #: `antiphon` as the guides call it. What would go to the guides' port goes to the run's, and a load test is small.
-#: On a machine under load its talkers come late: it says so (`INVALID`), which is what it is there for.
+#: That a busy machine could not make its load in time, and that it says so (INVALID), is no mistake of the guide.
 SHIM = """#!/bin/sh
 case "$1" in
     loadtest) set -- "$@" --sessions 1 --turns 1 --speech hum ;;
@@ -65,10 +65,12 @@ case "$1 $*" in
     talk*|loadtest*) set -- "$@" --url ws://127.0.0.1:{port}/v1/realtime ;;
 esac
 [ "$1" = loadtest ] || exec {python} -m cli.main "$@"
-{python} -m cli.main "$@" > "$0.$$"
+said=$({python} -m cli.main "$@")
 status=$?
-cat "$0.$$"
-grep -q ^INVALID "$0.$$" && exit 0
+echo "$said"
+case "$status $said" in
+    "2 "*INVALID*) exit 0 ;;
+esac
 exit $status
 """
 

@@ -13,7 +13,7 @@ from config import redis_keys as keys
 from config.messages import Cancel, Drain, Listen, encode
 from config.redis_keys import VOICES
 from config.settings import load
-from tasks import beats, control, recordings, streams, worker
+from tasks import beats, control, fleet, recordings, streams, worker
 from tasks.control import ControlListener
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
@@ -42,6 +42,35 @@ def test_a_session_without_a_web_process_is_forgotten_when_its_seat_is_over(stat
     keeper.retire()
 
 
+def test_a_heartbeat_says_what_is_left_while_it_drains(state, media):
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60), lambda *_: None
+    )
+    stage = Stage("tts", ties, slots=4)
+    for _ in range(3):
+        stage.loop.take_slot()
+    stage.loop.drain()
+    stage.loop.give_slot_back(0)
+    keeper = Keeper([stage], ties, {})
+    keeper._keep(stage)
+    (seen,) = [one for one in fleet.look(state, ("tts",)) if one.name == "me-1"]
+    assert (seen.slots, seen.free, seen.taken, seen.draining) == (4, 0, 2, True)
+    keeper.retire()
+
+
+@pytest.mark.parametrize(
+    ("says", "taken"),
+    [({"slots": 9, "free": 2}, 7), ({"slots": 9, "free": 0, "draining": 1}, None)],
+    ids=["it works", "it drains, and free is 0 then"],
+)
+def test_of_a_worker_of_the_release_before_the_free_slots_say_what_is_taken(state, new_sid, says, taken):
+    name = new_sid()
+    beats.beat(state, "tts", name, {**fleet.introduction(), **says}, 60)
+    (seen,) = [one for one in fleet.look(state, ("tts",)) if one.name == name]
+    assert seen.taken == taken
+    beats.retire(state, "tts", name)
+
+
 @pytest.mark.parametrize(("stage", "lost"), [("stt", True), ("tts", True), ("llm", False)])
 def test_slots_of_a_session_whose_web_process_is_long_gone_are_free_again(state, media, new_sid, stage, lost):
     """A voice that nobody hears is never spoken to its end; a reply is written to its end."""
@@ -66,7 +95,7 @@ def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media
     monkeypatch.setitem(worker.running, "tts", stage)
     listener = ControlListener("me-1", media, worker.tell)
     listener._pass_on([b"of a later version", encode(Cancel("sid", 1))])
-    assert stage.loop._commands.get(timeout=1) == Cancel("sid", 1)
+    assert stage.loop._commands.get(timeout=20) == Cancel("sid", 1)
 
 
 def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_name_was(
@@ -85,7 +114,7 @@ def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_n
     for _ in range(2):
         streams.command(media, name, Drain())
     streams.command(media, name, Cancel("sid", 2))
-    while told.get(timeout=5) != Cancel("sid", 2):
+    while told.get(timeout=20) != Cancel("sid", 2):
         pass
     assert signals == [(os.getpid(), signal.SIGTERM)], (
         "a second one would end it in the middle of its replies"

@@ -208,7 +208,11 @@ class Admission:
         return None
 
     def _advertise(self) -> None:
-        says = {**fleet.introduction(), "sessions": len(self._held) + self._waiting, "waiting": self._waiting}
+        says = {
+            **fleet.introduction(),
+            "sessions": len(self._held) + self._waiting, "waiting": self._waiting, "closed": self._full or "",
+            "llm_share": self.rules.llm_share, "tts_share": self.rules.tts_share,
+        }  # fmt: skip
         beats.beat(self._state, WEB, self._name, says, self._ownership.heartbeat_ttl_s)
 
 
