@@ -108,10 +108,12 @@ class NotAllowed(ClientError):
     close_code = 1008
 
 
-class OriginRefused(NotAllowed):
+class OriginRefused(ClientError):
     """A page of another site."""
 
     code = "origin_not_allowed"
+    http_status = 403
+    close_code = 1008
 
 
 class TooMany(ClientError):
