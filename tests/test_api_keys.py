@@ -231,7 +231,9 @@ def test_only_who_is_on_this_machine_and_calls_it_so_is_local(visitor: Visitor, 
         ("https://voice.example", "voice.example", (), True),
         ("https://voice.example:443", "voice.example", (), True),
         ("http://localhost:8000", "localhost:8000", (), True),
-        ("http://localhost:5173", "localhost:8000", (), False),
+        ("http://localhost:5173", "localhost:8000", (), True),
+        ("http://localhost:5173", "voice.example", (), False),
+        ("http://localhost.evil.example", "localhost:8000", (), False),
         ("https://voice.example.evil", "voice.example", (), False),
         ("null", "voice.example", (), False),
         ("file://", "voice.example", (), False),
@@ -246,6 +248,13 @@ def test_a_page_may_talk_to_where_it_came_from_and_where_it_is_allowed(
     origin: str, host: str, allowed: tuple[str, ...], may: bool
 ) -> None:
     assert replaced(origin=origin, host=host).may_come_from(allowed) is may
+
+
+def test_a_page_of_a_machine_elsewhere_that_calls_itself_localhost_may_not() -> None:
+    page = {"origin": "http://localhost:5173", "host": "localhost:8000"}
+    assert replaced(**page).may_come_from(())
+    assert not replaced(**page, peer="192.0.2.7").may_come_from(())
+    assert not replaced(**page, by_proxy=True).may_come_from(())
 
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"))

@@ -103,7 +103,7 @@ def test_without_keys_the_server_is_open_to_its_own_machine(
 
 
 def test_who_is_refused_for_want_of_keys_is_told_what_the_operator_can_do(guard: MakeGuard) -> None:
-    with pytest.raises(NotAllowed, match="antiphon keys new NAME.*ANTIPHON_AUTH__OPEN=true"):
+    with pytest.raises(NotAllowed, match=r"antiphon keys new NAME.*ANTIPHON_AUTH__OPEN=true"):
         guard().judge(knock(ELSEWHERE))
 
 

@@ -56,11 +56,11 @@ class Visitor:
 
     def is_local(self) -> bool:
         """It is on this machine, and calls it so. What came through a proxy may be from anywhere."""
-        return not self.by_proxy and is_loopback(self.peer) and _is_local_name(_name(self.host))
+        return not self.by_proxy and is_loopback(self.peer) and _is_local_name(_name_in(f"//{self.host}"))
 
     def may_come_from(self, allowed: Sequence[str]) -> bool:
-        """No page sent it, or one of ours, or one that is allowed."""
-        if not self.origin or "*" in allowed:
+        """No page sent it, or one of ours, or one that is allowed. On this machine: or another page of this machine."""
+        if not self.origin or "*" in allowed or (self.is_local() and _is_local_name(_name_in(self.origin))):
             return True
         return self.is_same_origin() or self.origin.lower() in {one.lower().rstrip("/") for one in allowed}
 
@@ -110,9 +110,9 @@ def _within(address: str, networks: Networks) -> bool:
     return found is not None and any(found in network for network in networks)
 
 
-def _name(host: str) -> str:
+def _name_in(url: str) -> str:
     try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return ""
 
