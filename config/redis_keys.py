@@ -25,6 +25,10 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | reserve:held            | state  | zset    | web: sessions that have a place, by deadline (ms of the server) | pruned by each call |
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
+| ephemeral:{digest}      | state  | string  | web: an ephemeral key's session -> any web | when the key expires |
+| ephemeral:of:{name}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire | pruned by writers; with the last |
+| quota:live:{who}        | media  | zset    | web: connections of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
+| quota:rate:{who}        | media  | string  | web: until when its starts are paid for (ms) | then |
 
 Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
 """
@@ -61,6 +65,8 @@ TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
+#: Name of the API key whose client began it; empty where there were none.
+OWNER = "owner"
 
 
 def done(stage: str) -> str:
@@ -171,3 +177,23 @@ def voice_owner(voice: str) -> str:
 def custom_voices() -> str:
     """Ids of the cloned voices there are."""
     return "voice:customs"
+
+
+def ephemeral_key(digest: str) -> str:
+    """An ephemeral key, by the hash of it."""
+    return f"ephemeral:{digest}"
+
+
+def ephemeral_keys(owner: str) -> str:
+    """Those of one API key."""
+    return f"ephemeral:of:{owner}"
+
+
+def quota_live(who: str) -> str:
+    """Connections that count for a key or an address."""
+    return f"quota:live:{who}"
+
+
+def quota_rate(who: str) -> str:
+    """How often it begins one."""
+    return f"quota:rate:{who}"

@@ -97,6 +97,8 @@ MAY_IMPORT = {
         "tasks.queues",
         "tasks.recordings",
         "tasks.beats",
+        "tasks.quotas",
+        "tasks.ephemeral",
     ),
     "cli": (
         "config",
@@ -247,6 +249,8 @@ KEY_PREFIXES = (
     "workers:",
     "reserve:",
     "voice:",
+    "quota:",
+    "ephemeral:",
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from config.errors import ClientError, CloningAway, NotYours
+from config.errors import ClientError, CloningAway, SessionUnknown
 from config.settings import load
 from tasks.streams import RedisError
 from tests.samples import Change
@@ -23,7 +23,7 @@ def client() -> FlaskClient:
         "/bad", view_func=lambda: raises(ClientError("no", param="voice", code="voice_not_found"))
     )
     app.add_url_rule("/away", "away", lambda: raises(CloningAway("later")))
-    app.add_url_rule("/theirs", "theirs", lambda: raises(NotYours("show it")))
+    app.add_url_rule("/theirs", "theirs", lambda: raises(SessionUnknown("show it")))
     app.add_url_rule("/redis", "redis", lambda: raises(RedisError("password of the server")))
     app.add_url_rule("/broken", "broken", lambda: raises(ZeroDivisionError("what somebody said")))
     app.add_url_rule("/reads", "reads", lambda: str(len(request.get_data())), methods=["POST"])
@@ -35,7 +35,7 @@ def client() -> FlaskClient:
     [
         ("/v1/nothing", 404, "invalid_request_error", "not_found", None),
         ("/bad", 400, "invalid_request_error", "voice_not_found", "voice"),
-        ("/theirs", 403, "invalid_request_error", "forbidden", None),
+        ("/theirs", 403, "invalid_request_error", "session_unknown", None),
         ("/away", 503, "server_error", "voice_cloning_unavailable", None),
         ("/redis", 503, "server_error", "redis_away", None),
         ("/broken", 500, "server_error", "internal_error", None),

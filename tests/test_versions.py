@@ -25,8 +25,8 @@ from tests.redis_server import binary
 from tests.talker import REPLY, Talker
 from web import saved
 from web.inbox import Inbox
-from web.resume_tokens import digest
 from web.turn import Phase
+from web.waiting import digest
 
 DATA = Path(__file__).parent / "data"
 

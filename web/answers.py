@@ -143,6 +143,20 @@ class ModelList(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
+# --- ephemeral keys
+
+
+class ClientSecret(msgspec.Struct, frozen=True):
+    """An ephemeral key, in OpenAI's shape."""
+
+    value: Annotated[str, Meta(pattern="^ek_")]
+    """The key itself; it is told once."""
+    expires_at: int
+    """Unix time."""
+    session: dict[str, Any]
+    """The session as it will begin."""
+
+
 # --- minutes
 
 #: Session time of 0 is the session's beginning.

@@ -2,10 +2,12 @@
 
 from msgspec import structs
 
+from config.errors import RedisAway
 from config.redis_keys import STAGES
 from tasks import fleet, queues
 from tasks.streams import RedisError, answers
-from web.answers import Error, Health, QueueHealth, RedisHealth, StageHealth
+from web.answers import Health, QueueHealth, RedisHealth, StageHealth
+from web.problem import told
 from web.runtime import Runtime
 
 
@@ -20,7 +22,7 @@ def look(runtime: Runtime) -> Health:
 
 def away(error: RedisError, *, media: bool = False) -> Health:
     """The state server does not answer."""
-    why = Error("server_error", "redis_away", f"Redis does not answer: {type(error).__name__}")
+    why = told(RedisAway(type(error).__name__))
     redis = RedisHealth(state=False, media=media)
     return Health(False, False, False, False, ok=False, stages={}, redis=redis, error=why)
 

@@ -1,22 +1,17 @@
 """Errors over HTTP: all of them JSON in OpenAI's shape, whoever raised them, for the whole app."""
 
-import logging
 import re
 
-import msgspec
 from flask import Blueprint, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import RequestRedirect, WebsocketMismatch
 
-from config.errors import AntiphonError, ClientError, RedisAway
+from config.errors import AntiphonError, RedisAway
 from config.metrics import errors
 from tasks.streams import RedisError
+from web.answering import answered
 from web.answers import Error, ErrorAnswer
-
-log = logging.getLogger(__name__)
-
-#: Who is told to come again may do so after so long: what was away is back by then, or they are told again.
-RETRY_AFTER_S = 2
+from web.problem import code_of, problem
 
 #: What went wrong, by status, where it has another name in OpenAI's answers or none in HTTP that a program would like.
 CODES = {413: "request_too_large", 500: "internal_error"}
@@ -29,30 +24,15 @@ MESSAGES = {
 }
 
 
-def answered(told: object, status: int = 200) -> Response:
-    """A struct of `web.answers` as a response."""
-    return Response(msgspec.json.encode(told), status, content_type="application/json")
-
-
-def error_of(error: AntiphonError) -> Error:
-    """As it looks in JSON."""
-    code = error.wire_code if isinstance(error, ClientError) else error.code
-    return Error(error.type, code, str(error), getattr(error, "param", None))
-
-
 def refused(error: AntiphonError) -> Response:
     """The response to what raised it; counted."""
-    told = error_of(error)
-    errors.labels(told.code).inc()
-    response = answered(ErrorAnswer(told), error.http_status)
-    if error.retryable:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    errors.labels(code_of(error)).inc()
+    return problem(error)
 
 
 def redis_away(error: RedisError) -> Response:
     """Whatever was asked for: it can be asked for again when Redis is back."""
-    return refused(RedisAway(f"Redis does not answer: {type(error).__name__}"))
+    return refused(RedisAway(type(error).__name__))
 
 
 def http_error(error: HTTPException) -> Response | HTTPException:

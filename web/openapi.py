@@ -9,13 +9,17 @@ from typing import Any
 
 import msgspec
 
-from config.errors import AntiphonError
+from config.errors import AntiphonError, KeyRefused, NotAllowed, OriginRefused
 from web.answers import ErrorAnswer
 
 Json = dict[str, Any]
 
 #: Where schemas stand in the document.
 REF = "#/components/schemas/{name}"
+
+
+#: Where a key is wanted, these may be told instead of what was asked for.
+AT_THE_DOOR = (KeyRefused, NotAllowed, OriginRefused)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Operation:
     parameters: tuple[Json, ...] = ()
     takes: tuple[Body, ...] = ()
     security: tuple[Json, ...] | None = None
-    """None: as the whole document says."""
+    """What must be shown; none of it: (); None: as the whole document says, a key."""
 
 
 def gives_json(kind: Any, means: str) -> tuple[str, tuple[Body, ...]]:
@@ -74,9 +78,8 @@ def _described(operation: Operation) -> Json:
         str(status): {"description": means, **_content(bodies)}
         for status, (means, bodies) in operation.gives.items()
     }
-    answers |= {
-        status: told for status, told in _refusals(operation.refuses).items() if status not in answers
-    }
+    refuses = operation.refuses if operation.security is not None else (*AT_THE_DOOR, *operation.refuses)
+    answers |= {status: told for status, told in _refusals(refuses).items() if status not in answers}
     answers["default"] = {"description": "Any other error", **_content(ERROR)}
     described: Json = {
         "operationId": operation.name,
@@ -99,7 +102,7 @@ ERROR = (Body("application/json", ErrorAnswer),)
 def _refusals(errors: Iterable[type[AntiphonError]]) -> dict[str, Json]:
     """By status, each code with what it means."""
     by_status: dict[str, list[str]] = {}
-    for error in errors:
+    for error in dict.fromkeys(errors):
         meaning = " ".join((error.__doc__ or "").split())
         by_status.setdefault(str(error.http_status), []).append(f"`{error.code}`: {meaning}")
     return {

@@ -6,7 +6,18 @@ import msgspec
 
 from config import errors
 from web import openapi
-from web.answers import Advice, Health, Minutes, Model, ModelList, Voice, VoiceDeleted, VoiceMade
+from web.answers import (
+    Advice,
+    ClientSecret,
+    Health,
+    Minutes,
+    Model,
+    ModelList,
+    Voice,
+    VoiceDeleted,
+    VoiceMade,
+)
+from web.client_secrets import ClientSecretAsked
 from web.openapi import Body, Json, Operation, gives_json
 
 #: Something that is no JSON.
@@ -14,6 +25,9 @@ TEXT = {"type": "string"}
 
 #: A handshake: what travels then is in docs/protocol.md, for OpenAPI has no words for it.
 SWITCHES = "The WebSocket stands"
+
+#: Whoever asks is answered.
+NOBODY: tuple[Json, ...] = ()
 
 #: The session's own token, in either of two headers.
 OWNER: tuple[Json, ...] = ({"resumeToken": []}, {"resumeHeader": []})
@@ -48,6 +62,7 @@ OPERATIONS = (
     Operation(
         "GET", "/v1/realtime", "converse", "A conversation, over a WebSocket: docs/protocol.md",
         {101: (SWITCHES, ())},
+        refuses=(errors.ClientError, errors.SessionUnknown, errors.TooMany),
         tag="conversation",
         parameters=(
             query("model", "Any name: there is one model"),
@@ -56,13 +71,21 @@ OPERATIONS = (
         ),
     ),
     Operation(
+        "POST", "/v1/realtime/client_secrets", "createClientSecret",
+        "An ephemeral key for a browser, with the session that it carries",
+        {200: gives_json(ClientSecret, "It can be used until it expires")},
+        refuses=(errors.ClientError, errors.TooMany, errors.RedisAway),
+        tag="conversation",
+        takes=(Body("application/json", ClientSecretAsked),),
+    ),
+    Operation(
         "GET", "/v1/sessions/{session_id}/transcript", "getTranscript",
         "Who said what in a session and when, for whoever has its resume token",
         {200: ("What was said, as far as it was heard", (
             Body("application/json", Minutes), Body("application/x-subrip", schema=TEXT),
             Body("text/plain", schema=TEXT),
         ))},
-        refuses=(errors.ClientError, errors.NotYours, errors.RedisAway),
+        refuses=(errors.ClientError, errors.SessionUnknown, errors.RedisAway),
         tag="conversation",
         parameters=(
             path("session_id", "`session.id`, with or without `sess_`", "sess_4f7c1d0e9b3a4c5d8e6f7a8b9c0d1e2f"),
@@ -100,19 +123,20 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/v1/health", "getHealth", "Each service, its free slots, and who waits",
-        {200: gives_json(Health, "A conversation is possible"), 503: gives_json(Health, "It is not")},
+        {200: gives_json(Health, "A conversation is possible"), 503: gives_json(Health, "It is not")}, security=NOBODY,
     ),
     Operation(
         "GET", "/v1/scale", "getScale", "How many workers each queue should have; for operators",
         {200: gives_json(Advice, "Advice, and what it follows from")}, refuses=(errors.RedisAway,), tag="operation",
+        security=NOBODY,
     ),
     Operation(
         "GET", "/v1/openapi.json", "getDocument", "This document",
-        {200: ("OpenAPI 3.1", (Body("application/json", schema={"type": "object"}),))},
+        {200: ("OpenAPI 3.1", (Body("application/json", schema={"type": "object"}),))}, security=NOBODY,
     ),
     Operation(
         "GET", "/metrics", "getMetrics", "All metrics of this web server; for operators",
-        {200: ("Prometheus' text format", (Body("text/plain", schema=TEXT),))}, tag="operation",
+        {200: ("Prometheus' text format", (Body("text/plain", schema=TEXT),))}, tag="operation", security=NOBODY,
     ),
 )  # fmt: skip
 
@@ -125,7 +149,7 @@ HEAD: Json = {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     },
     "servers": [{"url": "/"}],
-    "security": [{}, {"apiKey": []}],
+    "security": [{"apiKey": []}, {}],
     "tags": [
         {"name": "conversation", "description": "Talking, and what was said"},
         {"name": "voices", "description": "Who can speak, and with whose voice"},
@@ -134,14 +158,14 @@ HEAD: Json = {
     ],
     "components": {
         "securitySchemes": {
-            "apiKey": {"type": "http", "scheme": "bearer", "description": "Where the operator asks for keys"},
+            "apiKey": {"type": "http", "scheme": "bearer", "description": "On servers that have keys"},
             "resumeToken": {
                 "type": "http", "scheme": "bearer",
                 "description": "`session.antiphon.resume_token` of `session.created` (Unmute: `session.updated`)",
             },
             "resumeHeader": {
                 "type": "apiKey", "in": "header", "name": "X-Antiphon-Resume",
-                "description": "The same, where Authorization holds a key",
+                "description": "The same, where a proxy wants Authorization for itself",
             },
         },
     },

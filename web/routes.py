@@ -9,9 +9,9 @@ from config.unmute_metrics import health_ok
 from tasks import fleet
 from tasks.streams import RedisError
 from web import health, http_errors, metric_files, models, operations
+from web.answering import answered
 from web.answers import VoiceDeleted, VoiceMade
-from web.callers import caller
-from web.http_errors import answered
+from web.door import caller
 from web.roles import listing
 from web.runtime import runtime
 from web.session_routes import sessions
@@ -57,13 +57,13 @@ def voices() -> Response:
 @http.post("/v1/voices")
 def clone_voice() -> Response:
     """Makes a voice of the recording in the form's field `file`; answers its name, which sessions may ask for."""
-    return answered(VoiceMade(runtime().uploads.clone(request.environ, caller().key_id)))
+    return answered(VoiceMade(runtime().uploads.clone(request.environ, caller().key)))
 
 
 @http.delete("/v1/voices/<name>")
 def delete_voice(name: str) -> Response:
     """Of one's own."""
-    runtime().uploads.delete(name, caller().key_id)
+    runtime().uploads.delete(name, caller().key)
     return answered(VoiceDeleted(name))
 
 

@@ -1,15 +1,18 @@
 """HTTP for the owner of a session, who shows its resume token: what was said in it."""
 
+import hmac
+
 import msgspec
 from flask import Blueprint, Response, request
 
 from config import redis_keys as keys
-from config.errors import ClientError, NotYours, VersionRefused
+from config.errors import ClientError, SessionUnknown, VersionRefused
 from tasks.leases import Leases
-from web import minutes, resume_tokens, saved
+from web import minutes, saved
 from web.answers import Minutes
 from web.handshake import RESUME_HEADER
 from web.runtime import runtime
+from web.waiting import NOBODYS, digest
 
 sessions = Blueprint("sessions", __name__)
 
@@ -31,19 +34,19 @@ def transcript(session_id: str) -> Response:
 
 
 def shown_token() -> str:
-    """The header for tokens comes first: where keys are asked for, Authorization holds one."""
+    """The header for tokens comes first: a proxy may want Authorization for itself."""
     authorization = request.headers.get("Authorization", "")
     bearer = authorization.removeprefix(BEARER) if authorization.startswith(BEARER) else ""
     return request.headers.get(RESUME_HEADER) or bearer
 
 
 def owned(leases: Leases, session_id: str, token: str) -> Minutes:
-    """The minutes of a session whose token this is. Raises NotYours, the same for a session that is not there."""
-    sid, secret = resume_tokens.parse(token)
+    """The minutes of a session whose token this is. Raises SessionUnknown, the same for a session that is not there."""
+    sid, _, secret = token.partition(".")
     asked = session_id.removeprefix(PREFIX)
     kept, state, closed = leases.read(sid, [keys.TOKEN, keys.STATE, keys.CLOSED])
-    if not resume_tokens.fits(kept, secret) or asked != sid:
-        raise NotYours("show the resume token of this session: Authorization: Bearer <token>")
+    if not hmac.compare_digest((kept or b"").decode() or NOBODYS, digest(secret)) or asked != sid:
+        raise SessionUnknown("show the resume token of this session: Authorization: Bearer TOKEN")
     try:
         history = saved.decode(state).history if state else []
     except msgspec.DecodeError as error:

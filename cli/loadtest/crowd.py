@@ -51,7 +51,7 @@ class Conversation:
         self._due_s = starts_s
         self._timers: list[asyncio.TimerHandle] = []
         self._beat: asyncio.TimerHandle | None = None
-        self._line = Line(plan.url, SUBPROTOCOLS[plan.dialect], self._hear)
+        self._line = Line(plan.url, SUBPROTOCOLS[plan.dialect], self._hear, plan.api_key)
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._queued = False
         self.done: asyncio.Future[None] = self._loop.create_future()
