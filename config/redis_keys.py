@@ -18,6 +18,9 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
+| news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
+| news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
+| donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
 | late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
@@ -165,3 +168,18 @@ def custom_voice(voice: str) -> str:
 def custom_voices() -> str:
     """Ids of the cloned voices there are."""
     return "voice:customs"
+
+
+def headlines() -> str:
+    """What a news server answered last."""
+    return "news:headlines"
+
+
+def headlines_asked() -> str:
+    """Somebody asks it now, or did a short time ago."""
+    return "news:asked"
+
+
+def donation_text(donation: str) -> str:
+    """What somebody who gives their voice is to read."""
+    return f"donation:text:{donation}"

@@ -20,6 +20,7 @@ from config import catalogue
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.environment import Environment, first_fault
 from config.errors import ConfigError
+from config.news import NewsSettings
 from config.tracing import TracingSettings
 from config.tuning import (
     AdmissionSettings,
@@ -94,6 +95,7 @@ class Settings(BaseSettings, frozen=True):
     admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
     scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
+    news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":

@@ -96,6 +96,7 @@ MAY_IMPORT = {
         "tasks.shared_time",
         "tasks.queues",
         "tasks.recordings",
+        "tasks.kept",
         "tasks.beats",
     ),
     "cli": (
@@ -247,6 +248,8 @@ KEY_PREFIXES = (
     "workers:",
     "reserve:",
     "voice:",
+    "news:",
+    "donation:",
 )
 
 

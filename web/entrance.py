@@ -54,6 +54,7 @@ def make_dialect(
                 now=datetime.now().astimezone(),
                 dice=Random(sid),
                 cloned=cloned,
+                headlines=runtime.headlines.newest,
             ),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,

@@ -20,6 +20,7 @@ from tasks.redis_view import out_of_memory
 from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
 from web.admission import Admission
 from web.fanout import Fanout
+from web.headlines import Headlines
 from web.intake import Intake
 from web.pinger import Pinger
 from web.pulse import Pulse
@@ -74,6 +75,8 @@ class Runtime:
         )
         self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)
         self.uploads = Uploads(settings, self.state, self.media)
+        self.headlines = Headlines(settings.news, self.media)
+        self.headlines.follow()
         self.closing = False
         self._told_s = float("-inf")
 
