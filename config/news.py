@@ -9,8 +9,8 @@ class NewsSettings(BaseModel, frozen=True):
     """Headlines by HTTP, in the shape of NewsAPI (newsapi.org), which Unmute uses, too."""
 
     key: SecretStr | None = None
-    """The key, sent as the header `Authorization`; Unmute calls it NEWSAPI_API_KEY. None: nothing is fetched, and such a
-    character says that no headlines are set up here. Never logged."""
+    """The key, sent as the header `Authorization`; Unmute calls it NEWSAPI_API_KEY. None: nothing is fetched, and such
+    a character says that no headlines are set up here. Never logged."""
     url: str = "https://newsapi.org/v2/top-headlines?language=en&pageSize=20"
     """What is asked for: any query of NewsAPI's, or another server that answers in its shape (`articles`, each with
     `title`, `source.name`, `description`). Redirections are not followed: the key is for this server alone."""

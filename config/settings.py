@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config import catalogue
+from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.environment import Environment, first_fault
 from config.errors import ConfigError
@@ -96,6 +97,7 @@ class Settings(BaseSettings, frozen=True):
     scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
     news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
+    donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":

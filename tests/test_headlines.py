@@ -1,4 +1,4 @@
-"""Headlines: what of an answer a character is told, who asks the news server, and what happens when it does not answer."""
+"""Headlines: what of an answer a character is told, who asks the news server, and what happens without an answer."""
 
 import json
 import logging

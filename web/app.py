@@ -11,6 +11,7 @@ from config import logs, metrics
 from config.settings import load
 from tasks.streams import RedisError
 from web import session_metrics, startup
+from web.donation_routes import donation
 from web.entrance import admit, without_redis
 from web.handshake import RESUME_HEADER, Handshake
 from web.routes import http
@@ -38,6 +39,7 @@ def create_app() -> Flask:
     flask = Flask(__name__)
     flask.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["realtime"], "thread_class": NoThread}
     flask.register_blueprint(http)
+    flask.register_blueprint(donation)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")

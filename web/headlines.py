@@ -69,7 +69,7 @@ def read(answer: bytes, rules: NewsSettings) -> tuple[str, ...]:
 
 def _line(article: _Article) -> str:
     title = _plain(article.title, TITLE_CHARACTERS)
-    source = _plain(article.source and article.source.name, SOURCE_CHARACTERS)
+    source = _plain(article.source.name if article.source else None, SOURCE_CHARACTERS)
     more = _plain(article.description, DESCRIPTION_CHARACTERS)
     return title and f"- {title}{source and f' ({source})'}{more and f': {more}'}"
 

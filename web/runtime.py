@@ -19,6 +19,7 @@ from tasks.leases import Leases
 from tasks.redis_view import out_of_memory
 from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
 from web.admission import Admission
+from web.donations import Donations
 from web.fanout import Fanout
 from web.headlines import Headlines
 from web.intake import Intake
@@ -77,6 +78,7 @@ class Runtime:
         self.uploads = Uploads(settings, self.state, self.media)
         self.headlines = Headlines(settings.news, self.media)
         self.headlines.follow()
+        self.donations = Donations(settings.donation, self.media)
         self.closing = False
         self._told_s = float("-inf")
 
