@@ -104,6 +104,7 @@ MAY_IMPORT = {
         "tasks",
         "gpu_workers",
         "web.record",
+        "web.record_folder",
         "web.rules",
         "web.turn",
         "web.happenings",

@@ -201,8 +201,8 @@ def write(folder: Path, record: ConsentRecord, data: bytes, most: int) -> None:
     written: list[Path] = []
     try:
         for name, content in ((record.file, data), (f"{record.verification.id}.json", consent)):
-            written.append(folder / name)
-            with open(written[-1], "xb", opener=_private) as file:
+            with open(folder / name, "xb", opener=_private) as file:
+                written.append(folder / name)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

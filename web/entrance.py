@@ -24,7 +24,7 @@ from web.admission import Ticket
 from web.casting import play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
-from web.dialects.unmute import UnmuteDialect
+from web.dialects.unmute import UnmuteDialect, last_words
 from web.handshake import Handshake, dialect_name
 from web.roles import Cloned, Role, find, speaker
 from web.runtime import Runtime
@@ -92,6 +92,8 @@ class Speakers:
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
+    if dialect_name(handshake) == UnmuteDialect.name:
+        socket.last_words = last_words
     try:
         if runtime.closing:
             raise SessionTaken("the server restarts; reconnect to go on")

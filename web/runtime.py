@@ -18,6 +18,7 @@ from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.redis_view import out_of_memory
 from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
+from web import record_cleaner
 from web.admission import Admission
 from web.donations import Donations
 from web.fanout import Fanout
@@ -79,6 +80,7 @@ class Runtime:
         self.headlines = Headlines(settings.news, self.media)
         self.headlines.follow()
         self.donations = Donations(settings.donation, self.media)
+        record_cleaner.follow(settings.record_dir, settings.record_days)
         self.closing = False
         self._told_s = float("-inf")
 
