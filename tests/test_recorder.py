@@ -87,13 +87,16 @@ def recorder(folder: Path | None, threads: Threads | None = None, **how: Any) ->
     )
 
 
-def live(pen: Recorder, *steps: Wishes | str) -> None:
-    """Consents, and in between something happens and is heard."""
+def live(pen: Recorder, *steps: Wishes | str) -> Wishes:
+    """Consents, the newest of which is returned, and in between something happens and is heard."""
+    newest = NO
     for at, step in enumerate(steps):
         if isinstance(step, Wishes):
+            newest = step
             pen.consent(step)
         pen.note(Turn(), Tick(at), RULES, ())
         pen.hear(at * 480, PCM)
+    return newest
 
 
 def names(folder: Path) -> set[str]:
@@ -119,23 +122,20 @@ def kinds(path: Path) -> list[str]:
 )
 def test_what_is_recorded_is_what_both_want(tmp_path, wishes, sound, there):
     pen = recorder(tmp_path, sound=sound)
-    live(pen, wishes)
-    pen.close()
+    pen.close(live(pen, wishes))
     assert names(tmp_path) == there
 
 
 def test_without_a_folder_nothing_is_recorded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pen = recorder(None)
-    live(pen, ALL, NO)
-    pen.close()
+    pen.close(live(pen, ALL, NO))
     assert not names(tmp_path)
 
 
 def test_nothing_from_before_the_consent_is_recorded(tmp_path):
     pen = recorder(tmp_path)
-    live(pen, NO, "later", ALL)
-    pen.close()
+    pen.close(live(pen, NO, "later", ALL))
     assert names(tmp_path) == {"s.jsonl", "s.960.wav"}
     assert kinds(tmp_path / "s.jsonl") == ["header", "step", "end"]
 
@@ -147,8 +147,7 @@ def test_consent_taken_back_deletes_all_of_it_at_once(tmp_path):
     pen = recorder(tmp_path)
     live(pen, ALL, "more", NO)
     assert not names(tmp_path)
-    live(pen, "and more")
-    pen.close()
+    pen.close(live(pen, "and more"))
     assert not names(tmp_path)
 
 
@@ -156,28 +155,33 @@ def test_consent_to_sound_taken_back_deletes_the_sound_alone(tmp_path):
     pen = recorder(tmp_path)
     live(pen, ALL, WORDS)
     assert names(tmp_path) == {"s.jsonl"}
-    live(pen, ALL)
-    pen.close()
+    pen.close(live(pen, ALL))
     assert names(tmp_path) == {"s.jsonl", "s.0.wav"}
     assert kinds(tmp_path / "s.jsonl") == ["header", "step", "step", "step", "end"]
 
 
 def test_consent_given_again_begins_anew(tmp_path):
     pen = recorder(tmp_path)
-    live(pen, ALL, NO, "unrecorded", ALL)
-    pen.close()
+    pen.close(live(pen, ALL, NO, "unrecorded", ALL))
     assert kinds(tmp_path / "s.jsonl") == ["header", "step", "end"]
     assert names(tmp_path) == {"s.jsonl", "s.1440.wav"}
 
 
 def test_a_later_connection_deletes_what_an_earlier_one_recorded(tmp_path):
     first = recorder(tmp_path)
-    live(first, ALL)
-    first.close()
+    first.close(live(first, ALL))
     later = recorder(tmp_path, went_on=True)
     later.consent(WORDS)
     assert names(tmp_path) == {"s.jsonl"}
     later.consent(NO)
+    assert not names(tmp_path)
+
+
+def test_consent_that_is_taken_back_with_the_last_word_counts(tmp_path):
+    """The client refuses and leaves, before its session has come to it."""
+    pen = recorder(tmp_path)
+    live(pen, ALL)
+    pen.close(NO)
     assert not names(tmp_path)
 
 
@@ -204,7 +208,7 @@ def test_whatever_the_threads_do_nothing_stays_without_consent(tmp_path_factory,
                 job.run()
     for job in data.draw(st.permutations([job for job in threads.jobs if not job.done])):
         job.run()
-    pen.close()
+    pen.close(wishes)
     for job in threads.jobs:
         assert job.done
     there = {Path(name).suffix for name in names(folder)}
@@ -223,7 +227,7 @@ def test_a_deletion_that_fails_is_told(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Path, "unlink", refuse)
     with caplog.at_level(logging.ERROR):
         pen.consent(NO)
-        pen.close()
+        pen.close(NO)
     assert [entry.getMessage().partition(": ")[2] for entry in caplog.records] == ["Read-only file system"]
 
 
@@ -258,9 +262,10 @@ def test_sound_in_another_format_is_another_file(tmp_path):
     pen = recorder(tmp_path)
     pen.consent(ALL)
     pen.hear(0, PCM)
-    pen.consent(Wishes(allow_recording=True, record_audio=True, input_format="opus"))
+    in_opus = Wishes(allow_recording=True, record_audio=True, input_format="opus")
+    pen.consent(in_opus)
     pen.hear(480, opus(2))
-    pen.close()
+    pen.close(in_opus)
     assert names(tmp_path) == {"s.0.wav", "s.480.ogg"}
 
 
@@ -277,8 +282,7 @@ def test_sound_for_a_disk_that_hangs_is_given_up(tmp_path, caplog):
 
 def test_only_the_owner_may_hear_it(tmp_path):
     pen = recorder(tmp_path / "r")
-    live(pen, ALL)
-    pen.close()
+    pen.close(live(pen, ALL))
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "r").iterdir()} == {0o600}
 
 

@@ -97,7 +97,7 @@ def recording(folder: Path, story: list[tuple[Happening, Rules]], session: str =
         before = turn
         turn, actions = advance(before, happening, rules)
         pen.note(before, happening, rules, actions)
-    pen.close()
+    pen.close(YES)
     return folder / f"{session}.jsonl"
 
 
@@ -259,7 +259,7 @@ def test_nothing_is_recorded_unless_both_want_it(tmp_path, folder, allowed):
     pen = Recorder(tmp_path / "r" if folder else None, "s", background=at_once)
     pen.consent(Wishes(allow_recording=allowed))
     pen.note(Turn(), Tick(1), RULES, ())
-    pen.close()
+    pen.close(Wishes(allow_recording=allowed))
     assert not list(tmp_path.iterdir())
 
 
@@ -281,7 +281,7 @@ def test_the_disk_is_touched_at_most_every_half_second(tmp_path):
         clock.now_s += 0.125
         pen.note(Turn(), Tick(1), RULES, ())
     assert len(writes) == 24  # 99 steps of 0.125 s after the first
-    pen.close()
+    pen.close(YES)
     assert b"".join(writes).count(b"\n") == 102
 
 
@@ -298,7 +298,7 @@ def test_a_disk_that_hangs_is_given_up_and_nobody_waits(tmp_path, caplog):
         for _ in range(300):
             clock.now_s += 1
             pen.note(Turn(), Transcript("x" * 10_000, 0, 1), RULES, ())
-        pen.close()
+        pen.close(YES)
     assert len(writes) == 1
     assert [entry.getMessage().partition(": ")[2] for entry in caplog.records] == ["the disk is too slow"]
 
@@ -316,7 +316,7 @@ def test_a_full_disk_is_reported_once(tmp_path, caplog, monkeypatch):
             clock.now_s += 1
             pen.note(Turn(), Tick(1), RULES, ())
         pen.consent(YES)
-        pen.close()
+        pen.close(YES)
     assert [entry.getMessage().partition(": ")[2] for entry in caplog.records] == ["No space left on device"]
 
 

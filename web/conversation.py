@@ -139,7 +139,7 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
-        self._recorder.close()
+        self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
 

@@ -131,8 +131,9 @@ class Recorder:
             record_folder.events_file(self._folder, self._session), record.encode(line) + b"\n"
         )
 
-    def close(self) -> None:
-        """The recording is whole. Waits a moment for the disk, no longer."""
+    def close(self, wishes: Wishes) -> None:
+        """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk, no longer."""
+        self.consent(wishes)
         if self._allowed and self._steps >= 0:
             self._add(record.End(steps=self._steps))
         self._allowed, self._format, self._steps = False, "", -1
