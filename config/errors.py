@@ -241,6 +241,21 @@ class CloningAway(AntiphonError):
     retryable = True
 
 
+class DonationsOff(AntiphonError):
+    """Nobody here takes voices as a gift."""
+
+    code = "voice_donation_off"
+    http_status = 501
+
+
+class DonationsAway(AntiphonError):
+    """A voice cannot be taken just now."""
+
+    code = "voice_donation_unavailable"
+    http_status = 503
+    retryable = True
+
+
 class Overloaded(AntiphonError):
     """No free slot now."""
 

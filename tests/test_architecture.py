@@ -96,6 +96,7 @@ MAY_IMPORT = {
         "tasks.shared_time",
         "tasks.queues",
         "tasks.recordings",
+        "tasks.kept",
         "tasks.beats",
         "tasks.quotas",
         "tasks.ephemeral",
@@ -105,6 +106,7 @@ MAY_IMPORT = {
         "tasks",
         "gpu_workers",
         "web.record",
+        "web.record_folder",
         "web.rules",
         "web.turn",
         "web.happenings",
@@ -251,6 +253,8 @@ KEY_PREFIXES = (
     "voice:",
     "quota:",
     "ephemeral:",
+    "news:",
+    "donation:",
 )
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 
+import gevent
 import pytest
 from werkzeug.test import EnvironBuilder
 
@@ -25,8 +26,8 @@ from config.redis_keys import VOICES, custom_voice, custom_voices, voice_owner, 
 from config.settings import load
 from config.voice_messages import CustomVoice, VoiceMade, VoiceRefused
 from tasks import beats, recordings
-from web import voice_upload as upload_module
-from web.voice_upload import FORM_MEMORY_BYTES, Uploads, known
+from web.upload_form import FORM_MEMORY_BYTES, known
+from web.voice_upload import Uploads
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100)
 
@@ -186,7 +187,7 @@ class Dripping(io.RawIOBase):
         return True
 
     def readinto(self, into):
-        upload_module.gevent.sleep(0.02)
+        gevent.sleep(0.02)
         into[:1] = b"-"
         return 1
 

@@ -23,6 +23,8 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     """The shape of all errors, as of OpenAI's."""
 
     error: Error
+    detail: str | UnsetType = UNSET
+    """The message, where Unmute's clients look for it: of voice donations."""
 
 
 # --- health

@@ -38,7 +38,7 @@ from web.listening import Listening
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
 from web.read_ahead import ReadAhead
-from web.recorder import Recorder
+from web.recorder import recorder_of
 from web.replier import Replier
 from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
@@ -73,9 +73,11 @@ class Conversation:
         self.stages = Stages(self.sid, runtime.tell)
         self._memory = Memory(runtime, lease)
         self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
+        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
+        self.input.hear_too = self._recorder.hear
         self._trace = follow(self.sid, runtime.tracer, self.input.clock)
         self.stages.traced = self._trace.ordered
         self._runtime = runtime
@@ -92,7 +94,6 @@ class Conversation:
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
-        self._recorder = Recorder(runtime.settings.record_dir, self.sid)
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
         self._desk = ItemDesk(self._history, dialect, send, self._items_changed)
@@ -137,7 +138,7 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
-        self._recorder.close()
+        self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
 
@@ -174,7 +175,7 @@ class Conversation:
 
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._wished_rules()
-        self._recorder.allow(self._dialect.wishes.allow_recording)
+        self._recorder.consent(self._dialect.wishes)
         self._drop_prepared()
         self._prepare()
         self._send(self._dialect.configured())
@@ -379,7 +380,7 @@ class Conversation:
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
-        self._recorder.allow(self._dialect.wishes.allow_recording)
+        self._recorder.consent(self._dialect.wishes)
         newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()

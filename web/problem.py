@@ -1,6 +1,7 @@
 """Errors as HTTP tells them: a status, the OpenAI API's JSON, and when or how to try again."""
 
 from flask import Response
+from msgspec import UNSET
 
 from config.errors import AntiphonError, ClientError, KeyRefused
 from web.answering import answered
@@ -23,9 +24,9 @@ def code_of(error: AntiphonError) -> str:
     return error.wire_code if isinstance(error, ClientError) else error.code
 
 
-def problem(error: AntiphonError) -> Response:
-    """The whole answer."""
-    answer = answered(ErrorAnswer(told(error)), error.http_status)
+def problem(error: AntiphonError, *, detail: bool = False) -> Response:
+    """The whole answer. detail: with the message where Unmute's clients look for it, too."""
+    answer = answered(ErrorAnswer(told(error), str(error) if detail else UNSET), error.http_status)
     if isinstance(error, KeyRefused):
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.retryable:

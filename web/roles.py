@@ -59,14 +59,15 @@ def _role(character: Character, settings: Settings) -> Role:
         reason = (
             f"it has no voice for the tts engine {' or '.join(settings.tts.mixes) or settings.tts.engine}"
         )
-    elif why := too_long(Wishes(instructions=_told(character)), settings.llm.window_tokens):
+    elif why := too_long(Wishes(instructions=_told(character, settings)), settings.llm.window_tokens):
         reason = f"in the voices file, {why}"
     return Role(character, voice, reason)
 
 
-def _told(character: Character) -> str:
-    """Its instructions on some day: their length hardly varies."""
-    return system_prompt(character.spoken, datetime(2000, 1, 1, tzinfo=UTC), Random(0))
+def _told(character: Character, settings: Settings) -> str:
+    """Its instructions on some day, with as many headlines as there may be: else their length hardly varies."""
+    headlines = ["-" * settings.news.most_characters] if settings.news.key else None
+    return system_prompt(character.spoken, datetime(2000, 1, 1, tzinfo=UTC), Random(0), headlines)
 
 
 def _voice(character: Character, tts: EngineChoice) -> str:
