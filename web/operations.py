@@ -18,6 +18,7 @@ from web.answers import (
     VoiceMade,
 )
 from web.client_secrets import ClientSecretAsked
+from web.donations import Verification
 from web.openapi import Body, Json, Operation, gives_json
 
 #: Something that is no JSON.
@@ -50,12 +51,12 @@ def query(name: str, means: str, *allowed: str) -> Json:
     return {"name": name, "in": "query", "description": means, "schema": schema}
 
 
-def multipart(name: str, means: str) -> Body:
-    """A form with one file."""
+def multipart(name: str, means: str, **texts: str) -> Body:
+    """A form with one file, and texts, each with what it means."""
     file = {**TEXT, "contentMediaType": "application/octet-stream", "description": means}
-    return Body(
-        "multipart/form-data", schema={"type": "object", "required": [name], "properties": {name: file}}
-    )
+    fields = {name: file, **{text: {**TEXT, "description": said} for text, said in texts.items()}}
+    schema = {"type": "object", "required": list(fields), "properties": fields}
+    return Body("multipart/form-data", schema=schema)
 
 
 OPERATIONS = (
@@ -111,6 +112,21 @@ OPERATIONS = (
         "DELETE", "/v1/voices/{name}", "deleteVoice", "Deletes a voice of one's own",
         {200: gives_json(VoiceDeleted, "It speaks no more")}, refuses=(errors.NotFound, errors.RedisAway), tag="voices",
         parameters=(path("name", "As it was answered", "custom:0b4c62f0-5f0e-4f2c-9a51-8a2d7d3f5f7e"),),
+    ),
+    Operation(
+        "GET", "/v1/voice-donation", "beginDonation", "A text to read aloud, for somebody who gives their voice away",
+        {200: gives_json(Verification, "It serves once, for five minutes")},
+        refuses=(errors.DonationsOff, errors.RedisAway), tag="voices",
+    ),
+    Operation(
+        "POST", "/v1/voice-donation", "donateVoice", "The recording of that text, and who gives it",
+        {200: ("It was stored", (Body("application/json", schema={"type": "object", "maxProperties": 0}),))},
+        refuses=(
+            errors.ClientError, errors.UploadSlow, errors.UploadLengthMissing, errors.UploadTooBig,
+            errors.UploadUnreadable, errors.DonationsOff, errors.DonationsAway, errors.RedisAway,
+        ),
+        tag="voices",
+        takes=(multipart("file", "WAV, FLAC, MP3 or Ogg, 4 MiB at the most", metadata="Who gives it, as JSON"),),
     ),
     Operation(
         "GET", "/v1/models", "listModels", "The engines at work, and the conversation they make",
