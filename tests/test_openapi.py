@@ -9,7 +9,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.house import ROOT
-from web.operations import OPERATIONS, written
+from web.door import OF_SESSIONS, PUBLIC
+from web.operations import NOBODY, OPERATIONS, OWNER, written
 
 DOCUMENT = json.loads(written())
 
@@ -44,6 +45,14 @@ def test_every_route_is_in_it_with_its_methods_and_nothing_else():
     }
     described = {(path, method.upper()) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert routes == described, "web/operations.py has an entry for each route"
+
+
+def test_no_key_is_said_to_be_wanted_where_the_door_wants_none():
+    of_anybody = {operation.path for operation in OPERATIONS if operation.security == NOBODY}
+    of_owners = {operation.path for operation in OPERATIONS if operation.security == OWNER}
+    assert of_anybody == PUBLIC - {"/"}
+    assert of_owners and all(path.startswith(OF_SESSIONS) for path in of_owners)
+    assert not [operation for operation in OPERATIONS if operation.security not in (None, NOBODY, OWNER)]
 
 
 def test_names_of_operations_are_given_once():

@@ -23,6 +23,8 @@ MESSAGES = {
     500: "the server failed at this request; its log says why",
 }
 
+MISMATCH = "conversations are held over a WebSocket at /v1/realtime, everything else is plain HTTP"
+
 
 def refused(error: AntiphonError) -> Response:
     """The response to what raised it; counted."""
@@ -48,14 +50,10 @@ def http_error(error: HTTPException) -> Response | HTTPException:
 
 def _told(error: HTTPException, status: int) -> Error:
     if isinstance(error, WebsocketMismatch):
-        return Error("invalid_request_error", "websocket_mismatch", _mismatch(error))
+        return Error("invalid_request_error", "websocket_mismatch", MISMATCH)
     code = CODES.get(status) or re.sub(r"[^a-z]+", "_", error.name.lower())
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return Error(kind, code, MESSAGES.get(status) or error.description or error.name)
-
-
-def _mismatch(_: WebsocketMismatch) -> str:
-    return "conversations are held over a WebSocket at /v1/realtime, everything else is plain HTTP"
 
 
 def handle(blueprint: Blueprint) -> None:

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ Json = dict[str, Any]
 
 #: Where schemas stand in the document.
 REF = "#/components/schemas/{name}"
-
 
 #: Where a key is wanted, these may be told instead of what was asked for.
 AT_THE_DOOR = (KeyRefused, NotAllowed, OriginRefused)
@@ -49,6 +47,10 @@ class Operation:
     takes: tuple[Body, ...] = ()
     security: tuple[Json, ...] | None = None
     """What must be shown; none of it: (); None: as the whole document says, a key."""
+
+
+#: What comes with every error.
+ERROR = (Body("application/json", ErrorAnswer),)
 
 
 def gives_json(kind: Any, means: str) -> tuple[str, tuple[Body, ...]]:
@@ -96,9 +98,6 @@ def _described(operation: Operation) -> Json:
     return described
 
 
-ERROR = (Body("application/json", ErrorAnswer),)
-
-
 def _refusals(errors: Iterable[type[AntiphonError]]) -> dict[str, Json]:
     """By status, each code with what it means."""
     by_status: dict[str, list[str]] = {}
@@ -128,17 +127,15 @@ def _schema(body: Body) -> Json:
 
 def _noted(schemas: dict[str, Json], kinds: Iterable[Any]) -> dict[str, Json]:
     """With the note that stands under a field in the source, which is not kept at run time."""
-    notes = {name: notes for module in {inspect.getmodule(kind) for kind in _structs(kinds)} if module
-             for name, notes in _notes(inspect.getsource(module)).items()}  # fmt: skip
+    modules = {inspect.getmodule(kind) for kind in (*kinds, ErrorAnswer) if inspect.isclass(kind)}
+    notes: dict[str, dict[str, str]] = {}
+    for module in filter(None, modules):
+        notes |= _notes(inspect.getsource(module))
     for name, schema in schemas.items():
         for field_name, note in notes.get(name, {}).items():
             if field_name in schema.get("properties", {}):
                 schema["properties"][field_name]["description"] = note
     return schemas
-
-
-def _structs(kinds: Iterable[Any]) -> Iterable[type]:
-    return (kind for kind in (*kinds, ErrorAnswer) if inspect.isclass(kind))
 
 
 def _notes(source: str) -> dict[str, dict[str, str]]:
@@ -156,5 +153,5 @@ def _notes(source: str) -> dict[str, dict[str, str]]:
 def _text(node: ast.stmt) -> str:
     match node:
         case ast.Expr(ast.Constant(str() as text)):
-            return textwrap.dedent(" ".join(text.split()))
+            return " ".join(text.split())
     return ""

@@ -19,8 +19,6 @@ sessions = Blueprint("sessions", __name__)
 #: Session ids on the wire have a prefix, as OpenAI's have.
 PREFIX = "sess_"
 
-BEARER = "Bearer "
-
 
 @sessions.get("/v1/sessions/<session_id>/transcript")
 def transcript(session_id: str) -> Response:
@@ -35,9 +33,9 @@ def transcript(session_id: str) -> Response:
 
 def shown_token() -> str:
     """The header for tokens comes first: a proxy may want Authorization for itself."""
-    authorization = request.headers.get("Authorization", "")
-    bearer = authorization.removeprefix(BEARER) if authorization.startswith(BEARER) else ""
-    return request.headers.get(RESUME_HEADER) or bearer
+    shown = request.authorization
+    bearer = shown.token if shown is not None and shown.type == "bearer" else None
+    return request.headers.get(RESUME_HEADER) or bearer or ""
 
 
 def owned(leases: Leases, session_id: str, token: str) -> Minutes:
