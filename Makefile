@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration openapi lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
@@ -83,6 +83,9 @@ configuration: setup-dev ## write the tables of docs/configuration.md again
 
 catalogue: setup-dev ## write the tables of docs/models.md again, from config/weights/
 	@$(BIN)/python -m tools.model_tables
+
+openapi: setup-dev ## write docs/openapi.json again, as the server serves it
+	@$(BIN)/python -m tools.openapi
 
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt

@@ -96,13 +96,17 @@ MAY_IMPORT = {
         "tasks.shared_time",
         "tasks.queues",
         "tasks.recordings",
+        "tasks.kept",
         "tasks.beats",
+        "tasks.quotas",
+        "tasks.ephemeral",
     ),
     "cli": (
         "config",
         "tasks",
         "gpu_workers",
         "web.record",
+        "web.record_folder",
         "web.rules",
         "web.turn",
         "web.happenings",
@@ -247,6 +251,10 @@ KEY_PREFIXES = (
     "workers:",
     "reserve:",
     "voice:",
+    "quota:",
+    "ephemeral:",
+    "news:",
+    "donation:",
 )
 
 

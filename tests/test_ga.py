@@ -240,7 +240,7 @@ def test_session_created_comes_first_and_unasked():
     (created,) = line.hear(line.dialect.greeting(resumed=False, token="s.t"))
     assert created["type"] == "session.created"
     assert created["session"]["antiphon"] == {
-        "resume_token": "s.t", "resumed": False, "allow_recording": False,
+        "resume_token": "s.t", "resumed": False, "allow_recording": False, "record_audio": False,
     }  # fmt: skip
     assert not line.dialect.speaks_first
 
@@ -796,9 +796,17 @@ def test_instructions_that_leave_no_room_are_refused():
 def test_consent_to_recording_is_ours_and_echoed():
     line = Line()
     assert not line.dialect.wishes.allow_recording
-    assert line.update(antiphon={"allow_recording": True})["antiphon"] == {"allow_recording": True}
-    assert line.update(instructions="Be kind.")["antiphon"] == {"allow_recording": True}
+    assert line.update(antiphon={"allow_recording": True})["antiphon"] == {
+        "allow_recording": True,
+        "record_audio": False,
+    }
+    assert line.update(instructions="Be kind.")["antiphon"] == {
+        "allow_recording": True,
+        "record_audio": False,
+    }
     assert line.dialect.wishes.allow_recording
+    assert line.update(antiphon={"record_audio": True})["antiphon"]["record_audio"]
+    assert line.dialect.wishes.record_audio
     line.update(antiphon={"allow_recording": False, "resume_token": "x"})
     assert not line.dialect.wishes.allow_recording
     assert "resume_token" not in line.hear(line.dialect.configured())[0]["session"]["antiphon"]

@@ -10,7 +10,6 @@ import gevent
 from config import metrics
 from config.errors import AntiphonError
 from config.outage import Outage
-from config.redis_keys import STAGES
 from config.tuning import OwnershipSettings
 from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
@@ -172,10 +171,6 @@ class Watchdog:
     def _room(self, stage: str) -> bool:
         """Somebody advertises a free slot."""
         return fleet.counts(fleet.look(self._state, (stage,)), (stage,))[stage]["free"] > 0
-
-    def health(self) -> dict[str, dict[str, int]]:
-        """Workers and slots of each stage."""
-        return self.count(STAGES)
 
     def count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
         """The same of these queues."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from cli.credentials import addressed, key_option
 from cli.loadtest import html, sounds
 from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
@@ -181,6 +182,7 @@ def _targets(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="A search tries no more.",
 )
+@key_option
 @_targets
 def loadtest(
     address: str | None,
@@ -199,6 +201,7 @@ def loadtest(
     html_file: Path | None,
     search: bool,
     max_sessions: int,
+    api_key: str | None,
     **targets: float,
 ) -> None:
     """Simulate people who talk to a server, and judge it.
@@ -207,14 +210,14 @@ def loadtest(
     """
     if address and url:
         raise click.UsageError("give the URL once")
-    asked = address or url or "ws://127.0.0.1:8000/v1/realtime"
+    asked = addressed(address or url or "ws://127.0.0.1:8000/v1/realtime", dialect, api_key)
     chosen = None if speech in (None, "piper") else sounds.choose(speech)
-    probe(asked, dialect)
+    probe(asked, dialect, api_key)
     source, clips = chosen or sounds.choose(speech)  # it takes seconds to make speech
     order = Order(
         url=asked, dialect=dialect, speech=sounds.speech(source, clips, dialect, int(packet_ms)), sessions=sessions,
         ramp_s=RAMP_PER_SESSION_S * sessions if ramp_s is None else ramp_s, conversations=conversations,
-        turns=turns, processes=processes,
+        turns=turns, processes=processes, api_key=api_key,
     )  # fmt: skip
     if search or seconds is not None:
         order = replace(

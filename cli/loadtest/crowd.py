@@ -51,7 +51,9 @@ class Conversation:
         self._due_s = starts_s
         self._timers: list[asyncio.TimerHandle] = []
         self._beat: asyncio.TimerHandle | None = None
-        self._line = Line(address(plan.url, plan.dialect), SUBPROTOCOLS[plan.dialect], self._hear)
+        self._line = Line(
+            address(plan.url, plan.dialect), SUBPROTOCOLS[plan.dialect], self._hear, plan.api_key
+        )
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self.queued = False
         """Whether it was told to wait for a place."""

@@ -81,13 +81,13 @@ def find_capacity(wish: Wish, search: Search) -> list[Report]:
     return found
 
 
-def probe(url: str, dialect: str) -> None:
+def probe(url: str, dialect: str, api_key: str | None = None) -> None:
     """One session, opened and closed: who cannot have one need not try many. Raises CallFailed."""
     now_s = time.monotonic()
     speech = sounds.speech("a hum", sounds.hums()[:1], dialect, 20)
     plan = Plan(
         url=url, dialect=dialect, speech=speech, sessions=1, first=0, of=1, process=0,
-        zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s,
+        zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s, api_key=api_key,
     )  # fmt: skip
 
     async def hold() -> None:

@@ -153,6 +153,15 @@ class GaDialect:
         self._session, self.wishes = session, wishes
         return [Configure()]
 
+    def preset(self, session: dict[str, Any]) -> None:
+        """What an ephemeral key carries: an update before anybody is told of the session. Raises ClientError."""
+        self._update(ev.SessionUpdate(session=session))
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The whole effective configuration."""
+        return self._session
+
     def _cast(self, asked: Wishes) -> Wishes:
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
