@@ -45,7 +45,8 @@ NOT_RUN = {
     r"loadtest.* (wss://|--find-capacity)": "somebody else's server, or minutes; test_loadtest*.py search less far",
     r"\bPUBLIC_HOST\b": "a host of the reader's",
     r"antiphon (drain vm-|sessions end )": "a worker, a session of the reader's; test_operator_live.py has its own",
-    r"antiphon keys (new|remove) ": "keeps the other readers out of their server; test_api_keys.py has a file of its own",
+    r"antiphon keys (new|remove) ":
+        "keeps the other readers out of their server; test_api_keys.py has a file of its own",
     r"drafts/|ANTIPHON_TURN__PATIENC=": "shows what becomes of a slip; test_operator.py and test_doctor.py have such",
 }  # fmt: skip
 
