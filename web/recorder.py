@@ -132,7 +132,7 @@ class Recorder:
         )
 
     def close(self, wishes: Wishes) -> None:
-        """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk, no longer."""
+        """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk."""
         self.consent(wishes)
         if self._allowed and self._steps >= 0:
             self._add(record.End(steps=self._steps))
