@@ -112,7 +112,9 @@ def test_however_a_client_cuts_its_bytes_the_same_is_heard(law: g711.Law, cuts: 
     data = g711.compress((talk(0.3, TELEPHONE_RATE) * 32_767).astype(np.int16), law)
     cut, whole = decoder(law), decoder(law).decode(data)
     heard = [cut.decode(piece) for piece in pieces(data, cuts)]
-    assert [len(pcm) for pcm in heard] == [3 * len(piece) for piece in pieces(data, cuts)], "no sample is held"
+    assert [len(pcm) for pcm in heard] == [3 * len(piece) for piece in pieces(data, cuts)], (
+        "no sample is held"
+    )
     assert np.array_equal(np.concatenate(heard), whole)
 
 
@@ -182,7 +184,10 @@ def test_both_ways_agree_with_soxr() -> None:
     assert len(ours) == len(theirs)
     assert np.max(np.abs(ours - theirs)[inner]) < 0.01
     wide = Widener().take(np.asarray(theirs))[RATIO * REACH :]
-    assert np.max(np.abs(wide - soxr.resample(theirs, TELEPHONE_RATE, SAMPLE_RATE, "HQ")[: len(wide)])[inner]) < 0.01
+    assert (
+        np.max(np.abs(wide - soxr.resample(theirs, TELEPHONE_RATE, SAMPLE_RATE, "HQ")[: len(wide)])[inner])
+        < 0.01
+    )
 
 
 @each_law
