@@ -69,6 +69,12 @@ class Conversation:
     show_default=True,
     help="The wire dialect.",
 )
+@click.option(
+    "--format",
+    "audio_format",
+    type=click.Choice(["pcm16", "pcmu", "pcma", "opus"]),
+    help="Of the audio, GA alone: µ-law and A-law are telephones'.  [default: pcm16]",
+)
 @click.option("--turns", type=click.IntRange(min=1), help="Stop after so many turns, not with the file.")
 @click.option("--voice", help="Who answers; the server's default if not given.")
 @click.option("--events", is_flag=True, help="One JSON line per event on stderr.")
@@ -84,6 +90,7 @@ def talk(
     out: Path | None,
     url: str,
     dialect: str,
+    audio_format: str | None,
     turns: int | None,
     voice: str | None,
     events: bool,
@@ -98,8 +105,10 @@ def talk(
         _check_url(url)
         if out is not None:
             sound.check_writable(out)
+        speaker = _dialect(dialect, voice, audio_format)
+        url = _with_extensions(url) if audio_format == "opus" else url
         plan = Plan(url, sound.load(source), turns, timeout_s)
-        conversation = Conversation(plan, _dialect(dialect, voice), narrator(events=events, json=as_json))
+        conversation = Conversation(plan, speaker, narrator(events=events, json=as_json))
         answered = conversation.hold()
     except AntiphonError as error:
         if as_json:
@@ -133,9 +142,21 @@ def _save(out: Path, conversation: Conversation) -> bool:
     return True
 
 
-def _dialect(name: str, voice: str | None) -> Dialect:
+def _dialect(name: str, voice: str | None, audio_format: str | None) -> Dialect:
+    """Raises ConfigError."""
     module, client = DIALECTS[name]
-    return cast(Dialect, getattr(importlib.import_module(module), client)(voice))
+    make = getattr(importlib.import_module(module), client)
+    if audio_format is None:
+        return cast(Dialect, make(voice))
+    if name != "ga":
+        raise ConfigError("--format: Unmute's dialect has Opus in Ogg alone")
+    return cast(Dialect, make(voice, importlib.import_module("cli.ga_sound").GaSound(audio_format)))
+
+
+def _with_extensions(url: str) -> str:
+    """Raw Opus is an extension of ours, for who asks for them."""
+    parts = urlsplit(url)
+    return parts._replace(query="&".join(filter(None, (parts.query, "extensions=antiphon")))).geturl()
 
 
 def _print_report(session: str | None, turns: list[Report], errors: list[str]) -> None:

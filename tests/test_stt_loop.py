@@ -124,7 +124,7 @@ def test_entries_survive_the_wire():
     listen = Listen("opus", "en", 0.4, 10)
     assert decode_listen(encode(listen)) == listen
     assert decode_listen(encode(("listen", "pcm16", "en"))) == Listen("pcm16")
-    assert decode_in(encode(("audio", 7, [b"x"], 1.5))) == Audio(7, [b"x"], 1.5), "as version 2 writes it"
+    assert decode_in(encode(("audio", 7, [b"x"], 1.5))) == Audio(7, [b"x"], 1.5), "as version 1 writes it"
 
 
 def heard(desk):
