@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import sys
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -16,7 +16,9 @@ from cli.call import Call, CallFailed, Plan
 from cli.dialect import Dialect
 from cli.measure import Report, TurnBook
 from cli.narrator import Narrator, narrator
+from cli.url import with_extensions
 from config.errors import AntiphonError, ConfigError
+from config.messages import AudioFormat
 
 #: A conversation was held, but not every turn was answered. (2 is for what the caller must mend.)
 UNANSWERED = 1
@@ -72,7 +74,7 @@ class Conversation:
 @click.option(
     "--format",
     "audio_format",
-    type=click.Choice(["pcm16", "pcmu", "pcma", "opus"]),
+    type=click.Choice(list(get_args(AudioFormat))),
     help="Of the audio, GA alone: µ-law and A-law are telephones'.  [default: pcm16]",
 )
 @click.option("--turns", type=click.IntRange(min=1), help="Stop after so many turns, not with the file.")
@@ -106,7 +108,7 @@ def talk(
         if out is not None:
             sound.check_writable(out)
         speaker = _dialect(dialect, voice, audio_format)
-        url = _with_extensions(url) if audio_format == "opus" else url
+        url = with_extensions(url) if audio_format == "opus" else url
         plan = Plan(url, sound.load(source), turns, timeout_s)
         conversation = Conversation(plan, speaker, narrator(events=events, json=as_json))
         answered = conversation.hold()
@@ -151,12 +153,6 @@ def _dialect(name: str, voice: str | None, audio_format: str | None) -> Dialect:
     if name != "ga":
         raise ConfigError("--format: Unmute's dialect has Opus in Ogg alone")
     return cast(Dialect, make(voice, importlib.import_module("cli.ga_sound").GaSound(audio_format)))
-
-
-def _with_extensions(url: str) -> str:
-    """Raw Opus is an extension of ours, for who asks for them."""
-    parts = urlsplit(url)
-    return parts._replace(query="&".join(filter(None, (parts.query, "extensions=antiphon")))).geturl()
 
 
 def _print_report(session: str | None, turns: list[Report], errors: list[str]) -> None:
