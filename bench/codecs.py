@@ -8,6 +8,7 @@ import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from web.reply_options import ReplyOptions
 
 Say = Callable[[str], None]
 
-FORMATS: tuple[AudioFormat, ...] = ("pcm16", "pcmu", "pcma", "opus")
+FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
 #: Most CPU time for a second that is heard and one that is said, at the workers: 200 such sessions fill a core.
 BAR_MS = 5.0

@@ -39,7 +39,7 @@ class Pcm16:
         """PCM as it is."""
         return [{"audio": base64.b64encode(pcm16).decode()}]
 
-    def heard(self, delta: str, _: Sequence[int] | None) -> bytes:
+    def heard(self, delta: str, sizes: Sequence[int] | None) -> bytes:
         """PCM as it is."""
         try:
             return base64.b64decode(delta, validate=True)

@@ -16,8 +16,8 @@ from config.versions import Envelope, decode_envelope, note_dropped, refusal, un
 #: No text of one message is longer; a reply of 500 words is about 3 kB.
 MAX_TEXT = 20_000
 
-AudioFormat = Literal["pcm16", "opus", "pcmu", "pcma"]
-"""16 bits little-endian, or raw packets, both at 24 kHz; G.711 by µ-law or A-law, at 8 kHz. All mono."""
+AudioFormat = Literal["pcm16", "pcmu", "pcma", "opus"]
+"""16 bits, little-endian, at 24 kHz; G.711 by µ-law and A-law, at 8 kHz; raw packets at 24 kHz. All mono."""
 
 #: What a client may send in one message is the largest packet; a step makes four, the end of a clause some more.
 Packet = Annotated[bytes, msgspec.Meta(max_length=1 << 18)]

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from tests.test_resuming import TONE
 from web.dialects.base import AppendAudio, AudioOut
 from web.reply_options import ReplyOptions
 
-FORMATS: tuple[AudioFormat, ...] = ("pcm16", "pcmu", "pcma", "opus")
+FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
 each_format = pytest.mark.parametrize("audio_format", FORMATS)
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.whole import REPLY_PCM, SAID, SPEECH_S
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-FORMATS: tuple[AudioFormat, ...] = ("pcm16", "pcmu", "pcma", "opus")
+FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
 
 @pytest.fixture(scope="module")
