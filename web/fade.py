@@ -10,14 +10,12 @@ import opuslib
 from config.messages import AudioFormat
 from config.settings import SAMPLE_RATE
 from tasks import g711
+from web.packets import RATIO
 
 #: Samples of one packet: 20 ms.
 PACKET_SAMPLES = SAMPLE_RATE // 50
 
 Gains = npt.NDArray[np.float32]
-
-#: Our samples for one of G.711.
-TELEPHONE_RATIO = 3
 
 #: Packets before the first one that a decoder hears, to be where the encoder was.
 WARM_UP = 3
@@ -48,7 +46,7 @@ def _faded(packet: bytes, gain: Gains, audio_format: Literal["pcm16", "pcmu", "p
     if audio_format == "pcm16":
         pcm, gain = np.frombuffer(packet, "<i2"), gain[: len(packet) // 2]
     else:
-        pcm, gain = g711.expand(packet, audio_format), gain[::TELEPHONE_RATIO][: len(packet)]
+        pcm, gain = g711.expand(packet, audio_format), gain[:: RATIO[audio_format]][: len(packet)]
     if len(gain) < len(pcm):
         return packet
     soft = (pcm * gain).astype("<i2")
