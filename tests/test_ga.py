@@ -891,11 +891,11 @@ MISTAKES = {
     "odd bytes": (sending("input_audio_buffer.append", audio="AAAA"), "audio", "even number"),
     "no audio field": (sending("input_audio_buffer.append"), None, "`audio`"),
     "a format not offered": (
-        updating(audio={"input": {"format": {"type": "audio/pcmu"}}}), "session.audio.input.format", "audio/pcm",
+        updating(audio={"input": {"format": {"type": "audio/mp3"}}}), "session.audio.input.format.type", "audio/pcmu",
     ),
     "a rate not offered": (
         updating(audio={"output": {"format": {"type": "audio/pcm", "rate": 8000}}}),
-        "session.audio.output.format",
+        "session.audio.output.format.rate",
         "24000",
     ),
     "instructions too long": (updating(instructions="x" * 20_001), "session.instructions", "20000"),
@@ -999,7 +999,7 @@ def test_a_mistake_is_one_clear_error_and_the_session_lives_on(raw, param, words
     assert error["event_id"] == ("e7" if '"e7"' in raw else None)
     assert len(error["message"]) < 300
     assert line.hear(line.dialect.configured())[0]["session"] == before
-    assert line.send("input_audio_buffer.append", audio="AAAA" * 2) == [AppendAudio([bytes(6)], 3)]
+    assert line.send("input_audio_buffer.append", audio="AAAA" * 2) == [AppendAudio([bytes(6)], 3, "pcm16")]
 
 
 # --- a later connection

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from config.errors import AntiphonError
-from config.messages import SpokenWord, ToolCall, Transcript
+from config.messages import AudioFormat, SpokenWord, ToolCall, Transcript
 from web.config import Wishes
 from web.items import Item
 from web.reply_options import ReplyOptions
@@ -12,11 +12,13 @@ from web.reply_options import ReplyOptions
 
 @dataclass(frozen=True)
 class AppendAudio:
-    """Audio packets in the session's input format."""
+    """Audio packets."""
 
     packets: list[bytes]
     samples: int
     """Their length at 24 kHz."""
+    format: AudioFormat | None = None
+    """None: the session has only one."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from config.messages import ToolCall, Transcript
 from config.settings import SAMPLE_RATE
 from web.config import Wishes
 from web.dialects import ga_events as ev
+from web.dialects import ga_formats as formats
 from web.dialects import ga_items as items
 from web.dialects.base import (
     AddItem,
-    AppendAudio,
     AudioOut,
     ClearInput,
     CommitInput,
@@ -87,7 +87,7 @@ class GaDialect:
         self._hear_again(())
         self._handlers: dict[type, Callable[[Any], list[Request]]] = {
             ev.SessionUpdate: self._update,
-            ev.Append: self._append,
+            ev.Append: lambda event: [formats.taken(event, self.wishes.input_format)],
             ev.Commit: lambda event: [CommitInput(event.event_id)],
             ev.Clear: lambda event: [ClearInput()],
             ev.ItemCreate: self._create_item,
@@ -124,13 +124,6 @@ class GaDialect:
             error.event_id = event.event_id
             raise
 
-    def _append(self, event: ev.Append) -> list[Request]:
-        if len(event.audio) % 2:
-            raise ClientError(
-                "pcm16 audio must have an even number of bytes", param="audio", code="invalid_audio"
-            )
-        return [AppendAudio([event.audio], len(event.audio) // 2)]
-
     def _update(self, event: ev.SessionUpdate) -> list[Request]:
         if (
             "type" not in event.session
@@ -142,6 +135,7 @@ class GaDialect:
                 param="session",
             )
         session, asked = updated(self._session, event.session)
+        formats.require_extension(session, ours=self._ours)
         wishes = self._cast(asked)
         require_room(wishes, self._context_tokens)
         if self._voice_heard and wishes.voice != self.wishes.voice:
@@ -181,6 +175,7 @@ class GaDialect:
     def _options(self, asked: ev.ResponseConfig) -> ReplyOptions:
         session, wishes = response_wishes(self._session, asked)
         try:
+            formats.require_extension(session, ours=self._ours)
             wishes = self._cast(wishes)
             require_room(wishes, self._context_tokens)
         except ClientError as error:
