@@ -339,7 +339,8 @@ class Conversation:
         if not actions and self._turn.phase is before.phase:
             return
         scene = Scene(
-            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item
+            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1,
+            self._user_work.item_of(actions),
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)
