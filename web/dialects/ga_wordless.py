@@ -1,6 +1,6 @@
 """Items that clients were told of and the history does not keep, for nothing of them was understood or heard. Pure.
 
-SDKs ask for an item as soon as it has its transcript, or was truncated, and show their users an error if it is not there.
+SDKs ask for an item as soon as it has its transcript, or was truncated, and show an error if it is not there.
 """
 
 from collections.abc import Iterable
