@@ -202,7 +202,7 @@ CONVERSATIONS = {
     ),
     "barge-in": (
         barge_in,
-        [*BEGUN, *VOICED * 3, *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done", SPOKEN[0]],
+        [*BEGUN, *VOICED * 3, SPOKEN[0], *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done"],
     ),
     "a manual turn": (
         manual,
@@ -323,6 +323,8 @@ def reply_of_two_seconds(line: Line, number: int = 1, *, ended: str = "") -> str
     line.hear(line.dialect.reply_audio(AudioOut(number, [bytes(960)], 2 * S, [])))
     if ended:
         line.end(number, ended, "turn_detected")
+    if ended == "cancelled":
+        line.hear(line.dialect.speech_began(5 * S))
     return line.last("response.output_item.added")["item"]["id"]
 
 
@@ -442,7 +444,7 @@ def test_the_client_learns_what_was_heard_and_what_had_no_room():
     line = Line()
     reply_of_two_seconds(line)
     outcome = ReplyOutcome(
-        1, "cancelled", "turn_detected", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
+        1, "cancelled", "client_cancelled", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
     )
     line.hear(line.dialect.reply_ended(outcome))
     ours = line.last("response.done")["response"]["antiphon"]
