@@ -14,9 +14,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from config import redis_keys as keys
 from config.settings import SAMPLE_RATE
 from config.tuning import LimitSettings
+from tasks import sessions
 from tests import fair_clock
 from tests.conftest import missing
-from tests.house import House, open_house
+from tests.house import House, open_house, wait_for
 from tests.redis_server import binary
 from tests.talker import PATIENCE_S, REPLY, Talker
 from web.session import MAILBOX_WAIT_S
@@ -36,10 +37,17 @@ TOLD_S = 3.0
 
 @pytest.fixture
 def house(full_house: House) -> House:
-    """The module's stack; places of clients that vanished in the test before are not waited for."""
-    with full_house.state.server.client(0) as client:
-        client.delete(keys.reserved())
+    """The module's stack; places and seats of clients that vanished in the test before are not waited for."""
+    with full_house.state.server.client(0) as state, full_house.media.server.client(0) as media:
+        for left in sessions.listed(state):
+            sessions.end(state, media, left.sid, "the test is over")
+        state.delete(keys.reserved())
+    wait_for(lambda: all_free(full_house), "all seats to be free")
     return full_house
+
+
+def all_free(house: House) -> bool:
+    return all(stage["free"] == stage["slots"] for stage in house.health()["stages"].values())
 
 
 @pytest.fixture(scope="module")
