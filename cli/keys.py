@@ -30,9 +30,17 @@ def prepared(file: Path) -> Path:
 
 
 def any_in(auth: AuthSettings) -> bool:
-    """Whether there are any, in the settings or their file."""
-    text = auth.keys_file.read_text() if auth.keys_file else ""
-    return bool(api_keys.parse(auth.keys, "auth.keys") or api_keys.parse(text, str(auth.keys_file)))
+    """Whether there are any, in the settings or their file. Raises ConfigError."""
+    found = api_keys.parse(auth.keys, "auth.keys")
+    return bool(found or (auth.keys_file is not None and read(auth.keys_file)))
+
+
+def read(file: Path) -> tuple[ApiKey, ...]:
+    """The keys of a file that must be there. Raises ConfigError."""
+    try:
+        return api_keys.parse(file.read_text(errors="replace"), str(file))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 @contextmanager
@@ -146,7 +154,7 @@ def new(name: str, hash_only: bool, file: Path) -> None:
 @which_file
 def list_(file: Path) -> None:
     """List the names of the keys."""
-    for key in api_keys.parse(prepared(file).read_text(), str(file)):
+    for key in read(file) if file.exists() else ():
         click.echo(key.name)
 
 

@@ -139,8 +139,12 @@ def up(
 
 
 def _with_keys(settings: Settings, data: DataDir) -> Settings:
-    """With a file of API keys, if an empty one: who adds the first need start nothing again. Raises ConfigError."""
-    file = keys.prepared(settings.auth.keys_file or data.root / keys.FILE)
+    """With a file of API keys, if an empty one: who adds the first need start nothing again. Raises ConfigError, also
+    for a file that was named and is not there."""
+    if settings.auth.keys_file is not None:
+        keys.read(settings.auth.keys_file)
+        return settings
+    file = keys.prepared(data.root / keys.FILE)
     return settings.model_copy(update={"auth": settings.auth.model_copy(update={"keys_file": file})})
 
 

@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 import httpx
 import openai
 import pytest
+import redis
 from click.testing import CliRunner
 from openai import OpenAI
 from websockets import InvalidStatus
@@ -447,13 +448,27 @@ def test_no_key_stands_in_any_log_or_in_redis(keyed: Keyed) -> None:
     wrong = "ak_wrong-and-yet-not-to-be-read"
     keyed.refused(wrong)
     keyed.refused(offers=("realtime", f"openai-insecure-api-key.{wrong}"))
-    said = "".join(log.read_text(errors="replace") for log in keyed.house.folder.glob("*.log"))
-    assert "somebody was not let in: invalid_api_key" in said, "it does say that"
-    for box in (keyed.house.state, keyed.house.media):
-        with box.server.client(0) as client:
-            kept = b"".join(name + (client.dump(name) or b"") for name in client.scan_iter("*"))
-        said += kept.decode(errors="replace")
-    assert len(keyed.secrets) > 5
-    for secret in (*keyed.secrets, wrong):
+    with keyed.dialled(offers=("realtime", f"openai-insecure-api-key.{keyed.ephemeral()}")) as socket:
+        token = created(socket)["antiphon"]["resume_token"]
+        said = "".join(log.read_text(errors="replace") for log in keyed.house.folder.glob("*.log"))
+        assert "somebody was not let in: invalid_api_key" in said, "it does say that"
+        for box in (keyed.house.state, keyed.house.media):
+            with box.server.client(0) as client:
+                said += "".join(f"{name!r} {kept(client, name)!r}" for name in client.scan_iter("*"))
+    assert api_keys.digest(keyed.secrets[-1]) in said, "its hash is"
+    for secret in (*keyed.secrets, wrong, token.partition(".")[2]):
         assert secret not in said
         assert secret[3:] not in said
+
+
+def kept(client: redis.Redis, name: bytes) -> object:
+    """All that stands under a name."""
+    return {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"list": lambda name: client.lrange(name, 0, -1),
+        b"zset": lambda name: client.zrange(name, 0, -1),
+        b"stream": client.xrange,
+        b"none": lambda name: None,
+    }[client.type(name)](name)  # type: ignore[operator]

@@ -94,7 +94,7 @@ def refused(error: AntiphonError) -> Response:
     """The answer to somebody who is not let in; counted, where a conversation was wanted."""
     if request.path == REALTIME:
         metrics.sessions_refused.labels(getattr(error, "wire_code", error.code)).inc()
-    log.info("somebody was not let in: %s", error.code)
+        log.info("somebody was not let in: %s", error.code)
     return problem(error)
 
 

@@ -17,9 +17,8 @@ def check(settings: Settings, keyring: Keyring) -> None:
     Servers that do not answer are no reason: they may start later than we do, and sessions are refused until then.
     """
     keyring.check()
-    if not keyring.keys:
-        whom = "everybody who can reach it" if settings.auth.open else "its own machine alone"
-        log.warning("there are no API keys: the server is open to %s", whom)
+    if not keyring.keys and settings.auth.open:
+        log.warning("there are no API keys, and auth.open is set: whoever can reach the server can use it")
     state, media = (connect(url, connections=2) for url in (settings.redis_url, settings.media_url))
     try:
         redis_check.tell(redis_check.check(state, media), log.warning)
