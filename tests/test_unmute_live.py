@@ -147,12 +147,15 @@ def test_who_debugs_is_shown_what_goes_on_every_second(house: House) -> None:
         page.speak(WORDS_S)
         await page.until("response.audio.done", 2)
         debug = [outputs["debug_dict"] for outputs in page.outputs]
-        states = [state for state in dict.fromkeys(shown["conversation_state"] for shown in debug)]
-        assert set(states) == {"bot_speaking", "waiting_for_user", "user_speaking"}
+        assert {shown["conversation_state"] for shown in debug} == {
+            "bot_speaking",
+            "waiting_for_user",
+            "user_speaking",
+        }
         times = [shown["last_receive_time"] for shown in debug]
         assert times == sorted(times) and times[-1] > times[0]
-        while_speaking = [shown for shown in debug if shown["conversation_state"] == "bot_speaking"]
-        assert while_speaking[0]["tts_throughput"]["ratio"] > 0.5
+        sounding = [shown["tts_throughput"] for shown in debug if "tts_throughput" in shown]
+        assert sounding and all(throughput["ratio"] > 0.5 for throughput in sounding)
         assert set(debug[-1]["timing"]) == {"to_first_token", "tts_audio"}
 
     visit(house, scene)
