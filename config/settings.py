@@ -123,6 +123,18 @@ class Settings(BaseSettings, frozen=True):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Settings":
+        if self.admission.look_s >= self.ownership.heartbeat_ttl_s:
+            raise ConfigError(
+                "ownership.heartbeat_ttl_s must be more than admission.look_s, with which web processes beat"
+            )
+        if self.limits.session_ttl_s < self.ownership.resume_s:
+            raise ConfigError(
+                "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
+            )
+        return self
+
     def stage(self, name: str) -> EngineChoice:
         """The engine of `stt`, `llm` or `tts`, or the encoder of `voices`, with the paths its `models:ID` stand for."""
         if name == "voices":

@@ -4,7 +4,6 @@ Its voice is a hum, which the null engine takes for a word every 0.4 s.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import time
@@ -20,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from config.settings import SAMPLE_RATE
 from gpu_workers.null_timing import WORDS
 from tests import fair_clock
+from tests.coded import Coded
 
 #: Fundamental of the hum: that of a deep voice.
 HUM_HZ = 140.0
@@ -89,9 +89,11 @@ class Talker:
         detection: str | None = "semantic_vad",
         query: str = "",
         session: dict[str, Any] | None = None,
+        coded: Coded | None = None,
     ) -> None:
         self._url = f"{url}?model=test{query}"
         self._session = session or {}
+        self.coded = coded or Coded("pcm16")
         self._packet = SAMPLE_RATE * packet_ms // 1000
         self._detection = detection
         self._token = ""
@@ -194,11 +196,13 @@ class Talker:
             self.answers[event["response_id"]].transcript += event["delta"]
         elif kind == "response.output_audio.delta":
             pieces = self.answers[event["response_id"]].pieces
-            pieces.setdefault(self.connections, bytearray()).extend(base64.b64decode(event["delta"]))
+            pieces.setdefault(self.connections, bytearray()).extend(self.coded.sound_of(event))
 
     async def _configure(self, socket: ClientConnection) -> None:
         detection = {"type": self._detection} if self._detection else None
-        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}, **self._session}
+        hear = {"turn_detection": detection, "format": self.coded.name}
+        audio = {"input": hear, "output": {"format": self.coded.name}}
+        session = {"type": "realtime", "audio": audio, **self._session}
         await socket.send(json.dumps({"type": "session.update", "session": session}))
 
     # --- speaking
@@ -206,17 +210,18 @@ class Talker:
     async def _microphone(self) -> None:
         """A packet whenever its time has come; what cannot leave now leaves after the return."""
         began_s = time.monotonic()
-        backlog: list[bytes] = []
+        backlog: list[dict[str, Any]] = []
         while True:
             while self.sent + self._packet <= (time.monotonic() - began_s) * SAMPLE_RATE:
                 loud = any(begin <= self.sent < end for begin, end in self._voice)
-                backlog.append(hum(self._packet, self.sent) if loud else bytes(2 * self._packet))
+                pcm = hum(self._packet, self.sent) if loud else bytes(2 * self._packet)
+                backlog += self.coded.appends(pcm)
                 self.sent += self._packet
             with contextlib.suppress(websockets.ConnectionClosed):
                 for _ in range(min(len(backlog), BURST_PACKETS)):
                     if self._socket is None:
                         break
-                    await self.send("input_audio_buffer.append", audio=base64.b64encode(backlog[0]).decode())
+                    await self.send("input_audio_buffer.append", **backlog[0])
                     backlog.pop(0)
                     self._left += self._packet
             await asyncio.sleep(self._packet / SAMPLE_RATE / 2)

@@ -94,6 +94,7 @@ MAY_IMPORT = {
         "tasks.redis_check",
         "tasks.redis_view",
         "tasks.shared_time",
+        "tasks.g711",
         "tasks.queues",
         "tasks.recordings",
         "tasks.kept",

@@ -81,7 +81,6 @@ class Conversation:
         self._trace = follow(self.sid, runtime.tracer, self.input.clock)
         self.stages.traced = self._trace.ordered
         self._runtime = runtime
-        self._settings = runtime.settings
         self._dialect = dialect
         self._send = send
         self._before = before
@@ -103,14 +102,10 @@ class Conversation:
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], None]] = {
+            **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
+            **self._desk.requests,
             base.Configure: self._configure,
-            base.CommitInput: self._turn_asked,
-            base.ClearInput: self._turn_asked,
             base.CreateReply: self._reply_asked,
-            base.StopReply: self._turn_asked,
-            base.AddItem: self._desk.add,
-            base.RetrieveItem: self._desk.retrieve,
-            base.DeleteItem: self._desk.delete,
             base.HeardUpTo: self._heard_up_to,
         }
         self._acts: dict[type, Callable[[Any], object]] = {
@@ -194,7 +189,9 @@ class Conversation:
             self._ahead.ask(self._history.drafted)
 
     def _wished_rules(self) -> Rules:
-        return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
+        return self._dialect.wishes.rules(
+            self._runtime.settings.turn, prepare=self._runtime.settings.preempts
+        )
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
         self._happen(requests.happening(request, self._turn, self.input.clock.received))
@@ -293,7 +290,7 @@ class Conversation:
             self._happen(happenings.SoundBegan(self._turn.reply))
         self.replier.pump(now_s)
         if self.replier.heard_all(now_s):
-            farewell = self.replier.farewell(self._settings.turn.goodbye_ending)
+            farewell = self.replier.farewell(self._runtime.settings.turn.goodbye_ending)
             self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now, farewell))
             return
         late = self.replier.overdue(now_s, self.stages.watches())
@@ -339,8 +336,8 @@ class Conversation:
         if not actions and self._turn.phase is before.phase:
             return
         scene = Scene(
-            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item,
-            moments.utterance(before, happening),
+            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1,
+            self._user_work.item_of(actions), moments.utterance(before, happening),
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)
