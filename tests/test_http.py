@@ -382,7 +382,6 @@ def test_who_has_not_the_token_learns_nothing(client, house, talk):
     sid, secret = talk.token.split(".")
     other = typed(house)
     tokens = [
-        "",
         "x",
         f"{sid}.",
         f"{sid}.{secret}x",

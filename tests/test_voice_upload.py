@@ -226,7 +226,7 @@ def test_a_voice_is_told_by_its_name(state, media, uploads):
     assert answered(made(state, media, answer_s=5.0), media, VoiceMade("custom:x")) == "custom:x"
 
 
-def test_a_voice_made_with_a_key_is_that_key_s(state, media):
+def test_a_voice_made_with_a_key_is_that_key_s(state, media, uploads):
     name = f"custom:{uuid.uuid4()}"
     voice = name.removeprefix("custom:")
     uploads = made(state, media, answer_s=5.0)

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{name}"
 
 #: Where a key is wanted, these may be told instead of what was asked for.
-AT_THE_DOOR = (KeyRefused, NotAllowed, OriginRefused)
+AT_THE_DOOR: tuple[type[AntiphonError], ...] = (KeyRefused, NotAllowed, OriginRefused)
 
 
 @dataclass(frozen=True)
