@@ -1,10 +1,11 @@
 """The API key that a client command sends, and what a server says that does not take it."""
 
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import click
 import msgspec
+
+from cli.url import with_query
 
 #: Statuses of a server that will not change its mind while the same key is sent.
 FINAL = frozenset({401, 403})
@@ -25,11 +26,7 @@ def headers(key: str | None) -> Mapping[str, str]:
 
 def addressed(url: str, dialect: str, key: str | None) -> str:
     """A client that sends a key looks like one of the OpenAI API: another dialect must be asked for by name."""
-    parts = urlsplit(url)
-    if not key or dialect == "ga" or "dialect" in parse_qs(parts.query):
-        return url
-    query = "&".join(filter(None, (parts.query, f"dialect={dialect}")))
-    return urlunsplit(parts._replace(query=query))
+    return with_query(url, "dialect", dialect) if key and dialect != "ga" else url
 
 
 class _Error(msgspec.Struct):

@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": ("cli.keys", "Make API keys, list them, and take them back."),
     "voices": ("cli.voices", "Check voices.yaml, and have it read again."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
+    "recordings": ("cli.recordings", "List, delete and prune recorded sessions."),
     "models": ("cli.models", "List, fetch and check the weights of models."),
     "loadtest": ("cli.loadtest.command", "Simulate many talkers, and judge the server against targets."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),

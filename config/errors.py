@@ -67,6 +67,13 @@ class PromptTooLong(ClientError):
     code = "context_length_exceeded"
 
 
+class NotFound(ClientError):
+    """Nothing of this name is there, or nothing of the caller's."""
+
+    code = "not_found"
+    http_status = 404
+
+
 class MessageTooBig(ClientError):
     """A WebSocket message over the limit."""
 
@@ -230,6 +237,21 @@ class CloningAway(AntiphonError):
     """Nobody can clone a voice just now."""
 
     code = "voice_cloning_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class DonationsOff(AntiphonError):
+    """Nobody here takes voices as a gift."""
+
+    code = "voice_donation_off"
+    http_status = 501
+
+
+class DonationsAway(AntiphonError):
+    """A voice cannot be taken just now."""
+
+    code = "voice_donation_unavailable"
     http_status = 503
     retryable = True
 

@@ -17,7 +17,11 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:upload:{id}       | media  | string  | web -> voices: a recording, taken once   | when it is taken; 60 s |
 | voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
+| voice:owner:{id}        | media  | string  | web: whose voice it is, if a key made it -> web that deletes it | as the voice |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
+| news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
+| news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
+| donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
 | late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
@@ -168,6 +172,11 @@ def custom_voice(voice: str) -> str:
     return f"voice:custom:{voice}"
 
 
+def voice_owner(voice: str) -> str:
+    """Who alone may delete a cloned voice."""
+    return f"voice:owner:{voice}"
+
+
 def custom_voices() -> str:
     """Ids of the cloned voices there are."""
     return "voice:customs"
@@ -191,3 +200,18 @@ def quota_live(who: str) -> str:
 def quota_rate(who: str) -> str:
     """How often it begins one."""
     return f"quota:rate:{who}"
+
+
+def headlines() -> str:
+    """What a news server answered last."""
+    return "news:headlines"
+
+
+def headlines_asked() -> str:
+    """Somebody asks it now, or did a short time ago."""
+    return "news:asked"
+
+
+def donation_text(donation: str) -> str:
+    """What somebody who gives their voice is to read."""
+    return f"donation:text:{donation}"

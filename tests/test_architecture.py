@@ -94,8 +94,10 @@ MAY_IMPORT = {
         "tasks.redis_check",
         "tasks.redis_view",
         "tasks.shared_time",
+        "tasks.g711",
         "tasks.queues",
         "tasks.recordings",
+        "tasks.kept",
         "tasks.beats",
         "tasks.quotas",
         "tasks.ephemeral",
@@ -105,6 +107,7 @@ MAY_IMPORT = {
         "tasks",
         "gpu_workers",
         "web.record",
+        "web.record_folder",
         "web.rules",
         "web.turn",
         "web.happenings",
@@ -251,6 +254,8 @@ KEY_PREFIXES = (
     "voice:",
     "quota:",
     "ephemeral:",
+    "news:",
+    "donation:",
 )
 
 

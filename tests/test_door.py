@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+import uuid
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import httpx
 import openai
 import pytest
 import redis
@@ -24,6 +26,8 @@ from cli.loadtest.runner import probe
 from cli.main import main
 from config import api_keys
 from config import redis_keys as keys
+from config.voice_messages import CustomVoice
+from tasks import recordings
 from tests.conftest import missing
 from tests.house import House, open_house, wait_for
 from tests.redis_server import binary
@@ -209,6 +213,28 @@ def test_what_can_be_done_by_http_wants_a_key_but_for_whether_it_works(keyed: Ke
 
 
 # --- ephemeral keys
+
+
+def test_a_transcript_wants_its_session_s_token_and_no_key(keyed: Keyed) -> None:
+    with keyed.dialled(keyed.key) as socket:
+        session = created(socket)
+        path = f"{keyed.http}/sessions/{session['id']}/transcript"
+        shown = {name: f"Bearer {secret}" for name, secret in (
+            ("token", session["antiphon"]["resume_token"]), ("key", keyed.key),
+        )}  # fmt: skip
+        answers = {name: httpx.get(path, headers={"Authorization": said}) for name, said in shown.items()}
+    assert (answers["token"].status_code, answers["token"].json()["items"]) == (200, [])
+    assert (answers["key"].status_code, answers["key"].json()["error"]["code"]) == (403, "session_unknown")
+
+
+def test_a_cloned_voice_is_deleted_with_the_key_that_made_it_alone(keyed: Keyed) -> None:
+    voice, other = str(uuid.uuid4()), keyed.new("stranger")
+    with keyed.house.media.server.client(0) as media:
+        recordings.keep_voice(media, voice, CustomVoice("null", b""), 60, 100)
+        recordings.own_voice(media, voice, "tests", 60)
+    path = f"{keyed.http}/voices/custom:{voice}"
+    shown = [{}, {"Authorization": f"Bearer {other}"}, {"Authorization": f"Bearer {keyed.key}"}]
+    assert [httpx.delete(path, headers=headers).status_code for headers in shown] == [401, 404, 200]
 
 
 def test_an_ephemeral_key_carries_a_session_that_is_there_before_it_is_created(keyed: Keyed) -> None:

@@ -12,6 +12,7 @@ from config.settings import load
 from tasks.streams import RedisError
 from web import door, session_metrics, startup
 from web.client_secrets import secrets_of
+from web.donation_routes import donation
 from web.entrance import admit, without_redis
 from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
@@ -45,6 +46,7 @@ def create_app() -> Flask:
     door.Door(guard, settings.auth).install(flask)
     flask.register_blueprint(http)
     flask.register_blueprint(secrets_of(guard))
+    flask.register_blueprint(donation)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")

@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any, Literal
 
 import msgspec
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import api_keys
@@ -15,6 +15,8 @@ from tasks import ephemeral
 from tasks.ephemeral import Ephemeral
 from tasks.streams import RedisError
 from web import door
+from web.answering import answered
+from web.answers import ClientSecret
 from web.dialects.ga import GaDialect
 from web.dialects.ga_session import MAX_SESSION_BYTES
 from web.dialects.reading import field_of
@@ -38,17 +40,17 @@ class ExpiresAfter(msgspec.Struct):
     seconds: Annotated[int, msgspec.Meta(ge=10, le=7200)] = USUAL_S
 
 
-class Asked(msgspec.Struct):
+class ClientSecretAsked(msgspec.Struct):
     """The request."""
 
     expires_after: ExpiresAfter | None = None
     session: dict[str, Any] | None = None
 
 
-def read(body: bytes) -> Asked:
+def read(body: bytes) -> ClientSecretAsked:
     """Raises ClientError that names the field."""
     try:
-        return msgspec.json.decode(body or b"{}", type=Asked)
+        return msgspec.json.decode(body or b"{}", type=ClientSecretAsked)
     except msgspec.ValidationError as error:
         raise ClientError(str(error), param=field_of(str(error))) from error
     except (msgspec.DecodeError, RecursionError) as error:
@@ -64,7 +66,7 @@ def secrets_of(guard: Guard) -> Blueprint:
         try:
             guard.count(door.knock(), door.caller())
             request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
-            return jsonify(_made(read(request.get_data(cache=False)), door.caller().key))
+            return answered(_made(read(request.get_data(cache=False)), door.caller().key))
         except RequestEntityTooLarge:
             return problem(
                 ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
@@ -77,7 +79,7 @@ def secrets_of(guard: Guard) -> Blueprint:
     return routes
 
 
-def _made(asked: Asked, owner: str) -> dict[str, Any]:
+def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     """The answer. Raises ClientError, TooMany and RedisError."""
     shared, session = runtime(), asked.session or {}
     shown = _effective(session)
@@ -87,7 +89,7 @@ def _made(asked: Asked, owner: str) -> dict[str, Any]:
     key = Ephemeral(owner, expires_at, session)
     if not ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most):
         raise TooMany(f"there are {most} ephemeral keys of this API key, which is the limit", life_s)
-    return {"value": secret, "expires_at": expires_at, "session": shown}
+    return ClientSecret(secret, expires_at, shown)
 
 
 def _effective(session: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ Shared = TypeVar("Shared")
 #: ask. It names no session; proxies keep what is for operators from the rest of the world.
 PUBLIC = frozenset({"/", "/v1/health", "/v1/scale", "/metrics", "/v1/openapi.json"})
 
+#: What is a session's own wants its resume token, which the route asks for, and no key.
+OF_SESSIONS = "/v1/sessions/"
+
 #: Headers by which proxies say that they stand between.
 OF_PROXIES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 
@@ -45,7 +48,7 @@ class Door:
 
     def before(self) -> Response | None:
         """Lets the request pass (None), or answers it."""
-        if request.path in PUBLIC:
+        if request.path in PUBLIC or request.path.startswith(OF_SESSIONS):
             return None
         if request.method == "OPTIONS" and visitor().may_come_from(self._rules.origins):
             return Response(status=204)  # a browser asks what it may ask; it sends no key with that

@@ -22,7 +22,7 @@ from web.admission import Ticket
 from web.casting import play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
-from web.dialects.unmute import UnmuteDialect
+from web.dialects.unmute import UnmuteDialect, last_words
 from web.guard import Caller
 from web.handshake import Handshake, dialect_name
 from web.roles import Cloned, Role, find, speaker
@@ -54,6 +54,7 @@ def make_dialect(
                 now=datetime.now().astimezone(),
                 dice=Random(sid),
                 cloned=cloned,
+                headlines=runtime.headlines.newest,
             ),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,
@@ -91,6 +92,8 @@ class Speakers:
 
 def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> None:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
+    if dialect_name(handshake) == UnmuteDialect.name:
+        socket.last_words = last_words
     try:
         if runtime.closing:
             raise SessionTaken("the server restarts; reconnect to go on")
