@@ -23,6 +23,9 @@ from tests.stack_files import (
     tool,
 )
 
+#: A stack serves the world through a proxy of its own; Compose this machine, through none.
+OF_THE_WORLD = ("ANTIPHON_AUTH__OPEN", "ANTIPHON_AUTH__PROXIES")
+
 
 @pytest.mark.parametrize("path", [*COMPOSE_FILES, COMPOSE_LLM_URL], ids=lambda path: path.stem)
 def test_a_compose_file_follows_the_specification(path):
@@ -45,6 +48,8 @@ def test_compose_runs_the_stack_s_services_with_the_same_commands_and_checks(nam
     assert ours["healthcheck"] == theirs["healthcheck"]
     assert ours["image"] == theirs["image"]
     for variable, value in theirs.get("environment", {}).items():
+        if variable in OF_THE_WORLD:
+            continue
         assert name == "grafana" or ours["environment"][variable] == value
 
 

@@ -96,5 +96,4 @@ def _effective(session: dict[str, Any]) -> dict[str, Any]:
     """The session as it will begin. Raises ClientError for what does not fit."""
     dialect = make_dialect("ga", secrets.token_hex(16), runtime(), Handshake({}, (), authorized=True))
     assert isinstance(dialect, GaDialect)
-    dialect.preset(session)
-    return dialect.session
+    return dialect.preset(session)

@@ -153,13 +153,10 @@ class GaDialect:
         self._session, self.wishes = session, wishes
         return [Configure()]
 
-    def preset(self, session: dict[str, Any]) -> None:
-        """What an ephemeral key carries: an update before anybody is told of the session. Raises ClientError."""
+    def preset(self, session: dict[str, Any]) -> dict[str, Any]:
+        """What an ephemeral key carries: an update before anybody is told of the session, which is given back. Raises
+        ClientError."""
         self._update(ev.SessionUpdate(session=session))
-
-    @property
-    def session(self) -> dict[str, Any]:
-        """The whole effective configuration."""
         return self._session
 
     def _cast(self, asked: Wishes) -> Wishes:
