@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
+from bench import codecs, llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
 from bench.machines import run as machines
 from bench.report import Section
 from bench.steps import run as steps
@@ -81,6 +81,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
             "plumbing",
             lambda: plumbing.measure((1, 4) if quick else (1, 16, 64, 128), 10.0 if quick else 40.0, _say),
         ),
+        ("codecs", lambda: codecs.measure(2.0 if quick else codecs.SECONDS, _say)),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
         ("scale", lambda: scale.measure(scale.Scope(1) if quick else scale.Scope(), _say)),
         ("machines", lambda: machines.measure(machines.Scope.quick() if quick else machines.Scope(), _say)),
@@ -123,6 +124,16 @@ def voice_command(
 def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
     """What everything but the models costs: latency, CPU, memory."""
     return plumbing.measure(sessions, seconds, _say)
+
+
+@main.command(name="codecs")
+@click.option(
+    "--seconds", default=codecs.SECONDS, show_default=True, type=click.FloatRange(min=1), help="Of speech."
+)
+@_finding
+def codecs_command(seconds: float) -> Section:
+    """What each audio format costs, at the workers and in the web."""
+    return codecs.measure(seconds, _say)
 
 
 @main.command(name="metrics")

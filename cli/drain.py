@@ -8,7 +8,7 @@ import click
 
 from cli.servers import Where, which_deployment
 from config.errors import ConfigError
-from config.redis_keys import WEB
+from config.redis_keys import VOICES, WEB
 from tasks import fleet
 from tasks.fleet import Member
 
@@ -60,12 +60,22 @@ def unknown(name: str, members: Sequence[Member]) -> str:
     return f"there is no worker {name!r}; there are: {there or 'none'}"
 
 
+#: What holds a slot: one, and several.
+HOLDERS = {
+    "stt": ("session", "sessions"),
+    "llm": ("reply", "replies"),
+    "tts": ("reply", "replies"),
+    VOICES: ("recording", "recordings"),
+}
+
+
 class Farewell:
     """How far a worker is that was told to drain, from what the fleet says of it. Pure."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self._noticed = False
+        self._left = ""
         self.over = False
 
     def note(self, members: Sequence[Member], after_s: float) -> str:
@@ -76,13 +86,28 @@ class Farewell:
             self.over = True
             again = ", and a new worker has its name" if its else ""
             return f"{self._worker} has ended after {after_s:.1f} s{again}"
-        if draining and not self._noticed:
+        if not draining:
+            return ""
+        before, self._left = self._left, left(its)
+        if not self._noticed:
             self._noticed = True
-            return f"it finishes its replies and hands its sessions over ({', '.join(draining)})"
-        return ""
+            stages = ", ".join(draining)
+            return f"it finishes its replies and hands its sessions over ({stages}){_after(self._left)}"
+        return f"{after_s:.1f} s: {self._left}" if self._left != before else ""
 
     def still(self) -> str:
         """What is the matter with it."""
         if self._noticed:
-            return f"{self._worker} still finishes its replies"
+            return f"{self._worker} still finishes its replies{_after(self._left)}"
         return f"{self._worker} has not noticed: its log may say why; SIGTERM does the same"
+
+
+def left(its: Sequence[Member]) -> str:
+    """What a worker that drains has still in hand; empty when it does not say, as one of an older release."""
+    counts = [(member.stage, member.taken) for member in its if member.taken is not None]
+    held = [f"{count} {HOLDERS[stage][count > 1]} of {stage}" for stage, count in counts if count]
+    return f"{' and '.join(held) or 'nothing'} left" if counts else ""
+
+
+def _after(said: str) -> str:
+    return f": {said}" if said else ""

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cli import columns
+from cli.room import Room, room
 from config.redis_keys import STAGES, VOICES, WEB
 from config.versions import VERSION
 from tasks import fleet, queues, redis_check, streams
 from tasks.fleet import Member
+from tasks.leases import places
 from tasks.redis_check import Facts
 
 QUEUES = (*STAGES, VOICES)
@@ -42,6 +44,8 @@ class Picture:
     queues: tuple[Queue, ...]
     servers: dict[str, Facts]
     """`state`, and `media` where it is known."""
+    held: int
+    """Sessions that have a place, those whose client may still come back among them."""
 
     @property
     def sessions(self) -> int:
@@ -52,6 +56,11 @@ class Picture:
     def waiting(self) -> int:
         """Sessions that have no place yet."""
         return sum(member.waiting for member in self.members)
+
+    @property
+    def room(self) -> Room | None:
+        """For more of them; None when nobody says."""
+        return room(self.members, self.held)
 
     @property
     def versions(self) -> list[int]:
@@ -68,7 +77,8 @@ def take(state: streams.Client, media: streams.Client | None = None) -> Picture:
         Queue(name, length, None if asked_s is None else max(0.0, now_s - asked_s))
         for name, (length, asked_s) in queues.queues(state, QUEUES).items()
     )
-    return Picture(tuple(fleet.look(state)), tuple(waiting), facts)
+    held, _ = places(state)
+    return Picture(tuple(fleet.look(state)), tuple(waiting), facts, held)
 
 
 def fleet_time(facts: Mapping[str, Facts]) -> float:
@@ -94,6 +104,8 @@ def _odd(picture: Picture) -> Iterable[str]:
             yield f"{member.name} ({member.stage}) was refused: {member.refused}"
         elif member.why_not:
             yield member.why_not
+        elif member.closed:
+            yield f"{member.name} lets nobody in: {member.closed}"
 
 
 def _stuck(picture: Picture) -> Iterable[str]:
@@ -113,17 +125,22 @@ def _unfit(picture: Picture, host: str) -> Iterable[str]:
 
 def lines(picture: Picture) -> list[str]:
     """The tables."""
+    left = picture.room
     return [
         *columns.table(SERVICE_HEAD, _services(picture)),
         "",
-        *columns.table(("QUEUE", "WAITING", "OLDEST"), [_queue(queue) for queue in picture.queues]),
+        *columns.table(QUEUE_HEAD, [_queue(queue, left) for queue in picture.queues]),
         "",
         *columns.table(("REDIS", "VERSION", "MEMORY"), [_server(*one) for one in picture.servers.items()]),
         "",
-        f"sessions: {picture.sessions}, of which {picture.waiting} wait for a place",
+        f"sessions: {picture.sessions}, of which {picture.waiting} wait for a place; {left or UNKNOWN_ROOM}",
         _versions(picture.versions),
     ]
 
+
+QUEUE_HEAD = ("QUEUE", "WAITING", "OLDEST", "ROOM")
+
+UNKNOWN_ROOM = "no web process says for how many more there is room"
 
 SERVICE_HEAD = ("SERVICE", "NAME", "HOST", "GPU", "MODEL", "VERSION", "TAKEN", "FREE", "STATE", "BEAT")
 
@@ -147,7 +164,7 @@ def _service(member: Member) -> Sequence[str]:
         member.gpu or columns.NONE,
         columns.cut(member.model, MODEL_CHARACTERS) or columns.NONE,
         str(member.speaks),
-        str(member.sessions if web else member.slots - member.free),
+        str(member.sessions) if web else columns.NONE if member.taken is None else str(member.taken),
         columns.NONE if web else str(member.free),
         standing(member),
         columns.seconds(member.age_s),
@@ -162,13 +179,17 @@ def standing(member: Member) -> str:
         return "other version"
     if member.draining:
         return "draining"
+    if member.closed:
+        return "lets nobody in"
     if member.stage == WEB:
         return f"{member.waiting} waiting" if member.waiting else "ready"
     return "ready" if member.free or not member.slots else "full"
 
 
-def _queue(queue: Queue) -> Sequence[str]:
-    return queue.name, str(queue.length), columns.seconds(queue.oldest_s)
+def _queue(queue: Queue, left: Room | None) -> Sequence[str]:
+    more = left.stages.get(queue.name) if left else None
+    waited = columns.seconds(queue.oldest_s)
+    return queue.name, str(queue.length), waited, columns.NONE if more is None else str(more)
 
 
 def _server(name: str, facts: Facts) -> Sequence[str]:
@@ -197,14 +218,12 @@ def document(picture: Picture, found: Sequence[str]) -> dict[str, Any]:
     return {
         "well": not found,
         "troubles": list(found),
-        "services": [
-            {**asdict(member), "taken": member.slots - member.free, "state": standing(member)}
-            for member in picture.members
-        ],
+        "services": [{**asdict(member), "state": standing(member)} for member in picture.members],
         "queues": {
             queue.name: {"length": queue.length, "oldest_s": queue.oldest_s} for queue in picture.queues
         },
-        "sessions": {"count": picture.sessions, "waiting": picture.waiting},
+        "sessions": {"count": picture.sessions, "waiting": picture.waiting, "places_held": picture.held},
+        "room": asdict(picture.room) if picture.room else None,
         "redis": {
             name: {"version": version(facts), "used_bytes": facts.used_bytes, "most_bytes": facts.most_bytes}
             for name, facts in picture.servers.items()

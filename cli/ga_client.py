@@ -1,8 +1,9 @@
-"""The GA Realtime dialect, client side: PCM in base64, items and responses by id, resume by subprotocol."""
+"""The GA Realtime dialect, client side: audio in base64, items and responses by id, resume by subprotocol."""
 
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -12,12 +13,47 @@ from cli.sound import RATE
 BAD_MESSAGE = "bad_server_message"
 
 
+class Sound(Protocol):
+    """Another format than pcm16; `cli.ga_sound` has them all."""
+
+    @property
+    def name(self) -> dict[str, object]:
+        """As the session object has it."""
+
+    def appends(self, pcm16: bytes) -> list[dict[str, object]]:
+        """Fields of the events that bring it."""
+
+    def heard(self, delta: str, sizes: Sequence[int] | None) -> bytes:
+        """The pcm16 of a delta. Raises ValueError with words."""
+
+
+class Pcm16:
+    """The usual format."""
+
+    @property
+    def name(self) -> dict[str, object]:
+        """As the session object has it."""
+        return {"type": "audio/pcm", "rate": RATE}
+
+    def appends(self, pcm16: bytes) -> list[dict[str, object]]:
+        """PCM as it is."""
+        return [{"audio": base64.b64encode(pcm16).decode()}]
+
+    def heard(self, delta: str, sizes: Sequence[int] | None) -> bytes:
+        """PCM as it is."""
+        try:
+            return base64.b64decode(delta, validate=True)
+        except binascii.Error:
+            raise ValueError("the server sent audio that is not base64") from None
+
+
 class _Extension(msgspec.Struct):
-    """Our extension of session and response: extra fields that other clients do not see."""
+    """Our extension of session, response and delta: extra fields that other clients do not see."""
 
     resume_token: str | None = None
     llm_first_token_ms: float | None = None
     tts_first_audio_ms: float | None = None
+    packets: list[int] | None = None
 
 
 class _Session(msgspec.Struct):
@@ -55,6 +91,7 @@ class _Event(msgspec.Struct):
     session: _Session | None = None
     response: _Response | None = None
     error: _Problem | None = None
+    antiphon: _Extension | None = None
 
 
 class GaClient:
@@ -62,8 +99,9 @@ class GaClient:
 
     assistant_first = False
 
-    def __init__(self, voice: str | None = None) -> None:
+    def __init__(self, voice: str | None = None, sound: Sound | None = None) -> None:
         self._voice = voice
+        self._sound: Sound = sound or Pcm16()
         self._partial: dict[str, str] = {}
         self._read: Mapping[str, Callable[[_Event], Sequence[h.Happening]]] = {
             "session.created": self._session_created,
@@ -91,20 +129,22 @@ class GaClient:
         return []
 
     def configure(self) -> Sequence[str]:
-        """PCM both ways, a transcript of the user, and turns by meaning."""
-        pcm = {"type": "audio/pcm", "rate": RATE}
+        """One format both ways, a transcript of the user, and turns by meaning."""
+        form = self._sound.name
         hear = {
-            "format": pcm,
+            "format": form,
             "transcription": {"model": "default"},
             "turn_detection": {"type": "semantic_vad"},
         }
-        say = {"format": pcm} if self._voice is None else {"format": pcm, "voice": self._voice}
+        say = {"format": form} if self._voice is None else {"format": form, "voice": self._voice}
         session = {"type": "realtime", "audio": {"input": hear, "output": say}}
         return [_encode({"type": "session.update", "session": session})]
 
     def append(self, pcm: bytes) -> Sequence[str]:
-        """PCM as it is."""
-        return [_encode({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})]
+        """What is ready of it."""
+        return [
+            _encode({"type": "input_audio_buffer.append", **fields}) for fields in self._sound.appends(pcm)
+        ]
 
     def understand(self, message: str | bytes) -> Sequence[h.Happening]:
         """One happening for an event that matters, none for one that does not."""
@@ -143,10 +183,11 @@ class GaClient:
         return [h.ReplyWord(event.response_id, event.delta)]
 
     def _audio(self, event: _Event) -> Sequence[h.Happening]:
+        sizes = event.antiphon.packets if event.antiphon else None
         try:
-            pcm = base64.b64decode(event.delta, validate=True)
-        except binascii.Error:
-            return [h.ServerError(BAD_MESSAGE, "the server sent audio that is not base64")]
+            pcm = self._sound.heard(event.delta, sizes)
+        except ValueError as error:
+            return [h.ServerError(BAD_MESSAGE, str(error))]
         return [h.ReplyAudio(event.response_id, pcm)]
 
     def _reply_done(self, event: _Event) -> Sequence[h.Happening]:

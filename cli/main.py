@@ -20,6 +20,7 @@ COMMANDS = {
     ),
     "drain": ("cli.drain", "Let a worker finish, hand its sessions over, and end."),
     "sessions": ("cli.sessions", "List the sessions there are, or end one."),
+    "keys": ("cli.keys", "Make API keys, list them, and take them back."),
     "voices": ("cli.voices", "Check voices.yaml, and have it read again."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "recordings": ("cli.recordings", "List, delete and prune recorded sessions."),

@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import sys
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -13,10 +13,13 @@ import msgspec
 from cli import happenings as h
 from cli import sound
 from cli.call import Call, CallFailed, Plan
+from cli.credentials import addressed, key_option
 from cli.dialect import Dialect
 from cli.measure import Report, TurnBook
 from cli.narrator import Narrator, narrator
+from cli.url import with_extensions
 from config.errors import AntiphonError, ConfigError
+from config.messages import AudioFormat
 
 #: A conversation was held, but not every turn was answered. (2 is for what the caller must mend.)
 UNANSWERED = 1
@@ -69,6 +72,12 @@ class Conversation:
     show_default=True,
     help="The wire dialect.",
 )
+@click.option(
+    "--format",
+    "audio_format",
+    type=click.Choice(list(get_args(AudioFormat))),
+    help="Of the audio, GA alone: µ-law and A-law are telephones'.  [default: pcm16]",
+)
 @click.option("--turns", type=click.IntRange(min=1), help="Stop after so many turns, not with the file.")
 @click.option("--voice", help="Who answers; the server's default if not given.")
 @click.option("--events", is_flag=True, help="One JSON line per event on stderr.")
@@ -79,16 +88,19 @@ class Conversation:
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
     help="Seconds after the file's end in which the last reply must end.",
 )  # fmt: skip
+@key_option
 def talk(
     source: Path,
     out: Path | None,
     url: str,
     dialect: str,
+    audio_format: str | None,
     turns: int | None,
     voice: str | None,
     events: bool,
     as_json: bool,
     timeout_s: float,
+    api_key: str | None,
 ) -> None:
     """Speak a sound file to the server as if live, and hear the answer.
 
@@ -98,8 +110,10 @@ def talk(
         _check_url(url)
         if out is not None:
             sound.check_writable(out)
-        plan = Plan(url, sound.load(source), turns, timeout_s)
-        conversation = Conversation(plan, _dialect(dialect, voice), narrator(events=events, json=as_json))
+        speaker = _dialect(dialect, voice, audio_format)
+        url = with_extensions(url) if audio_format == "opus" else url
+        plan = Plan(addressed(url, dialect, api_key), sound.load(source), turns, timeout_s, api_key)
+        conversation = Conversation(plan, speaker, narrator(events=events, json=as_json))
         answered = conversation.hold()
     except AntiphonError as error:
         if as_json:
@@ -133,9 +147,15 @@ def _save(out: Path, conversation: Conversation) -> bool:
     return True
 
 
-def _dialect(name: str, voice: str | None) -> Dialect:
+def _dialect(name: str, voice: str | None, audio_format: str | None) -> Dialect:
+    """Raises ConfigError."""
     module, client = DIALECTS[name]
-    return cast(Dialect, getattr(importlib.import_module(module), client)(voice))
+    make = getattr(importlib.import_module(module), client)
+    if audio_format is None:
+        return cast(Dialect, make(voice))
+    if name != "ga":
+        raise ConfigError("--format: Unmute's dialect has Opus in Ogg alone")
+    return cast(Dialect, make(voice, importlib.import_module("cli.ga_sound").GaSound(audio_format)))
 
 
 def _print_report(session: str | None, turns: list[Report], errors: list[str]) -> None:

@@ -16,7 +16,8 @@ from config.versions import Envelope, decode_envelope, note_dropped, refusal, un
 #: No text of one message is longer; a reply of 500 words is about 3 kB.
 MAX_TEXT = 20_000
 
-AudioFormat = Literal["pcm16", "opus"]
+AudioFormat = Literal["pcm16", "pcmu", "pcma", "opus"]
+"""16 bits, little-endian, at 24 kHz; G.711 by µ-law and A-law, at 8 kHz; raw packets at 24 kHz. All mono."""
 
 #: What a client may send in one message is the largest packet; a step makes four, the end of a clause some more.
 Packet = Annotated[bytes, msgspec.Meta(max_length=1 << 18)]
@@ -38,12 +39,14 @@ class Message(msgspec.Struct, array_like=True, frozen=True, tag=True):
 
 
 class Audio(Message, tag="audio"):
-    """Packets in the session's input format, the first of them at `pos`."""
+    """Packets, the first of them at `pos`."""
 
     pos: int
     packets: Packets
     received: float
     """Unix time at which the web had the last of it."""
+    format: AudioFormat | None = None
+    """Clients may change it; None: as Listen has it."""
 
 
 class Commit(Message, tag="commit"):

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config import catalogue
+from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.environment import Environment, first_fault
@@ -101,6 +102,7 @@ class Settings(BaseSettings, frozen=True):
     admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
     scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
+    auth: AuthSettings = AuthSettings()  # type: ignore[call-arg]
     news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
     donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
@@ -118,6 +120,18 @@ class Settings(BaseSettings, frozen=True):
             raise ConfigError(
                 f"voices.encoder {encoder!r} makes voices for the tts engine {SPOKEN_BY[encoder]!r}; "
                 f"here speaks {' and '.join(there)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Settings":
+        if self.admission.look_s >= self.ownership.heartbeat_ttl_s:
+            raise ConfigError(
+                "ownership.heartbeat_ttl_s must be more than admission.look_s, with which web processes beat"
+            )
+        if self.limits.session_ttl_s < self.ownership.resume_s:
+            raise ConfigError(
+                "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
             )
         return self
 

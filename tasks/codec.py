@@ -1,4 +1,4 @@
-"""Packets to samples and back: pcm16 and Opus. The only place where audio is decoded or encoded."""
+"""Packets to samples and back: pcm16, G.711 and Opus. The only place where audio is decoded or encoded."""
 
 import os
 import time
@@ -14,6 +14,8 @@ from opuslib.api.decoder import libopus_decode_float
 from config.messages import AudioFormat
 from config.settings import SAMPLE_RATE
 from gpu_workers.engine import Pcm
+from tasks import g711
+from tasks.telephone import RATIO, Narrower, Widener
 
 #: Longest Opus packet: 120 ms.
 MAX_PACKET_SAMPLES = SAMPLE_RATE * 120 // 1000
@@ -92,22 +94,40 @@ class OpusDecoder:
         return pcm if np.isfinite(pcm @ pcm) else np.nan_to_num(pcm)
 
 
-class _Packetiser:
-    """Cuts a stream into 20 ms pieces."""
+class G711Decoder:
+    """A byte a sample, at 8 kHz."""
 
-    def __init__(self) -> None:
+    slow = False
+
+    def __init__(self, law: g711.Law) -> None:
+        self._law = law
+        self._widener = Widener()
+
+    def decode(self, packet: bytes) -> Pcm:
+        """Three samples for each byte, at our rate."""
+        return self._widener.take(g711.expand(packet, self._law).astype(np.float32) / 32768.0)
+
+
+class _Packetiser:
+    """Cuts a stream into pieces of 20 ms, which are `size` samples."""
+
+    def __init__(self, size: int = PACKET_SAMPLES) -> None:
+        self._size = size
         self._rest: Pcm = np.zeros(0, np.float32)
 
     def encode(self, pcm: Pcm) -> list[bytes]:
-        joined = np.concatenate([self._rest, pcm]) if len(self._rest) else pcm
-        whole = len(joined) // PACKET_SAMPLES * PACKET_SAMPLES
-        self._rest = joined[whole:]
-        return self._packets(joined[:whole]) if whole else []
+        return self._cut(pcm)
 
     def flush(self) -> list[bytes]:
         if not len(self._rest):
             return []
-        return self.encode(np.zeros(PACKET_SAMPLES - len(self._rest), np.float32))
+        return self._cut(np.zeros(self._size - len(self._rest), np.float32))
+
+    def _cut(self, pcm: Pcm) -> list[bytes]:
+        joined = np.concatenate([self._rest, pcm]) if len(self._rest) else pcm
+        whole = len(joined) // self._size * self._size
+        self._rest = joined[whole:]
+        return self._packets(joined[:whole]) if whole else []
 
     def _packets(self, pcm: Pcm) -> list[bytes]:
         raise AssertionError("a codec says how")
@@ -119,8 +139,29 @@ class PcmEncoder(_Packetiser):
     slow = False
 
     def _packets(self, pcm: Pcm) -> list[bytes]:
-        data = (pcm.clip(-1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+        data = _sixteen_bits(pcm).tobytes()
         return [data[at : at + 2 * PACKET_SAMPLES] for at in range(0, len(data), 2 * PACKET_SAMPLES)]
+
+
+class G711Encoder(_Packetiser):
+    """A byte a sample, at 8 kHz. The first packet waits for 2 ms of what follows; it is none late in the sound."""
+
+    slow = False
+
+    def __init__(self, law: g711.Law) -> None:
+        super().__init__(PACKET_SAMPLES // RATIO)
+        self._law = law
+        self._narrower = Narrower()
+
+    def encode(self, pcm: Pcm) -> list[bytes]:
+        return self._cut(self._narrower.take(pcm))
+
+    def flush(self) -> list[bytes]:
+        return self._cut(self._narrower.flush()) + super().flush()
+
+    def _packets(self, pcm: Pcm) -> list[bytes]:
+        data = g711.compress(_sixteen_bits(pcm), self._law)
+        return [data[at : at + self._size] for at in range(0, len(data), self._size)]
 
 
 class OpusEncoder(_Packetiser):
@@ -168,11 +209,27 @@ def _timed(jobs: Sequence[Callable[[], Done]]) -> tuple[list[Done], float]:
     return [job() for job in jobs], time.thread_time() - began
 
 
+def _sixteen_bits(pcm: Pcm) -> g711.Samples:
+    return (pcm.clip(-1.0, 1.0) * 32767.0).astype("<i2")
+
+
 def decoder(audio_format: AudioFormat) -> Decoder:
     """A decoder for one stream."""
-    return OpusDecoder() if audio_format == "opus" else PcmDecoder()
+    match audio_format:
+        case "pcm16":
+            return PcmDecoder()
+        case "opus":
+            return OpusDecoder()
+        case "pcmu" | "pcma":
+            return G711Decoder(audio_format)
 
 
 def encoder(audio_format: AudioFormat) -> Encoder:
     """An encoder for one stream."""
-    return OpusEncoder() if audio_format == "opus" else PcmEncoder()
+    match audio_format:
+        case "pcm16":
+            return PcmEncoder()
+        case "opus":
+            return OpusEncoder()
+        case "pcmu" | "pcma":
+            return G711Encoder(audio_format)

@@ -5,6 +5,7 @@ What is needed of Redis comes through `tasks.streams`; the rest is pure.
 
 import math
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,9 +39,16 @@ class Member:
     """Why it may not work with the others; it has ended, and is still shown."""
     age_s: float
     """Since its last beat, by Redis' clock."""
+    taken: int | None = None
+    """Slots that somebody holds, while it drains too; None: a worker of an older release does not say, then."""
     sessions: int = 0
     """web: those it serves, the waiting among them."""
     waiting: int = 0
+    closed: str = ""
+    """web: why it lets nobody in, however many slots are free; empty if it does."""
+    llm_share: float | None = None
+    """web: the share of a slot that it reserves for each session; None: it does not say, or is a worker."""
+    tts_share: float | None = None
 
     @property
     def works(self) -> bool:
@@ -73,6 +81,8 @@ def _member(stage: str, name: str, said: Mapping[str, str], age_s: float) -> Mem
     """From a heartbeat, of whichever version. Names end with the process id, before it comes the host."""
     host, _, pid = name.rpartition("-")
     numbers = {field: _whole(said.get(field)) for field in ("slots", "free", "sessions", "waiting")}
+    draining = said.get("draining") == "1"
+    taken = None if draining else numbers["slots"] - numbers["free"]
     return Member(
         stage=stage,
         name=name,
@@ -81,15 +91,23 @@ def _member(stage: str, name: str, said: Mapping[str, str], age_s: float) -> Mem
         gpu=said.get("gpu", ""),
         model=said.get("model", ""),
         speaks=_whole(said.get("speaks", "1")),  # version 1 did not say
-        draining=said.get("draining") == "1",
+        draining=draining,
         refused=said.get("refused", ""),
         age_s=age_s,
+        taken=_whole(said["taken"]) if "taken" in said else taken,
+        closed=said.get("closed", ""),
+        llm_share=_share(said.get("llm_share")),
+        tts_share=_share(said.get("tts_share")),
         **numbers,
     )
 
 
 def _whole(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
+
+
+def _share(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def refuse(state: streams.Client, stage: str, name: str, why: str) -> None:
@@ -111,6 +129,10 @@ def meets(members: Iterable[Member]) -> str | None:
     return None
 
 
+#: Sessions for which a stage suffices of which none needs any.
+NO_LIMIT = 1 << 30
+
+
 @dataclass(frozen=True)
 class Capacity:
     """How many sessions there is room for, and which stage says so."""
@@ -122,14 +144,19 @@ class Capacity:
 
 def capacity(members: Iterable[Member], rules: AdmissionSettings) -> Capacity:
     """Sessions for which the slots suffice: each listens all the time, and speaks some of it."""
-    shares = {"stt": 1.0, "llm": rules.llm_share, "tts": rules.tts_share}
+    room = rooms(members, rules.llm_share, rules.tts_share)
+    tightest = min(STAGES, key=room.__getitem__)
+    return Capacity(room[tightest], tightest)
+
+
+def rooms(members: Iterable[Member], llm_share: float, tts_share: float) -> dict[str, int]:
+    """Sessions for which the slots of each stage suffice."""
+    shares = {"stt": 1.0, "llm": llm_share, "tts": tts_share}
     slots = dict.fromkeys(STAGES, 0)
     for member in members:
         if member.stage in slots and member.works:
             slots[member.stage] += member.slots
-    room = {stage: _room(slots[stage], shares[stage]) for stage in STAGES}
-    tightest = min(STAGES, key=room.__getitem__)
-    return Capacity(int(min(room[tightest], 1 << 30)), tightest)
+    return {stage: int(min(_room(slots[stage], shares[stage]), NO_LIMIT)) for stage in STAGES}
 
 
 def _room(slots: int, share: float) -> float:

@@ -34,6 +34,15 @@ class Laps:
         self.cpu_s[part] += cpu - self._cpu
         self._wall, self._cpu = wall, cpu
 
+    def lap_events(self) -> None:
+        """The time since the last lap was an event loop's: what it computed is `step`, the rest `wait`."""
+        began_wall, began_cpu = self._wall, self._cpu
+        self._wall, self._cpu = time.perf_counter(), time.thread_time()
+        cpu = self._cpu - began_cpu
+        self.cpu_s["step"] += cpu
+        self.wall_s["step"] += cpu
+        self.wall_s["wait"] += max(0.0, self._wall - began_wall - cpu)
+
     def start(self) -> None:
         """The thread that will call `lap` is this one; what was before is nobody's."""
         self._wall, self._cpu = time.perf_counter(), time.thread_time()

@@ -297,8 +297,16 @@ class Reservations:
 
     def count(self) -> tuple[int, int]:
         """Sessions that have a place, and those that wait for one."""
-        pipe = self._state.pipeline(transaction=False)
-        pipe.zcard(keys.reserved())
-        pipe.zcard(keys.waiting())
-        held, waiting = pipe.execute()
-        return int(held), int(waiting)
+        return places(self._state)
+
+
+def places(state: redis.Redis) -> tuple[int, int]:
+    """Sessions that have a place, and those that wait for one. Those whose time is over are forgotten with the next
+    that asks, and may be many until then: they are not counted."""
+    seconds, micros = state.time()
+    now_ms = seconds * 1000 + micros // 1000
+    pipe = state.pipeline(transaction=False)
+    for name in (keys.reserved(), keys.waiting_until()):
+        pipe.zcount(name, f"({now_ms}", "+inf")
+    held, waiting = pipe.execute()
+    return int(held), int(waiting)

@@ -84,6 +84,14 @@ class Ear(Seat):
             start, self.listen.language, Tuning(self.listen.threshold, self.listen.prefix_ms)
         )
 
+    def decoder_of(self, entry: Audio) -> Decoder:
+        """What came in a new format begins a stream of its own."""
+        form = entry.format or self.listen.format
+        if self.decoder is None or form != self.listen.format:
+            self.listen = msgspec.structs.replace(self.listen, format=form)
+            self.decoder = decoder(form)
+        return self.decoder
+
     def retune(self, entry: Retune) -> Tuning:
         """Remembers how to listen from now on."""
         self.listen = msgspec.structs.replace(
@@ -169,6 +177,8 @@ class SttLoop(Loop):
         for key, entries in news:
             self._cursors[key] = entries[-1][0]
             read.append((self._ears[key], [item for item in map(_parsed, entries) if item is not None]))
+        for key in self._reader.outrun(self._cursors):
+            self._cursors[key] = "0"  # what was heard already is known by its position
         self.laps.lap("read")
         return read
 
@@ -322,9 +332,11 @@ def _parsed(entry: streams.Entry) -> InEntry | None:
 
 def _decoded(ear: Ear, entries: Sequence[InEntry]) -> list[Pcm]:
     """The sound of each entry; of those that have none, nothing."""
-    assert ear.decoder is not None
     sounds = []
     for entry in entries:
-        pcms = [ear.decoder.decode(packet) for packet in entry.packets] if isinstance(entry, Audio) else []
+        pcms: list[Pcm] = []
+        if isinstance(entry, Audio):
+            decode = ear.decoder_of(entry).decode
+            pcms = [decode(packet) for packet in entry.packets]
         sounds.append(pcms[0] if len(pcms) == 1 else np.concatenate([ear.rest[:0], *pcms]))
     return sounds

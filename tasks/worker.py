@@ -48,8 +48,9 @@ NOT_STARTED = 4
 #: Exit status: the device under an engine is gone; started again, the worker may find it well. (EX_OSERR)
 DEVICE_LOST = 71
 
-#: How long the seats of a lost device may take to be let go; their leases end by themselves soon after.
-GIVE_BACK_S = 1.0
+#: How long it may take to let the seats of a lost device go, and to put back the task that comes meanwhile: the broker
+#: answers within a second. Leases and tasks that nobody kept go to others soon after, by themselves.
+GIVE_BACK_S = 2.5
 
 #: Stages of this process, by name.
 running: dict[str, Stage] = {}
@@ -175,9 +176,11 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._gpu = gpu
         self._keeper: Keeper | None = None
         self._tracer = tracing.OFF
+        self._worker: Any = None
 
     def start(self, worker: Any) -> None:
         """Everything is warm when this returns, and only then advertised; what is missing ends the worker."""
+        self._worker = worker
         settings = load()
         show_metrics(settings)
         name = f"{socket.gethostname()}-{os.getpid()}"
@@ -257,7 +260,7 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
         end(why, DEVICE_LOST)
 
     def _give_back(self) -> None:
-        """Tasks that come meanwhile are sent on; after the last lease nothing is waited for, or one might be lost."""
+        """Others have the seats at once. Their tasks may come here first: the last that was asked for is put back."""
         for stage in running.values():
             stage.loop.drain()
         with suppress(RedisError):  # then the leases end by themselves
@@ -265,6 +268,8 @@ class AntiphonStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 self._keeper.retire()
             for stage in running.values():
                 stage.give_back()
+        if (consumer := getattr(self._worker, "consumer", None)) is not None:
+            consumer.stop_taking().wait()
 
     def stop(self, worker: Any) -> None:
         """Heartbeats outlive the work, spans are sent last. A step that Redis fails keeps none after it from being

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,12 +20,9 @@ from config.redis_keys import STAGES
 from tasks.beats import workers as advertised
 from tasks.leases import Holder, Leases
 from tests import redis_server
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
-
-#: Below the kernel's range for outgoing connections: who calls a server that is just being restarted
-#: would otherwise be given its port, and call itself.
-REDIS_PORTS, WEB_PORTS, METRICS_PORTS = range(6800, 6900), range(8900, 9000), range(9600, 9900)
 
 #: A process that starts at all is ready within 3 s; this is for a machine under load.
 START_DEADLINE_S = 40.0
@@ -47,6 +43,8 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
     metrics_port: int = 0
+    told: bool = False
+    """A test ended it."""
 
     @property
     def pid(self) -> int:
@@ -58,11 +56,13 @@ class Child:
 
     def kill(self) -> None:
         """kill -9, and the certainty that it is gone."""
+        self.told = True
         self.process.kill()
         self.process.wait()
 
     def drain(self) -> float:
         """SIGTERM; returns how long it took to end."""
+        self.told = True
         began = time.monotonic()
         self.process.terminate()
         self.process.wait(END_DEADLINE_S)
@@ -119,7 +119,7 @@ class House:
         """One more worker, with settings of its own; `ready` waits for it."""
         self._count += 1
         name = f"{stage}{self._count}"
-        port = free_port(METRICS_PORTS)
+        port = free_port()
         child = self._spawn(
             name,
             ["-m", "celery", "-A", "tasks", "worker", "-Q", stage, "-n", name, "--without-mingle",
@@ -132,7 +132,7 @@ class House:
 
     def start_web(self) -> Child:
         """The web server, on the port it had before."""
-        self.port = self.port or free_port(WEB_PORTS)
+        self.port = self.port or free_port()
         address = f"127.0.0.1:{self.port}"
         self._count += 1
         self.web = self._spawn(
@@ -176,15 +176,15 @@ class House:
         self.ready()
 
     def ready(self) -> None:
-        """Waits until web answers and every live worker advertises itself."""
+        """Waits until web answers and every worker advertises itself; one that ended by itself is an error."""
         for stage in STAGES:
-            for child in self.workers[stage]:
+            for child in [child for child in self.workers[stage] if not child.told]:
                 wait_for(lambda s=stage, c=child: self._advertises(s, c), f"{child.name} to be ready", child)
         wait_for(lambda: self.health().get("ok", False), "web to be healthy", self.web)
 
     def _advertises(self, stage: str, child: Child) -> bool:
         with self.state.server.client(0) as client:
-            return not child.alive or any(pid_of(name) == child.pid for name in advertised(client, stage))
+            return any(pid_of(name) == child.pid for name in advertised(client, stage))
 
     # --- looking
 
@@ -274,19 +274,6 @@ def pid_of(owner: str) -> int:
     return int(owner.rsplit("-", 1)[1])
 
 
-def free_port(ports: range) -> int:
-    """A port of the range that nobody listens on."""
-    start = secrets.randbelow(len(ports))
-    for port in [*ports[start:], *ports[:start]]:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"no port of {ports.start}-{ports.stop - 1} is free")
-
-
 def wait_for(
     true: Callable[[], bool], what: str, child: Child | None = None, timeout_s: float = START_DEADLINE_S
 ) -> None:
@@ -312,7 +299,7 @@ def open_house(
     """A running stack on profile null, with the slow engines, as long as the context lasts."""
     boxes = []
     for name, appendonly in (("state", True), ("media", False)):
-        server = redis_server.Server(free_port(REDIS_PORTS), secrets.token_hex(16))
+        server = redis_server.Server(free_port(), secrets.token_hex(16))
         boxes.append(RedisBox(name, executable, server, folder / name, appendonly))
         boxes[-1].start()
     settings = {

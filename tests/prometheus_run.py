@@ -15,7 +15,8 @@ import yaml
 
 from tests import promql
 from tests.conftest import missing
-from tests.up_run import eventually, free_port
+from tests.ports import free_port
+from tests.up_run import eventually
 
 
 @dataclass(frozen=True)
@@ -68,4 +69,4 @@ def running(folder: Path, configuration: dict[str, Any]) -> Iterator[Prometheus]
         yield Prometheus(port)
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(40)

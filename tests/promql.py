@@ -26,10 +26,12 @@ TARGET_LABELS = {"job", "instance", "replica", "node"}
 FOREIGN = {
     # Prometheus itself
     "up": set(),
-    # prometheus_client, of each worker
+    # prometheus_client, of each worker; web/process_metrics.py, of a web server
     "process_cpu_seconds_total": set(),
     "process_resident_memory_bytes": set(),
     "process_start_time_seconds": set(),
+    "process_open_fds": set(),
+    "process_max_fds": set(),
     # cAdvisor; `service` is what prometheus.yml makes of its container_label_com_docker_swarm_service_name
     "container_cpu_usage_seconds_total": {"service"},
     "container_memory_working_set_bytes": {"service"},

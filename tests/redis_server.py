@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from shutil import which
 
 import redis
+
+from tests.ports import free_port
 
 #: A server that starts at all is up within 100 ms; this is for a machine under load.
 START_DEADLINE_S = 20.0
@@ -46,7 +47,7 @@ def binary() -> str | None:
 def running(executable: str) -> Iterator[Server]:
     """Runs a server as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="antiphon-redis-") as folder:
-        server = Server(_free_port(), secrets.token_hex(16))
+        server = Server(free_port(), secrets.token_hex(16))
         process = start(executable, server, Path(folder))
         try:
             wait_until_up(server, process, Path(folder))
@@ -87,12 +88,6 @@ def wait_until_up(server: Server, process: subprocess.Popen[bytes], folder: Path
                 said = log.read_text()[-2000:] if log.exists() else ""
                 raise RuntimeError(f"the test server did not start: {said}") from error
             time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def in_ci() -> bool:

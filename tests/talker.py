@@ -4,13 +4,12 @@ Its voice is a hum, which the null engine takes for a word every 0.4 s.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from config.settings import SAMPLE_RATE
 from gpu_workers.null_timing import WORDS
+from tests import fair_clock
+from tests.coded import Coded
 
 #: Fundamental of the hum: that of a deep voice.
 HUM_HZ = 140.0
@@ -28,6 +29,9 @@ REPLY = " ".join(WORDS) + "."
 
 #: Between attempts to come back.
 RETRY_S = 0.1
+
+#: What is waited for comes within some seconds; this is for a machine under load.
+PATIENCE_S = 40.0
 
 #: Packets sent at once when the talker was away: no more than a burst that a server must take.
 BURST_PACKETS = 50
@@ -42,7 +46,7 @@ def hum(samples: int, at: int) -> bytes:
 
 @dataclass(frozen=True)
 class Heard:
-    """An event, when it came, and over which connection."""
+    """An event, when it came (by tests/fair_clock.py), and over which connection."""
 
     at_s: float
     connection: int
@@ -85,22 +89,27 @@ class Talker:
         detection: str | None = "semantic_vad",
         query: str = "",
         session: dict[str, Any] | None = None,
+        coded: Coded | None = None,
     ) -> None:
         self._url = f"{url}?model=test{query}"
         self._session = session or {}
+        self.coded = coded or Coded("pcm16")
         self._packet = SAMPLE_RATE * packet_ms // 1000
         self._detection = detection
         self._token = ""
         self._socket: ClientConnection | None = None
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
-        self._voice_to = 0
+        self._voice: list[tuple[int, int]] = []
+        self._left = 0
         self._gone = False
         self.sent = 0
         """Session samples produced; the microphone never stops."""
         self.sid = ""
         self.connections = 0
         self.closes: list[int] = []
+        self.refused: list[int] = []
+        """HTTP statuses of handshakes that came to nothing."""
         self.heard: list[Heard] = []
         self.answers: dict[str, Answer] = {}
         self.user_texts: list[str] = []
@@ -112,7 +121,7 @@ class Talker:
 
     async def __aenter__(self) -> "Talker":
         self._tasks = [asyncio.create_task(self._live())]
-        await self.until("session.updated", timeout_s=10)
+        await self.until("session.updated")
         self._tasks.append(asyncio.create_task(self._microphone()))
         return self
 
@@ -133,9 +142,11 @@ class Talker:
             try:
                 protocols = ["realtime", f"antiphon-resume.{self._token}"] if self._token else None
                 async with connect(
-                    self._url, subprotocols=protocols, open_timeout=3, compression=None
+                    self._url, subprotocols=protocols, open_timeout=PATIENCE_S, compression=None
                 ) as socket:  # type: ignore[arg-type]
                     await self._converse(socket)
+            except websockets.InvalidStatus as error:
+                self.refused.append(error.response.status_code)
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
             await asyncio.sleep(RETRY_S)
@@ -151,7 +162,7 @@ class Talker:
             self.closes.append(socket.close_code or 1006)
 
     async def _take(self, event: dict[str, Any], socket: ClientConnection) -> None:
-        self.heard.append(Heard(time.monotonic(), self.connections, event))
+        self.heard.append(Heard(fair_clock.now_s(), self.connections, event))
         self._order.heard(event)
         kind = event["type"]
         if kind == "session.created":
@@ -171,7 +182,7 @@ class Talker:
             self._changed.notify_all()
 
     def _take_response(self, kind: str, event: dict[str, Any]) -> None:
-        now_s = time.monotonic()
+        now_s = fair_clock.now_s()
         if kind == "response.created":
             answer = self.answers.setdefault(
                 event["response"]["id"], Answer(len(self.answers) + 1, created_s=now_s)
@@ -185,11 +196,13 @@ class Talker:
             self.answers[event["response_id"]].transcript += event["delta"]
         elif kind == "response.output_audio.delta":
             pieces = self.answers[event["response_id"]].pieces
-            pieces.setdefault(self.connections, bytearray()).extend(base64.b64decode(event["delta"]))
+            pieces.setdefault(self.connections, bytearray()).extend(self.coded.sound_of(event))
 
     async def _configure(self, socket: ClientConnection) -> None:
         detection = {"type": self._detection} if self._detection else None
-        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}, **self._session}
+        hear = {"turn_detection": detection, "format": self.coded.name}
+        audio = {"input": hear, "output": {"format": self.coded.name}}
+        session = {"type": "realtime", "audio": audio, **self._session}
         await socket.send(json.dumps({"type": "session.update", "session": session}))
 
     # --- speaking
@@ -197,18 +210,20 @@ class Talker:
     async def _microphone(self) -> None:
         """A packet whenever its time has come; what cannot leave now leaves after the return."""
         began_s = time.monotonic()
-        backlog: list[bytes] = []
+        backlog: list[dict[str, Any]] = []
         while True:
             while self.sent + self._packet <= (time.monotonic() - began_s) * SAMPLE_RATE:
-                loud = self.sent < self._voice_to
-                backlog.append(hum(self._packet, self.sent) if loud else bytes(2 * self._packet))
+                loud = any(begin <= self.sent < end for begin, end in self._voice)
+                pcm = hum(self._packet, self.sent) if loud else bytes(2 * self._packet)
+                backlog += self.coded.appends(pcm)
                 self.sent += self._packet
             with contextlib.suppress(websockets.ConnectionClosed):
                 for _ in range(min(len(backlog), BURST_PACKETS)):
                     if self._socket is None:
                         break
-                    await self.send("input_audio_buffer.append", audio=base64.b64encode(backlog[0]).decode())
+                    await self.send("input_audio_buffer.append", **backlog[0])
                     backlog.pop(0)
+                    self._left += self._packet
             await asyncio.sleep(self._packet / SAMPLE_RATE / 2)
 
     async def send(self, kind: str, **fields: Any) -> None:
@@ -216,9 +231,19 @@ class Talker:
         if self._socket is not None:
             await self._socket.send(json.dumps({"type": kind, **fields}))
 
-    def speak(self, seconds: float) -> None:
-        """The user's voice sounds for so long from now on."""
-        self._voice_to = self.sent + int(seconds * SAMPLE_RATE)
+    def speak(self, seconds: float, *more: float) -> None:
+        """The user's voice sounds for so long from now on; `more`: is silent for so long, sounds, …"""
+        at, self._voice = self.sent, []
+        for number, lasts_s in enumerate((seconds, *more)):
+            begin, at = at, at + int(lasts_s * SAMPLE_RATE)
+            if number % 2 == 0:
+                self._voice.append((begin, at))
+
+    async def spoken(self) -> None:
+        """Until all of the voice is on its way to the server."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self._left < self._voice[-1][1]:
+                await asyncio.sleep(self._packet / SAMPLE_RATE / 2)
 
     # --- waiting
 
@@ -230,12 +255,12 @@ class Talker:
             except TimeoutError:
                 raise AssertionError(f"waited {timeout_s} s in vain for {what}; {self.story()}") from None
 
-    async def until(self, kind: str, *, count: int = 1, timeout_s: float = 10.0) -> Heard:
+    async def until(self, kind: str, *, count: int = 1, timeout_s: float = PATIENCE_S) -> Heard:
         """The event of this kind with this number."""
         await self.wait(lambda: len(self.of(kind)) >= count, timeout_s, f"{kind} no. {count}")
         return self.of(kind)[count - 1]
 
-    async def answered(self, number: int, timeout_s: float = 20.0) -> Answer:
+    async def answered(self, number: int, timeout_s: float = PATIENCE_S) -> Answer:
         """The answer with this number, once it is done."""
         await self.wait(
             lambda: sum(bool(a.status) for a in self.answers.values()) >= number,
@@ -249,7 +274,7 @@ class Talker:
         return [heard for heard in self.heard if heard.kind == kind]
 
     def next_after(self, moment_s: float, *kinds: str) -> float | None:
-        """Seconds from a moment to the next event of these kinds; None if none came."""
+        """Seconds from a moment of the same clock to the next event of these kinds; None if none came."""
         later = [heard.at_s for heard in self.heard if heard.at_s > moment_s and heard.kind in kinds]
         return later[0] - moment_s if later else None
 
@@ -262,12 +287,11 @@ class Talker:
         """What came, deltas counted, for the message of a failed test."""
         first_s = self.heard[0].at_s if self.heard else 0.0
         lines: list[str] = []
-        for heard in self.heard:
-            kind = heard.kind
-            if kind.endswith(".delta") and lines and lines[-1].endswith(kind):
-                continue
-            more = f" {heard.event['error']}" if kind == "error" else ""
-            lines.append(f"{heard.at_s - first_s:.2f}{more} {kind}")
+        for kind, run in groupby(self.heard, lambda heard: heard.kind):
+            for first, *more in [[*run]] if kind.endswith(".delta") else [[heard] for heard in run]:
+                told = f" {first.event['error']}" if kind == "error" else ""
+                to = f" to {more[-1].at_s - first_s:.2f} ({len(more) + 1})" if more else ""
+                lines.append(f"{first.at_s - first_s:.2f}{to}{told} {kind}")
         return f"connections {self.connections}, closes {self.closes}:\n" + "\n".join(lines)
 
 

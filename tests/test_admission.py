@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from config import redis_keys as keys
 from tasks import fleet, sessions
 from tasks.leases import Reservations
 from tasks.sessions import Ending
+from tests import fair_clock
 from tests.conftest import missing
 from tests.house import ROOT, House, open_house, wait_for
 from tests.redis_server import binary
-from tests.talker import REPLY, Talker
+from tests.talker import PATIENCE_S, REPLY, Talker
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -87,7 +88,7 @@ async def event(client: ClientConnection, timeout_s: float = 5.0) -> dict[str, A
     return answer
 
 
-async def closed(client: ClientConnection, timeout_s: float = 10.0) -> tuple[int, str]:
+async def closed(client: ClientConnection, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
     """Code and reason, once the server has closed."""
     async with asyncio.timeout(timeout_s):
         try:
@@ -95,6 +96,17 @@ async def closed(client: ClientConnection, timeout_s: float = 10.0) -> tuple[int
                 await client.recv()
         except websockets.ConnectionClosed:
             return client.close_code or 0, client.close_reason or ""
+
+
+async def turned_away(house: House) -> str:
+    """Why, once a new session is: web looks at its servers now and again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            async with connect(f"{house.url}?model=test") as late:
+                with suppress(TimeoutError):
+                    code, reason = await closed(late, 1.0)
+                    assert code == 1013
+                    return reason
 
 
 async def two_talk(stack: AsyncExitStack, house: House) -> list[Talker]:
@@ -169,7 +181,7 @@ def test_nobody_waits_for_ever_and_the_line_has_an_end(house: House) -> None:
                 await stack.enter_async_context(connect(f"{house.url}?extensions=antiphon&model=test"))
                 for _ in range(MOST_WAITING)
             ]
-            began_s = time.monotonic()
+            began_s, fair_s = time.monotonic(), fair_clock.now_s()
             for number, client in enumerate(waiting, 1):
                 assert (await event(client))["type"] == "session.created"
                 queued = await event(client)
@@ -178,14 +190,14 @@ def test_nobody_waits_for_ever_and_the_line_has_an_end(house: House) -> None:
             await asyncio.to_thread(wait_for, lambda: looked(house) >= looks + 2, "a look at who waits")
             assert house.metric("antiphon_sessions_waiting") == MOST_WAITING
             late = await stack.enter_async_context(connect(f"{house.url}?model=test"))
-            code, reason = await closed(late, 1.0)
+            code, reason = await closed(late)
             assert code == 1013
             assert "many wait" in reason
             for client in waiting:
                 code, reason = await closed(client)
                 assert code == 1013
                 assert "all places are taken" in reason
-            assert WAIT_S - 0.5 < time.monotonic() - began_s < WAIT_S + 2
+            assert time.monotonic() - began_s > WAIT_S - 0.5 and fair_clock.now_s() - fair_s < WAIT_S + 2
         assert house.metric("worker_service_misses_total") == misses + MOST_WAITING + 1
         assert house.metric("antiphon_sessions_refused_total", reason="waited") == MOST_WAITING
         assert house.metric("antiphon_sessions_refused_total", reason="line_full") == 1
@@ -242,16 +254,11 @@ def test_new_sessions_are_refused_before_redis_is_full_and_those_there_go_on(
                 media_client.rpush("test:ballast", bytes(1 << 19))
             used = int(media_client.info("memory")["used_memory"])
             media_client.config_set("maxmemory", int(used / 0.9))
-            await asyncio.sleep(1.0)
-            late = await stack.enter_async_context(connect(f"{house.url}?model=test"))
-            code, reason = await closed(late)
-            assert code == 1013
-            assert "memory" in reason
+            assert "memory" in await turned_away(house)
             talker.speak(SPEECH_S)
             assert (await talker.answered(1)).transcript == REPLY
             assert not talker.errors
             media_client.config_set("maxmemory", 0)
-            await asyncio.sleep(1.0)
             await stack.enter_async_context(Talker(house.url))
 
     try:
@@ -269,13 +276,8 @@ def test_a_redis_that_would_throw_sessions_away_gets_no_more_of_them(
 
     async def scene() -> None:
         media_client.config_set("maxmemory-policy", "allkeys-lru")
-        await asyncio.sleep(1.0)
-        async with connect(f"{house.url}?model=test") as late:
-            code, reason = await closed(late)
-            assert code == 1013
-            assert "not safe" in reason
+        assert "not safe" in await turned_away(house)
         media_client.config_set("maxmemory-policy", "noeviction")
-        await asyncio.sleep(1.0)
         async with Talker(house.url):
             pass
 
@@ -384,9 +386,9 @@ def test_sessions_are_listed_and_ended_for_good(house: House, state_client: redi
                 assert sessions.end(state_client, media, talker.sid, "maintenance tonight") is Ending.TOLD
                 assert sessions.end(state_client, media, "no-such-session", "x") is Ending.UNKNOWN
             await asyncio.to_thread(
-                wait_for, lambda: len(talker.closes) > 1, "the close, and an attempt to return"
+                wait_for, lambda: len(talker.refused) > 0, "the close, and an attempt to return"
             )
-            assert talker.closes[:2] == [1008, 4404]
+            assert (talker.closes, talker.refused[0]) == ([1008], 403)
             await talker.leave()
             await asyncio.to_thread(
                 wait_for, lambda: Reservations(state_client, 1, 1).count()[0] == 1, "its place to be free"
@@ -425,9 +427,9 @@ def test_a_session_of_an_earlier_web_process_is_ended_without_the_words_it_does_
             with house.media.server.client(0) as media:
                 assert sessions.end(state_client, media, talker.sid, "never heard") is Ending.UNTOLD
             await asyncio.to_thread(
-                wait_for, lambda: len(talker.closes) > 1, "the close, and an attempt to return"
+                wait_for, lambda: len(talker.refused) > 0, "the close, and an attempt to return"
             )
-            assert talker.closes[:2] == [1012, 4404]
+            assert (talker.closes, talker.refused[0]) == ([1012], 403)
 
     asyncio.run(scene())
 
@@ -439,13 +441,13 @@ def test_everything_that_beats_is_shown_and_a_worker_can_be_drained_by_name(
     assert set(members) == {"stt", "llm", "tts", "web"}
     assert members["stt"].slots == 2
     assert members["web"].pid == house.web_child()
-    assert all(member.works and member.age_s < 3 for member in members.values())
+    assert all(member.works and member.age_s < 10 for member in members.values())
     (worker,) = house.workers["tts"]
     with house.media.server.client(0) as media:
         assert not fleet.drain(state_client, media, "nobody-1")
         assert fleet.drain(state_client, media, members["tts"].name)
         assert media.ttl(keys.control(members["tts"].name)) > 0
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(40) == 0
     assert not fleet.look(state_client, ("tts",))
 
 

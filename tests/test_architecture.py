@@ -94,10 +94,13 @@ MAY_IMPORT = {
         "tasks.redis_check",
         "tasks.redis_view",
         "tasks.shared_time",
+        "tasks.g711",
         "tasks.queues",
         "tasks.recordings",
         "tasks.kept",
         "tasks.beats",
+        "tasks.quotas",
+        "tasks.ephemeral",
     ),
     "cli": (
         "config",
@@ -249,6 +252,8 @@ KEY_PREFIXES = (
     "workers:",
     "reserve:",
     "voice:",
+    "quota:",
+    "ephemeral:",
     "news:",
     "donation:",
 )

@@ -1,11 +1,12 @@
 """The benches' arithmetic and their document; what they measure needs a whole server and is not tested here."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from bench import report
+from bench import codecs, report
 from bench.figures import at_most, percentile, show, spread
 from bench.plumbing import PACKET_MS, STEPS, floor_ms, floors_ms, stages_ms
 from bench.processes import Usage, cpu_ms_per_session_second, in_order
@@ -17,7 +18,10 @@ from cli.loadtest import histogram
 from cli.loadtest.gathered import Turn
 from cli.loadtest.histogram import Histogram, Quantile
 from cli.sound import cut
+from config.messages import AudioFormat
 from gpu_workers.stt.null import Settings as NullStt
+from tests import speech
+from tests.conftest import missing
 
 # --- percentiles
 
@@ -193,3 +197,17 @@ def test_writing_twice_changes_nothing_more(tmp_path):
         texts.append(path.read_text())
     assert texts[0] == texts[1]
     assert "*Measured today.*" in texts[0]
+
+
+# --- audio formats
+
+
+def test_every_format_is_measured_at_the_workers_and_in_the_web():
+    if not speech.there():
+        missing("moonshine-voice, whose recordings the bench uses")
+    section = codecs.measure(0.5, lambda _: None)
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == list(get_args(AudioFormat))
+    assert all(float(figure) > 0 for row in table.rows for figure in row[1:])
+    assert [row[-1] for row in table.rows[:3]] == ["384", "64", "64"], "kbit/s are known"
+    assert len(section.bars) == 2 * len(table.rows)

@@ -28,7 +28,7 @@ class Beeper:
         return ("beep",)
 
     def synthesise(self, words, voice, speed):
-        assert self.gate.wait(5)
+        assert self.gate.wait(20)
         self.said.append(list(words))
         if "bad" in words:
             raise RuntimeError("this word hurts")

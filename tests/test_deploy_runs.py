@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from redis.retry import Retry
 
 from tests import only_locked, redis_server
 from tests.conftest import missing
+from tests.ports import free_port
 from tests.stack_files import OURS, REDIS, ROOT, WORKERS, mebibytes, seconds, service
 from tests.test_dockerfile import IMAGES
 
@@ -140,13 +140,7 @@ class House:
             if process.poll() is None:
                 process.kill()
         for process in self.running.values():
-            process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            process.wait(40)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +239,7 @@ class TestTheStackRuns:
 
     def test_redis_out_of_reach_is_no_fault_of_a_worker(self, house):
         house.running["redis-state"].kill()
-        house.running["redis-state"].wait(10)
+        house.running["redis-state"].wait(40)
         assert house.check("stt")
         assert not house.check("redis-state")
 

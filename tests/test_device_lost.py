@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from config.redis_keys import STAGES
+from tests import fair_clock
 from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS, Child, House, open_house, pid_of
 from tests.redis_server import binary
@@ -81,7 +81,7 @@ class Owners:
                     owners = self.seen.setdefault(talker.sid, [])
                     pid = pid_of(holder.owner)
                     if [(pid, holder.epoch)] != [owner[:2] for owner in owners[-1:]]:
-                        owners.append((pid, holder.epoch, time.monotonic()))
+                        owners.append((pid, holder.epoch, fair_clock.now_s()))
             await asyncio.sleep(0.01)
 
     def after(self, child: Child, sid: str) -> float | None:
@@ -100,7 +100,7 @@ class Owners:
 async def ended_at(child: Child) -> float:
     while child.alive:
         await asyncio.sleep(0.005)
-    return time.monotonic()
+    return fair_clock.now_s()
 
 
 async def turn(talkers: list[Talker], number: int) -> None:

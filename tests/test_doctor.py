@@ -45,7 +45,7 @@ def test_findings_come_in_the_order_of_the_checks_whoever_was_through_first() ->
     second_is_through = threading.Event()
 
     def slow() -> Iterator[Finding]:
-        assert second_is_through.wait(5)
+        assert second_is_through.wait(20)
         yield ok("first", "")
 
     def quick() -> Iterator[Finding]:

@@ -202,7 +202,7 @@ CONVERSATIONS = {
     ),
     "barge-in": (
         barge_in,
-        [*BEGUN, *VOICED * 3, *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done", SPOKEN[0]],
+        [*BEGUN, *VOICED * 3, SPOKEN[0], *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done"],
     ),
     "a manual turn": (
         manual,
@@ -323,6 +323,8 @@ def reply_of_two_seconds(line: Line, number: int = 1, *, ended: str = "") -> str
     line.hear(line.dialect.reply_audio(AudioOut(number, [bytes(960)], 2 * S, [])))
     if ended:
         line.end(number, ended, "turn_detected")
+    if ended == "cancelled":
+        line.hear(line.dialect.speech_began(5 * S))
     return line.last("response.output_item.added")["item"]["id"]
 
 
@@ -442,7 +444,7 @@ def test_the_client_learns_what_was_heard_and_what_had_no_room():
     line = Line()
     reply_of_two_seconds(line)
     outcome = ReplyOutcome(
-        1, "cancelled", "turn_detected", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
+        1, "cancelled", "client_cancelled", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
     )
     line.hear(line.dialect.reply_ended(outcome))
     ours = line.last("response.done")["response"]["antiphon"]
@@ -891,11 +893,11 @@ MISTAKES = {
     "odd bytes": (sending("input_audio_buffer.append", audio="AAAA"), "audio", "even number"),
     "no audio field": (sending("input_audio_buffer.append"), None, "`audio`"),
     "a format not offered": (
-        updating(audio={"input": {"format": {"type": "audio/pcmu"}}}), "session.audio.input.format", "audio/pcm",
+        updating(audio={"input": {"format": {"type": "audio/mp3"}}}), "session.audio.input.format.type", "audio/pcmu",
     ),
     "a rate not offered": (
         updating(audio={"output": {"format": {"type": "audio/pcm", "rate": 8000}}}),
-        "session.audio.output.format",
+        "session.audio.output.format.rate",
         "24000",
     ),
     "instructions too long": (updating(instructions="x" * 20_001), "session.instructions", "20000"),
@@ -999,7 +1001,7 @@ def test_a_mistake_is_one_clear_error_and_the_session_lives_on(raw, param, words
     assert error["event_id"] == ("e7" if '"e7"' in raw else None)
     assert len(error["message"]) < 300
     assert line.hear(line.dialect.configured())[0]["session"] == before
-    assert line.send("input_audio_buffer.append", audio="AAAA" * 2) == [AppendAudio([bytes(6)], 3)]
+    assert line.send("input_audio_buffer.append", audio="AAAA" * 2) == [AppendAudio([bytes(6)], 3, "pcm16")]
 
 
 # --- a later connection

@@ -129,9 +129,9 @@ async def waits_to_be_greeted(url: str) -> list[str]:
     """A client that says nothing before it was greeted."""
     headers = {"Authorization": "Bearer key"}
     async with connect(f"{url}?model=gpt-realtime", additional_headers=headers, compression=None) as socket:
-        kinds = [json.loads(await asyncio.wait_for(socket.recv(), 5))["type"]]
+        kinds = [json.loads(await asyncio.wait_for(socket.recv(), 20))["type"]]
         await socket.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
-        kinds.append(json.loads(await asyncio.wait_for(socket.recv(), 5))["type"])
+        kinds.append(json.loads(await asyncio.wait_for(socket.recv(), 20))["type"])
         return kinds
 
 

@@ -126,7 +126,7 @@ def test_a_load_that_fails_late_is_no_fault_of_the_next_reply_in_its_slot(tiny):
         runner.open(1, VoiceOptions("af_low"))
         (load,) = [thread for thread in threading.enumerate() if thread.name == "kokoro"]
         runner.close(1)
-    load.join(timeout=5)
+    load.join(timeout=40)
     assert not load.is_alive() and not runner.faults()
 
 

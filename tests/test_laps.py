@@ -25,6 +25,17 @@ def test_waiting_costs_time_but_no_cpu():
     assert laps.wall_s["wait"] >= 0.02 > 10 * laps.cpu_s["wait"]
 
 
+def test_of_an_event_loop_what_it_computed_is_a_step_and_the_rest_is_waiting():
+    laps = Laps("test")
+    began = time.perf_counter()
+    sum(range(200_000))
+    time.sleep(0.02)
+    laps.lap_events()
+    assert laps.wall_s["wait"] >= 0.02 and laps.cpu_s["wait"] == 0.0
+    assert laps.wall_s["step"] == laps.cpu_s["step"] > 0.0
+    assert laps.wall_s["wait"] + laps.wall_s["step"] <= time.perf_counter() - began
+
+
 def test_what_other_threads_worked_counts_as_cpu_alone():
     laps = Laps("test")
     laps.add_cpu("codec", 3.0)

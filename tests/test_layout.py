@@ -78,7 +78,7 @@ def test_namespaces_of_a_process_that_is_gone_are_removed_and_those_of_others_st
         while sleeper.pid not in pids(left):
             assert sleeper.poll() is None
         remove_leftovers()
-        assert sleeper.wait(5) < 0
+        assert sleeper.wait(20) < 0
         assert not (NAMESPACES / left).exists()
         assert (NAMESPACES / f"antiphon-{os.getpid()}-a").exists()
     finally:

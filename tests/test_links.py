@@ -16,6 +16,9 @@ from tasks import beats, streams
 from tasks.shared_time import RECKON_ANEW_S, SharedTime
 from tasks.shared_time import shared_time as ours
 
+#: Two looks at one clock lie no further apart on a machine under load.
+NEAR_S = 0.4
+
 
 def off_by(
     seconds: float, *, round_trip_s: float = 0.002, at_s: float | None = None
@@ -27,15 +30,15 @@ def off_by(
 
 
 def test_until_the_server_was_asked_our_own_clock_stands_for_its() -> None:
-    assert abs(SharedTime().ahead_s) < 0.05
+    assert abs(SharedTime().ahead_s) < NEAR_S
 
 
 @pytest.mark.parametrize("seconds", [300.0, -300.0, 0.0])
 def test_the_server_s_clock_is_followed_and_ours_known_to_be_off(seconds: float) -> None:
     shared = SharedTime()
     shared.learn(*off_by(seconds))
-    assert abs(shared.now_s() - (time.time() + seconds)) < 0.05
-    assert abs(shared.ahead_s + seconds) < 0.05
+    assert abs(shared.now_s() - (time.time() + seconds)) < NEAR_S
+    assert abs(shared.ahead_s + seconds) < NEAR_S
 
 
 def test_a_slow_answer_does_not_replace_a_quick_one_until_that_is_old() -> None:
@@ -43,9 +46,9 @@ def test_a_slow_answer_does_not_replace_a_quick_one_until_that_is_old() -> None:
     began_s = time.monotonic()
     shared.learn(*off_by(0.0, at_s=began_s))
     shared.learn(*off_by(0.8, round_trip_s=2.0, at_s=began_s))
-    assert abs(shared.ahead_s) < 0.05
+    assert abs(shared.ahead_s) < NEAR_S
     shared.learn(*off_by(0.8, round_trip_s=2.0, at_s=began_s + RECKON_ANEW_S))
-    assert abs(shared.ahead_s + 0.8) < 0.05
+    assert abs(shared.ahead_s + 0.8) < NEAR_S
 
 
 @pytest.mark.parametrize("seconds", [50.0, -50.0])
@@ -53,7 +56,7 @@ def test_another_server_s_clock_is_followed_at_once_though_it_answers_slower(sec
     shared = SharedTime()
     shared.learn(*off_by(0.0, round_trip_s=0.0002))
     shared.learn(*off_by(seconds, round_trip_s=0.003))
-    assert abs(shared.ahead_s + seconds) < 0.05, "by the old one all its input would be trimmed, or none"
+    assert abs(shared.ahead_s + seconds) < NEAR_S, "by the old one all its input would be trimmed, or none"
 
 
 def test_a_clock_that_is_off_is_told_once_until_it_is_right_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from gpu_workers.language.seats import Seats
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 2))
+    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def test_a_session_gets_its_own_seat_again():

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from cli.loadtest import sounds
 from cli.loadtest.crowd import Crowd
-from cli.loadtest.gathered import Gathered
+from cli.loadtest.gathered import Gathered, joined
 from cli.loadtest.generator import Generator, Order
 from cli.loadtest.line import MOST_UNSENT_BYTES, Line, LineFailed
 from cli.loadtest.plan import Plan
@@ -28,6 +27,7 @@ from cli.loadtest.wires import GaWire
 from cli.main import main
 from tests.conftest import missing
 from tests.house import House, open_house
+from tests.ports import free_port
 from tests.redis_server import binary
 from tests.test_handshakes import FAST
 from tests.up_run import ANTIPHON, ROOT, antiphon
@@ -189,7 +189,7 @@ def test_messages_in_fragments_and_pongs_are_heard() -> None:
         )
         await line.open()
         line.pong = lambda seconds: (pongs.append(seconds), line.send(b"bye"))[0]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await done.wait()
             line.ping(monotonic())
             why = await line.ended
@@ -200,7 +200,7 @@ def test_messages_in_fragments_and_pongs_are_heard() -> None:
         heard, pongs, why = asyncio.run(listen(there))
     assert heard == [b"one message", b"another"]
     assert len(pongs) == 1
-    assert 0 < pongs[0] < 5
+    assert 0 < pongs[0] < 20
     assert why is not None
     assert why.cause == "closed with 1000"
 
@@ -213,7 +213,7 @@ def test_a_server_that_stops_reading_is_left() -> None:
         await line.open()
         for _ in range(32 * MOST_UNSENT_BYTES // 2**16):
             line.send(bytes(2**16))
-        return await asyncio.wait_for(line.ended, 5)
+        return await asyncio.wait_for(line.ended, 20)
 
     with scripted(lambda socket: assert_released(release, socket)) as there:
         try:
@@ -226,7 +226,7 @@ def test_a_server_that_stops_reading_is_left() -> None:
 
 def assert_released(release: Event, socket: ServerConnection) -> None:
     """Reads nothing until then."""
-    assert release.wait(10)
+    assert release.wait(40)
 
 
 def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
@@ -245,7 +245,6 @@ def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
         found = Crowd(plan, lambda gathered: told.append(gathered.failed))
         async with asyncio.timeout(5):
             await found.hold()
-        found._cut_short(Talker(plan, GaWire(), Random(0), found._found), OVERDUE_S + 0.1)
         return found
 
     told: list[int] = []
@@ -254,8 +253,46 @@ def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
             found = asyncio.run(crowd(there))
         finally:
             release.set()
-    assert sum(told) == 0
+    assert sum(told) == 0, "nobody waited for long"
+    late = Talker(found._plan, GaWire(), Random(0), found._found)
+    assert not found._ended(late, 0.0, OVERDUE_S + 0.1, queued=True)
     assert found._found.causes() == {"no session in time": 1}
+
+
+def test_a_session_that_stood_in_line_until_the_run_was_over_was_not_held() -> None:
+    """There is one place; who has it hangs up when the run ends, and only then comes the other's turn."""
+    left, asked, places = Event(), [], iter((True, False))
+
+    def has_one_place(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        asked.append(socket.request.path)
+        created(socket)
+        socket.recv(5)
+        if not next(places):
+            socket.send('{"type": "antiphon.queued", "place": 1}')
+            assert left.wait(10)
+        socket.send('{"type": "session.updated"}')
+        for _ in socket:
+            pass
+        left.set()
+
+    async def crowd(there: str) -> Gathered:
+        now_s, parts = monotonic(), []
+        plan = Plan(
+            url=there, dialect="ga", speech=sounds.speech("hum", sounds.hums()[:1], "ga", 80), sessions=2, first=0,
+            of=2, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s + 0.4, conversations=None,
+        )  # fmt: skip
+        run = Crowd(plan, lambda part: parts.append(msgspec.json.encode(part)))
+        async with asyncio.timeout(5):
+            await run.hold()
+        return joined(msgspec.json.decode(part, type=Gathered) for part in parts)
+
+    with scripted(has_one_place) as there:
+        found = asyncio.run(crowd(there))
+    assert asked == ["/v1/realtime?extensions=antiphon"] * 2
+    assert (found.queued, found.conversations) == (1, 0)
+    assert (found.unheard, found.waited_to_the_end) == (2, 1)
+    assert len(found.openings) == 1, "what came after the end is not measured"
 
 
 def test_what_a_process_of_talkers_wrote_before_it_was_killed_is_kept(tmp_path: Path) -> None:
@@ -274,7 +311,7 @@ def test_what_a_process_of_talkers_wrote_before_it_was_killed_is_kept(tmp_path: 
 def test_talkers_do_not_outlive_the_command(tmp_path: Path) -> None:
     now_s = monotonic()
     plan = Plan(
-        url=f"ws://127.0.0.1:{closed_port()}/", dialect="ga", speech=sounds.speech("hum", sounds.hums(), "ga", 80),
+        url=f"ws://127.0.0.1:{free_port()}/", dialect="ga", speech=sounds.speech("hum", sounds.hums(), "ga", 80),
         sessions=1, first=0, of=1, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, conversations=None,
     )  # fmt: skip
     path = tmp_path / "plan"
@@ -300,14 +337,8 @@ def refused(*arguments: str) -> str:
     return line
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_server_that_is_not_there() -> None:
-    there = f"ws://127.0.0.1:{closed_port()}/v1/realtime"
+    there = f"ws://127.0.0.1:{free_port()}/v1/realtime"
     assert refused(there) == f"antiphon: {there}: cannot connect: Connection refused"
 
 
@@ -333,7 +364,7 @@ def test_a_page_of_metrics_that_is_not_there() -> None:
         for _ in socket:
             pass
 
-    there = f"http://127.0.0.1:{closed_port()}/metrics"
+    there = f"http://127.0.0.1:{free_port()}/metrics"
     with scripted(gives_a_session) as server:
         said = refused(server, "--speech", "hum", "--metrics", there)
     assert said == f"antiphon: --metrics {there}: no page of metrics there"

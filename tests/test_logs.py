@@ -10,12 +10,12 @@ import gevent
 import pytest
 
 from config import logs
-from config.messages import ChatMessage
 from config.settings import Settings, load
 from gpu_workers.engine import Slot
 from tasks.leases import Lease
 from tasks.seat import Seat
 from web.history import History
+from web.items import Item
 
 log = logging.getLogger("tests.logs")
 
@@ -108,6 +108,6 @@ def test_speech_is_in_the_log_only_for_who_asked_and_a_warning_says_so(
 ) -> None:
     out = written(monkeypatch, log_speech=asked, log_level="DEBUG")
     settings: Settings = load("null").model_copy(update={"log_speech": asked})
-    History([], settings).add(ChatMessage("user", "my secret"))
+    History([], settings).add(Item("user", "my secret"))
     assert ("what users and the assistant SAY" in out.getvalue()) is asked
     assert ("user: my secret" in out.getvalue()) is asked

@@ -7,7 +7,6 @@ becomes of the conversations and how soon; how long turns take is measured by `p
 import asyncio
 import json
 import re
-import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 
@@ -18,10 +17,11 @@ from bench.machines.fleet import MACHINES, MEDIA, WEB, Fleet, machine_of, runnin
 from bench.machines.wire import Quality
 from cli.loadtest import histogram
 from config.redis_keys import STAGES
+from tests import fair_clock
 from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS
 from tests.redis_server import binary
-from tests.talker import Talker
+from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -37,6 +37,9 @@ WORKERS = ("stt1", "stt2", "llm1", "tts1")
 #: By how many seconds the wall clocks of these machines are ahead; those of the others are right.
 CLOCKS = {WEB: 300, "stt1": -300, "stt2": 300, "tts1": -300}
 
+#: No figure is off by more on a machine under load; with a wrong clock in it, it is off by 300 s.
+SKEW_SEEN_S = 30.0
+
 #: From the cut of a worker's link until somebody else works: its lease, and the watchdog's next look.
 TAKEOVER_S = 2.5
 
@@ -46,8 +49,11 @@ REJOINED_S = 6.0
 #: From a cut that leaves a worker its leases: the deadline of a step, its lease, and the watchdog's next look.
 DEAF_S = 9.0
 
-#: Longer than a worker needs to notice it.
-CUT_S = 6.0
+#: Whoever waits longest for a task gets it, so five go to all of three; a machine under load may have missed a round.
+ROUNDS = 3
+
+#: Longer than a worker needs to notice it: TCP's probes give up after 6 s.
+CUT_S = 6.5
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,7 @@ def there(fleet: Fleet, scenario: Coroutine[None, None, None]) -> None:
 
 async def held(fleet: Fleet, stage: str, sid: str, other_than: str = "") -> str:
     """The machine that works on it, once there is one, or another one."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             holder = await asyncio.to_thread(fleet.holder, stage, sid)
             if holder is not None and machine_of(holder) != other_than:
@@ -86,38 +92,65 @@ async def held(fleet: Fleet, stage: str, sid: str, other_than: str = "") -> str:
             await asyncio.sleep(0.02)
 
 
+async def held_each(fleet: Fleet, works: list[tuple[str, str]]) -> list[str]:
+    """The same of each stage of a session; none of them is gone while another is waited for."""
+    return await asyncio.gather(*(held(fleet, stage, sid) for stage, sid in works))
+
+
 async def replaced(fleet: Fleet, stage: str, sid: str, machine: str) -> float:
     """Seconds until another machine works on it."""
-    began_s = time.monotonic()
+    began_s = fair_clock.now_s()
     await held(fleet, stage, sid, other_than=machine)
-    return time.monotonic() - began_s
+    return fair_clock.now_s() - began_s
 
 
 async def rejoined(fleet: Fleet, machine: str) -> float:
     """Seconds until the machine takes work again: sessions begin until one is listened to there."""
-    began_s = time.monotonic()
-    async with asyncio.timeout(30):
+    began_s = fair_clock.now_s()
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with Talker(fleet.url) as talker:
                 if await held(fleet, machine[:3], talker.sid) == machine:
-                    return time.monotonic() - began_s
+                    return fair_clock.now_s() - began_s
 
 
 async def some_audio(talker: Talker) -> None:
-    await talker.wait(lambda: any(answer.samples > 24_000 for answer in talker.answers.values()), 15, "audio")
+    await talker.wait(
+        lambda: any(answer.samples > 24_000 for answer in talker.answers.values()), PATIENCE_S, "audio"
+    )
 
 
-def test_a_conversation_crosses_six_machines_of_which_each_does_its_part(fleet: Fleet) -> None:
+def test_a_conversation_crosses_six_machines_whose_clocks_are_minutes_off(fleet: Fleet) -> None:
+    """Each does its part; a wrong clock is told, and enters no figure. All tests of this file run with them."""
+
     async def scenario() -> None:
         async with Talker(fleet.url) as talker:
             talker.speak(SPEECH_S)
-            await some_audio(talker)
-            at = {stage: await held(fleet, stage, talker.sid) for stage in STAGES}
+            # from the beginning on: the text of a reply is written before its first second is heard
+            at = dict(
+                zip(STAGES, await held_each(fleet, [(stage, talker.sid) for stage in STAGES]), strict=True)
+            )
             assert_whole(talker, await talker.answered(1))
             assert_undisturbed(talker)
         assert at["stt"] in ("stt1", "stt2") and (at["llm"], at["tts"]) == ("llm1", "tts1")
+        for machine, ahead_s in CLOCKS.items():
+            assert_told(fleet, machine, ahead_s)
+        for machine, name in (
+            (at["stt"], "antiphon_frame_wait_seconds"),
+            (WEB, "antiphon_word_lag_seconds"),
+        ):
+            found = histogram.read(fleet.page(machine), name)
+            assert found.mean is not None and found.mean < SKEW_SEEN_S, machine
 
     there(fleet, scenario())
+
+
+def assert_told(fleet: Fleet, machine: str, ahead_s: float) -> None:
+    """The machine's metrics and log say by how much its clock is off."""
+    (told,) = re.findall(r"^antiphon_clock_ahead_seconds\S* (\S+)$", fleet.page(machine), re.MULTILINE)
+    assert abs(float(told) - ahead_s) < SKEW_SEEN_S, machine
+    said = re.search(r"the clock of this machine is ([\d.]+) s", fleet.log(machine).read_text())
+    assert said and abs(float(said[1]) - abs(ahead_s)) < SKEW_SEEN_S, machine
 
 
 def test_delay_and_loss_between_all_machines_cost_time_and_nothing_else(fleet: Fleet) -> None:
@@ -125,7 +158,8 @@ def test_delay_and_loss_between_all_machines_cost_time_and_nothing_else(fleet: F
         before = fleet.layout.count().lost
         fleet.layout.worsen(Quality(delay_ms=20, jitter_ms=5, loss=0.01), MACHINES[1:])
         async with AsyncExitStack() as stack:
-            talkers = [await stack.enter_async_context(Talker(fleet.url, packet_ms=80)) for _ in range(4)]
+            talkers = [Talker(fleet.url, packet_ms=80) for _ in range(4)]
+            await asyncio.gather(*map(stack.enter_async_context, talkers))
             for talker in talkers:
                 talker.speak(SPEECH_S)
             for talker in talkers:
@@ -150,14 +184,14 @@ def test_a_listener_whose_link_is_cut_is_replaced_fenced_out_and_joins_again(fle
             assert_whole(talker, await talker.answered(1))
             assert not talker.errors, talker.story()
             fleet.layout.mend()
+            talker.speak(SPEECH_S)
             back_s = await rejoined(fleet, machine)
             print(f"\ntaken over after {took_s:.2f} s, joined again after {back_s:.2f} s", end="")
             assert back_s <= REJOINED_S
             # what it said meanwhile was refused, and the conversation goes on with its successor
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while read_count(fleet, machine) <= lost:
                     await asyncio.sleep(0.1)
-            talker.speak(SPEECH_S)
             assert_whole(talker, await talker.answered(2))
 
     there(fleet, scenario())
@@ -206,18 +240,22 @@ def test_more_speakers_share_new_replies_and_nobody_notices(fleet: Fleet) -> Non
         async with AsyncExitStack() as stack:
             talkers = [await stack.enter_async_context(Talker(fleet.url, packet_ms=80)) for _ in range(6)]
             talkers[0].speak(SPEECH_S)
-            await some_audio(talkers[0])
             for machine in ("tts2", "tts3"):
                 fleet.start_worker(machine)
             await asyncio.to_thread(fleet.when_ready, "tts2", "tts3")
             assert_whole(talkers[0], await talkers[0].answered(1))
             assert_undisturbed(talkers[0])
-            for talker in talkers[1:]:
-                talker.speak(SPEECH_S)
-            speakers = {await held(fleet, "tts", talker.sid) for talker in talkers[1:]}
-            for talker in talkers[1:]:
-                assert_whole(talker, await talker.answered(1))
-                assert not talker.errors, talker.story()
+            speakers: set[str] = set()
+            for number in range(1, ROUNDS + 1):
+                for talker in talkers[1:]:
+                    talker.user_texts.clear()
+                    talker.speak(SPEECH_S)
+                speakers |= {*await held_each(fleet, [("tts", talker.sid) for talker in talkers[1:]])}
+                for talker in talkers[1:]:
+                    assert_whole(talker, await talker.answered(number))
+                    assert not talker.errors, talker.story()
+                if len(speakers) == 3:
+                    break
             assert speakers == {"tts1", "tts2", "tts3"}
 
     there(fleet, scenario())
@@ -234,38 +272,14 @@ def test_a_speaker_whose_link_is_cut_in_mid_reply_is_replaced_and_no_word_comes_
             machine = await held(fleet, "tts", talker.sid)
             lost = read_count(fleet, machine)
             fleet.layout.cut(machine)
+            noticed = asyncio.create_task(asyncio.sleep(CUT_S))
             assert await replaced(fleet, "tts", talker.sid, machine) <= TAKEOVER_S
             assert_whole(talker, await talker.answered(1))
-            await asyncio.sleep(CUT_S)
+            await noticed
             fleet.layout.mend()
             await asyncio.to_thread(fleet.when_ready, machine)
             await asyncio.to_thread(
                 fleet.wait, lambda: read_count(fleet, machine) > lost, f"{machine} to be told that it lost"
             )
-
-    there(fleet, scenario())
-
-
-def test_wall_clocks_that_are_minutes_off_are_told_and_enter_no_figure(fleet: Fleet) -> None:
-    """All tests of this file run with them."""
-
-    async def scenario() -> None:
-        async with Talker(fleet.url) as talker:
-            talker.speak(SPEECH_S)
-            assert_whole(talker, await talker.answered(1))
-            listener = await held(fleet, "stt", talker.sid)
-        for machine, ahead_s in CLOCKS.items():
-            (told,) = re.findall(
-                r"^antiphon_clock_ahead_seconds\S* (\S+)$", fleet.page(machine), re.MULTILINE
-            )
-            assert abs(float(told) - ahead_s) < 1, machine
-            said = re.search(r"the clock of this machine is ([\d.]+) s", fleet.log(machine).read_text())
-            assert said and abs(float(said[1]) - abs(ahead_s)) < 1, machine
-        for machine, name in (
-            (listener, "antiphon_frame_wait_seconds"),
-            (WEB, "antiphon_word_lag_seconds"),
-        ):
-            found = histogram.read(fleet.page(machine), name)
-            assert found.mean is not None and found.mean < 1.0, machine
 
     there(fleet, scenario())

@@ -26,7 +26,7 @@ def test_a_letter_wakes_the_one_who_waits() -> None:
     gevent.sleep(0)
     box.post(Configure())
     box.post(CommitInput())
-    assert reader.get(timeout=1.0) == [Configure(), CommitInput()]
+    assert reader.get(timeout=20) == [Configure(), CommitInput()]
 
 
 def test_a_letter_that_can_wait_comes_with_the_next_or_when_patience_ends() -> None:
@@ -37,11 +37,11 @@ def test_a_letter_that_can_wait_comes_with_the_next_or_when_patience_ends() -> N
     gevent.sleep(0)
     assert not reader.ready()
     box.post(CommitInput())
-    assert reader.get(timeout=1.0) == [Configure(), CommitInput()]
+    assert reader.get(timeout=20) == [Configure(), CommitInput()]
     later = gevent.spawn(box.take, 0.001)
     gevent.sleep(0)
     box.post(ClearInput(), wake=False)
-    assert later.get(timeout=1.0) == [ClearInput()]
+    assert later.get(timeout=20) == [ClearInput()]
 
 
 def test_what_finds_no_room_leaves_a_gap_after_what_found_some() -> None:
@@ -65,7 +65,7 @@ def test_who_can_wait_gets_room_when_there_is_some() -> None:
     gevent.sleep(0)
     assert not writer.ready()
     assert box.take(LONG_S) == [Configure()]
-    assert writer.get(timeout=1.0) is True
+    assert writer.get(timeout=20) is True
     assert box.take(0.0) == [CommitInput()]
 
 
@@ -92,7 +92,7 @@ def test_a_reader_that_is_killed_is_switched_to_no_more() -> None:
     gevent.sleep(0)
     reader.kill(block=False)
     box.post(Configure())
-    reader.join(timeout=1.0)
+    reader.join(timeout=20)
     assert woken[0] >= 0.045
 
 
@@ -102,7 +102,7 @@ def test_a_full_mailbox_of_letters_that_can_wait_is_read_when_patience_ends() ->
     gevent.sleep(0)
     box.post(Configure(), wake=False)
     box.post(CommitInput(), wake=False)
-    assert reader.get(timeout=1.0) == [Configure(), Gap()]
+    assert reader.get(timeout=20) == [Configure(), Gap()]
 
 
 def test_who_finds_no_room_is_told_after_a_while() -> None:
@@ -117,5 +117,5 @@ def test_the_wait_for_room_begins_when_the_box_is_not_held_any_more() -> None:
     assert not gevent.wait([writer], timeout=0.1), "it was told although nobody could take its letters"
     held[0] = False
     box.take(0.0)
-    assert writer.get(timeout=1.0)
+    assert writer.get(timeout=20)
     assert box.take(0.0) == [CommitInput()]

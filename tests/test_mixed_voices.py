@@ -77,7 +77,7 @@ def test_a_late_fault_of_one_engine_is_none_of_a_reply_that_another_speaks(kokor
     engine = mixed(kokoro={"options": kokoro | {"preload": False}}, null={})
     engine.open(0, VoiceOptions("kokoro/af_low"))
     for load in [thread for thread in threading.enumerate() if thread.name == "kokoro"]:
-        load.join(timeout=5)
+        load.join(timeout=40)
     engine.open(0, VoiceOptions("null/null"))
     assert not engine.faults()
 

@@ -15,7 +15,8 @@ import pytest
 from config.redis_keys import STAGES, VOICES
 from tests import redis_server
 from tests.conftest import missing
-from tests.up_run import eventually, free_port
+from tests.ports import free_port
+from tests.up_run import eventually
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "let-me-in"
@@ -63,7 +64,7 @@ def get() -> Iterator[Get]:
             yield ask
         finally:
             child.terminate()
-            child.wait(20)
+            child.wait(40)
 
 
 @pytest.mark.parametrize("path", ["/", "/workers", "/tasks", "/broker", "/api/workers", "/api/queues/length"])

@@ -55,7 +55,7 @@ async def converse(url: str) -> None:
     """One turn and a goodbye."""
     async with Talker(url) as talker:
         talker.speak(1.2)
-        await talker.until("response.done", timeout_s=20)
+        await talker.until("response.done")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests import prometheus_run
+from tests.ports import free_port
 from tests.prometheus_run import Prometheus
-from tests.up_run import eventually, free_port
+from tests.up_run import eventually
 
 ROOT = Path(__file__).parent.parent
 

@@ -30,14 +30,20 @@ def member(stage: str, **others: object) -> Member:
         stage=stage, name=f"host-{stage}", host="host", pid=7, gpu="", model="null", speaks=VERSION,
         slots=0 if stage == "web" else 4, free=0 if stage == "web" else 3, draining=False, refused="", age_s=0.2,
     )  # fmt: skip
-    return replace(plain, **others)  # type: ignore[arg-type]
+    said = replace(plain, **others)  # type: ignore[arg-type]
+    return said if "taken" in others else replace(said, taken=said.slots - said.free)
 
 
 FIT = Facts(version=(8, 0, 1), used_bytes=3 << 20, most_bytes=512 << 20, policy="noeviction")
 
 
-def picture(*members: Member, queue: Queue | None = None, facts: Facts = FIT) -> Picture:
-    return Picture(members, (queue or Queue("stt", 0, None),), {"state": facts})
+def picture(*members: Member, queue: Queue | None = None, facts: Facts = FIT, held: int = 0) -> Picture:
+    return Picture(members, (queue or Queue("stt", 0, None),), {"state": facts}, held)
+
+
+def door(**others: object) -> Member:
+    """A web process that says what it reserves."""
+    return member("web", **{"llm_share": 0.35, "tts_share": 0.5, **others})
 
 
 def antiphon(*arguments: str) -> Result:
@@ -68,6 +74,13 @@ def test_a_fleet_in_which_every_stage_takes_work_has_no_troubles() -> None:
             picture(*map(member, ALL), member("tts", refused="of another planet")),
             "host-tts (tts) was refused: of another planet",
         ),
+        (
+            picture(
+                *map(member, ("stt", "llm", "tts")),
+                member("web", closed="the server's memory is nearly full"),
+            ),
+            "host-web lets nobody in: the server's memory is nearly full",
+        ),
         (picture(*map(member, ALL), queue=Queue("tts", 3, 61.0)), "the queue tts is stuck for 61 s"),
         (
             picture(*map(member, ALL), facts=replace(FIT, policy="allkeys-lru")),
@@ -80,6 +93,7 @@ def test_a_fleet_in_which_every_stage_takes_work_has_no_troubles() -> None:
         "who drains takes nothing",
         "too new a worker",
         "a worker that was refused",
+        "a door that is closed",
         "a task that nobody takes",
         "a Redis that forgets",
     ],
@@ -101,8 +115,54 @@ def test_the_table_has_a_line_for_each_worker_and_for_each_stage_that_nobody_ser
     assert ["stt", "host-stt", "host", "1", "null", str(VERSION), "4", "0", "full", "0.2", "s"] in rows
     assert ["tts", "host-tts", "host", "-", "null", str(VERSION), "1", "3", "ready", "0.2", "s"] in rows
     assert next(row for row in rows if row[:1] == ["llm"])[-2] == "nobody"
-    assert "sessions: 5, of which 2 wait for a place" in said
+    assert (
+        "sessions: 5, of which 2 wait for a place; no web process says for how many more there is room"
+        in said
+    )
     assert ["state", "Redis", "8.0.1", "3.0", "MB", "of", "512", "MB"] in rows
+
+
+# --- room for more sessions
+
+
+def test_the_room_is_what_the_tightest_stage_leaves() -> None:
+    seen = picture(
+        door(), *(member(stage, slots=slots) for stage, slots in (("stt", 9), ("llm", 4), ("tts", 4))), held=3
+    )
+    assert seen.room is not None
+    assert (seen.room.sessions, seen.room.bound_by) == (5, "tts")
+    assert seen.room.stages == {"stt": 6, "llm": 8, "tts": 5}
+    assert any(line.endswith("; room for 5 more: tts is the tightest") for line in fleet_picture.lines(seen))
+    assert ["stt", "0", "-", "6"] in [line.split() for line in fleet_picture.lines(seen)]
+    assert fleet_picture.document(seen, [])["room"]["stages"]["llm"] == 8
+
+
+def test_a_fleet_with_more_sessions_than_slots_has_no_room_and_no_debts() -> None:
+    lost_some = picture(door(), *map(member, ("stt", "llm", "tts")), held=9)
+    assert lost_some.room is not None and lost_some.room.sessions == 0
+    assert set(lost_some.room.stages.values()) == {0, 2}
+
+
+def test_a_stage_that_sessions_do_without_has_room_for_any_number() -> None:
+    quiet = picture(door(tts_share=0.0), *map(member, ("stt", "llm")), member("tts", slots=1))
+    assert quiet.room is not None and quiet.room.stages["tts"] is None and quiet.room.bound_by == "stt"
+    nobody = picture(door(), *map(member, ("stt", "llm")))
+    assert nobody.room is not None and (nobody.room.sessions, nobody.room.bound_by) == (0, "tts")
+
+
+def test_doors_that_reserve_differently_are_believed_for_the_more_careful() -> None:
+    doors = door(), door(name="new", tts_share=1.0), door(name="gone", tts_share=0.01, draining=True)
+    seen = picture(*doors, *map(member, ("stt", "llm", "tts")))
+    assert seen.room is not None and seen.room.stages["tts"] == 4
+
+
+def test_a_deployment_whose_doors_are_all_closed_has_no_room() -> None:
+    full = "the server's memory is nearly full"
+    workers = [member(stage) for stage in ("stt", "llm", "tts")]
+    closed = picture(door(closed=full), *workers).room
+    assert closed is not None and closed.sessions == 0 and str(closed) == f"nobody is let in: {full}"
+    half = picture(door(closed=full), door(name="other"), *workers).room
+    assert half is not None and half.sessions == 4 and "room for 4 more" in str(half)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +183,9 @@ def test_what_beats_and_waits_on_a_server_is_in_the_picture(
     try:
         taken = fleet_picture.take(state, media)
         document = fleet_picture.document(taken, fleet_picture.troubles(taken, "here"))
-        (found,) = [one for one in document["services"] if one["name"] == name]
+        (found,) = [
+            one for one in document["services"] if one["name"] == name
+        ]  # of a release without `taken`
         assert (found["taken"], found["free"], found["gpu"], found["state"]) == (7, 2, "1", "ready")
         assert set(document["redis"]) == {"state", "media"}
         assert document["well"] is not bool(document["troubles"])
@@ -261,6 +323,30 @@ def test_a_worker_that_drains_is_watched_to_its_end() -> None:
 def test_a_new_worker_of_the_same_name_is_not_taken_for_the_old_one() -> None:
     said, farewell = told([member("tts", draining=True)], [member("tts")])
     assert farewell.over and said[-1].endswith("a new worker has its name")
+
+
+def test_what_is_left_to_do_is_told_whenever_it_is_less() -> None:
+    def draining(llm: int, tts: int) -> list[Member]:
+        return [
+            member("llm", name="host-tts", draining=True, taken=llm),
+            member("tts", draining=True, taken=tts),
+        ]
+
+    said, _ = told(draining(1, 3), draining(1, 3), draining(0, 2), draining(0, 0), [])
+    assert said == [
+        "it finishes its replies and hands its sessions over (llm, tts): 1 reply of llm and 3 replies of tts left",
+        "",
+        "2.0 s: 2 replies of tts left",
+        "3.0 s: nothing left",
+        "host-tts has ended after 4.0 s",
+    ]
+    _, slow = told(draining(0, 2))
+    assert slow.still() == "host-tts still finishes its replies: 2 replies of tts left"
+
+
+def test_a_worker_of_an_older_release_that_drains_does_not_say_what_is_left() -> None:
+    said, _ = told([member("tts", draining=True, taken=None)])
+    assert said == ["it finishes its replies and hands its sessions over (tts)"]
 
 
 def test_a_worker_that_never_hears_of_it_is_told_from_one_that_is_slow() -> None:

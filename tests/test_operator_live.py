@@ -68,7 +68,7 @@ def worker(run: UpRun, stage: str) -> str:
 async def session(run: UpRun) -> tuple[ClientConnection, str]:
     """A client that has a place, and its session's id."""
     client = await connect(f"ws://127.0.0.1:{run.port}/v1/realtime?model=test")
-    created = json.loads(await asyncio.wait_for(client.recv(), 10))
+    created = json.loads(await asyncio.wait_for(client.recv(), 40))
     sid = str(created["session"]["id"])
     await asyncio.to_thread(eventually, lambda: "stt" in listed(run, sid)["holders"])
     return client, sid
@@ -117,7 +117,7 @@ def test_watching_draws_on_a_terminal_until_ctrl_c_and_once_elsewhere(shared: Up
             assert select.select([here], [], [], 20)[0], drawn
             drawn += os.read(here, 65_536)
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 0
+        assert watching.wait(40) == 0
         assert os.read(here, 65_536).endswith(b"\x1b[?25h\x1b[?1049l"), "the screen before is back"
     finally:
         watching.kill()
@@ -136,7 +136,7 @@ def test_a_session_is_listed_and_ended_with_a_reason_that_its_client_hears(share
         ended = await asyncio.to_thread(ask, shared, "sessions", "end", sid, "--reason", "moved")
         assert ended.exit_code == 0, ended.output
         with pytest.raises(websockets.ConnectionClosed) as closed:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while True:
                     await client.recv()
         assert closed.value.rcvd and (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "moved")

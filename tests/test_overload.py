@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 
@@ -15,10 +14,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from config import redis_keys as keys
 from config.settings import SAMPLE_RATE
 from config.tuning import LimitSettings
+from tests import fair_clock
 from tests.conftest import missing
 from tests.house import House, open_house
 from tests.redis_server import binary
-from tests.talker import REPLY, Talker
+from tests.talker import PATIENCE_S, REPLY, Talker
 from web.session import MAILBOX_WAIT_S
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -54,7 +54,7 @@ def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
-async def assert_answered(talker: Talker, number: int = 1, timeout_s: float = 20.0) -> None:
+async def assert_answered(talker: Talker, number: int = 1, timeout_s: float = PATIENCE_S) -> None:
     answer = await talker.answered(number, timeout_s)
     assert answer.transcript == REPLY, talker.story()
     assert answer.status == ["completed"], talker.story()
@@ -74,9 +74,9 @@ async def _third_waits(house: House) -> None:
     async with AsyncExitStack() as stack:
         first, leaver = [await stack.enter_async_context(Talker(house.url)) for _ in range(2)]
         third = Talker(house.url, query="&extensions=antiphon")
-        came_s = time.monotonic()
+        came_s = fair_clock.now_s()
         entering = asyncio.create_task(stack.enter_async_context(third))
-        await third.until("antiphon.queued", timeout_s=5)
+        await third.until("antiphon.queued")
         told_s = third.next_after(came_s, "antiphon.queued")
         print(f"\ntold after {told_s:.2f} s", end="")
         assert told_s is not None and told_s <= TOLD_S
@@ -86,7 +86,7 @@ async def _third_waits(house: House) -> None:
             await assert_answered(talker)
             assert_undisturbed(talker)
         assert not entering.done()
-        left_s = time.monotonic()
+        left_s = fair_clock.now_s()
         await leaver.leave()
         await entering
         print(f", served {third.next_after(left_s, 'session.updated'):.2f} s after one left", end="")
@@ -139,7 +139,7 @@ async def _never_reads(house: House) -> None:
         talker.speak(SPEECH_S)
         with pytest.raises(websockets.ConnectionClosed):
             # every event is answered with 1 kB that nobody takes
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:
                     await client.send(flood)
         await assert_answered(talker)
@@ -194,7 +194,7 @@ async def _rubbish(house: House) -> None:
 
 async def expect(client: ClientConnection, kind: str) -> dict:
     """The next event, which must be of this kind."""
-    event = json.loads(await asyncio.wait_for(client.recv(), 5))
+    event = json.loads(await asyncio.wait_for(client.recv(), PATIENCE_S))
     assert event["type"] == kind, event
     return event
 
@@ -214,7 +214,7 @@ async def _closed_with(message: str | bytes, code: int, house: House) -> None:
         await client.send(message)
         with pytest.raises(websockets.ConnectionClosed):
             while True:
-                await asyncio.wait_for(client.recv(), 5)
+                await asyncio.wait_for(client.recv(), PATIENCE_S)
         assert client.close_code == code
         assert client.close_reason
         talker.speak(SPEECH_S)

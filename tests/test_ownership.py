@@ -92,7 +92,7 @@ def published(listener: redis.client.PubSub) -> list[Result]:
     """Everything published so far: a ping's answer stands behind it on the same connection."""
     listener.ping()
     results = []
-    while (item := listener.get_message(timeout=5)) is not None and item["type"] != "pong":
+    while (item := listener.get_message(timeout=20)) is not None and item["type"] != "pong":
         if item["type"] == "message":
             results.append(decode_result(item["data"]))
     return results

@@ -10,12 +10,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from celery import Celery
 
+from config import redis_keys as keys
+from config.messages import Order, encode
 from config.settings import SAMPLE_RATE
+from config.versions import VERSION
+from tasks.leases import Leases
+from tests import fair_clock
 from tests.conftest import missing
-from tests.house import House, open_house
+from tests.house import House, open_house, wait_for
 from tests.redis_server import binary
-from tests.talker import Talker
+from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -83,15 +89,15 @@ async def _asked(talker: Talker) -> None:
 
 
 async def _first_word(talker: Talker) -> None:
-    await talker.wait(lambda: _words_of(talker, 1), 10, "the first word")
+    await talker.wait(lambda: _words_of(talker, 1), PATIENCE_S, "the first word")
 
 
 async def _some_words(talker: Talker) -> None:
-    await talker.wait(lambda: _words_of(talker, 6), 10, "six words")
+    await talker.wait(lambda: _words_of(talker, 6), PATIENCE_S, "six words")
 
 
 async def _some_audio(talker: Talker) -> None:
-    await talker.wait(lambda: _audio_of(talker, 1.0), 10, "a second of audio")
+    await talker.wait(lambda: _audio_of(talker, 1.0), PATIENCE_S, "a second of audio")
 
 
 MOMENTS = {
@@ -106,11 +112,11 @@ MOMENTS = {
 
 
 async def taken_over(house: House, stage: str, sid: str, epoch: int) -> float:
-    """Waits until somebody holds the stage in a later epoch; returns the moment."""
+    """Waits until somebody holds the stage in a later epoch; returns the moment by the fair clock."""
     while True:
         holder = house.holder(stage, sid)
         if holder is not None and holder.epoch > epoch:
-            return time.monotonic()
+            return fair_clock.now_s()
         await asyncio.sleep(0.01)
 
 
@@ -133,11 +139,13 @@ async def _outlives(moment: Moment, house: House) -> None:
             stage for stage in moment.stages
             if (other := house.holder(stage, bystander.sid)) and other.owner == before[stage].owner
         ]  # fmt: skip
-        killed_s = time.monotonic()
+        killed_s = fair_clock.now_s()
         for child in doomed:
             child.kill()
         for stage in moment.stages:
-            moved_s = await asyncio.wait_for(taken_over(house, stage, talker.sid, before[stage].epoch), 10)
+            moved_s = await asyncio.wait_for(
+                taken_over(house, stage, talker.sid, before[stage].epoch), PATIENCE_S
+            )
             print(f"\n{stage} taken over after {moved_s - killed_s:.2f} s", end="")
             assert moved_s - killed_s <= TAKEOVER_S
         assert_whole(talker, await talker.answered(1))
@@ -172,10 +180,10 @@ async def talkers_at(house: House, *moments: Come) -> AsyncIterator[list[Talker]
         yield talkers
 
 
-async def assert_all_whole(talkers: list[Talker], timeout_s: float = 20.0) -> None:
+async def assert_all_whole(talkers: list[Talker]) -> None:
     """Everybody's first turn."""
     for talker in talkers:
-        assert_whole(talker, await talker.answered(1, timeout_s))
+        assert_whole(talker, await talker.answered(1))
 
 
 async def assert_next_turns(talkers: list[Talker]) -> None:
@@ -202,7 +210,7 @@ async def _committed(died: str, house: House) -> None:
             if turn == 2 and died == "before":
                 house.worker_of("stt", talker.sid).kill()
             talker.speak(SPEECH_S - 0.05)
-            await asyncio.sleep(SPEECH_S - 0.02)
+            await talker.spoken()
             if turn == 2 and died == "after":
                 house.worker_of("stt", talker.sid).kill()
             await talker.send("input_audio_buffer.commit")
@@ -220,7 +228,7 @@ def test_clients_that_return_go_on_when_web_died(house: House) -> None:
 
 async def _web_dies(house: House) -> None:
     async with talkers_at(house, *EVERY_PHASE) as talkers:
-        killed_s = time.monotonic()
+        killed_s = fair_clock.now_s()
         house.kill_web()
         await assert_all_whole(talkers)
         for talker in talkers:
@@ -266,15 +274,15 @@ def test_turns_wait_when_no_worker_is_left(house: House) -> None:
 
 async def _no_worker_left(house: House) -> None:
     async with talkers_at(house, *BUSY.values()) as talkers:
-        killed_s = time.monotonic()
+        killed_s = fair_clock.now_s()
         for child in [child for group in house.workers.values() for child in group]:
             child.kill()
         for talker in talkers:
-            await talker.until("error", timeout_s=5)
+            await talker.until("error")
             told_s = talker.next_after(killed_s, "error")
             print(f"\ntold after {told_s:.2f} s", end="")
             assert told_s is not None and told_s <= TOLD_S, talker.story()
-        await asyncio.sleep(max(0.0, killed_s + 3.5 - time.monotonic()))
+        await asyncio.sleep(max(0.0, killed_s + 3.5 - fair_clock.now_s()))
         for stage in BUSY:
             house.start_worker(stage)
         await assert_all_whole(talkers)
@@ -294,19 +302,48 @@ async def _drained(house: House) -> None:
         stt = house.holder("stt", talkers[0].sid)
         assert stt is not None
         ending = [house.worker_of(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
-        told_s = time.monotonic()
+        told_s = fair_clock.now_s()
         for child in ending:
             child.process.send_signal(signal.SIGTERM)
-        moved_s = await asyncio.wait_for(taken_over(house, "stt", talkers[0].sid, stt.epoch), 10)
+        moved_s = await asyncio.wait_for(taken_over(house, "stt", talkers[0].sid, stt.epoch), PATIENCE_S)
         print(f"\nstt handed over after {moved_s - told_s:.2f} s", end="")
         assert moved_s - told_s < HANDED_OVER_S
         await assert_all_whole(talkers)
         for talker in talkers:
             assert_undisturbed(talker)
         for child in ending:
-            await asyncio.to_thread(child.process.wait, 10)
+            await asyncio.to_thread(child.process.wait, PATIENCE_S)
             assert child.process.returncode == 0, child.log.read_text()[-2000:]
         await assert_next_turns(talkers)
+
+
+#: Tasks that come while a worker drains.
+MEANWHILE = 8
+
+
+def test_a_worker_that_finishes_its_replies_keeps_no_task_that_comes_meanwhile(house: House) -> None:
+    """It had asked the broker for one when it was told to end, and would be given the next."""
+    *others, ending = house.workers["tts"]
+    for other in others:
+        other.kill()
+    broker = house.state.server.url(0)
+    with house.state.server.client(0) as state, Celery(broker=broker) as sender:
+        order = encode(Order(1, [], "", "pcm16"))  # nobody writes it, so that its voice waits
+        Leases(state, 1500).create("waits", {keys.REPLY: "1", keys.ORDER: order, keys.VERSION: VERSION}, 60)
+        with sender.producer_pool.acquire() as producer:
+            sender.send_task("tts.speak", ["waits", 1], queue="tts", producer=producer)
+            wait_for(lambda: house.holder("tts", "waits") is not None, "a reply to finish", ending)
+            ending.process.send_signal(signal.SIGTERM)
+            for _ in range(MEANWHILE):  # one of them is in the second in which it would be given one
+                time.sleep(0.25)
+                sender.send_task("tts.speak", ["nobody", 1], queue="tts", producer=producer)
+        wait_for(
+            lambda: sum(state.llen(name) for name in keys.queue_lists("tts")) == MEANWHILE,
+            "all tasks to be where others find them",
+            ending,
+        )
+        assert house.holder("tts", "waits") is not None, "it still finishes"
+    ending.kill()
 
 
 #: Hung longer than a lease, shorter than the keeper's patience.
@@ -321,16 +358,18 @@ async def _zombies(house: House) -> None:
     async with talkers_at(house, *BUSY.values()) as talkers:
         hung = [house.worker_of(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
         before = [house.holder(stage, talker.sid) for stage, talker in zip(BUSY, talkers, strict=True)]
-        hung_s = time.monotonic()
+        hung_s = fair_clock.now_s()
         try:
             for child in hung:
                 os.kill(child.pid, signal.SIGSTOP)
             for stage, talker, holder in zip(BUSY, talkers, before, strict=True):
                 assert holder is not None
-                moved_s = await asyncio.wait_for(taken_over(house, stage, talker.sid, holder.epoch), 10)
+                moved_s = await asyncio.wait_for(
+                    taken_over(house, stage, talker.sid, holder.epoch), PATIENCE_S
+                )
                 print(f"\n{stage} taken over after {moved_s - hung_s:.2f} s", end="")
                 assert moved_s - hung_s <= TAKEOVER_S
-            await asyncio.sleep(max(0.0, hung_s + HUNG_S - time.monotonic()))
+            await asyncio.sleep(max(0.0, hung_s + HUNG_S - fair_clock.now_s()))
         finally:
             for child in hung:
                 os.kill(child.pid, signal.SIGCONT)
@@ -351,7 +390,7 @@ def test_turns_outlive_the_state_server(house: House) -> None:
 async def _state_dies(house: House) -> None:
     async with talkers_at(house, *EVERY_PHASE) as talkers:
         await asyncio.to_thread(house.state.restart, AWAY_S)
-        await assert_all_whole(talkers, timeout_s=30)
+        await assert_all_whole(talkers)
         await assert_next_turns(talkers)
 
 
@@ -364,7 +403,7 @@ async def _media_dies(house: House) -> None:
     async with talkers_at(house, *EVERY_PHASE) as talkers:
         await asyncio.to_thread(house.media.restart, AWAY_S)
         for talker in talkers:
-            answer = await talker.answered(1, timeout_s=30)
+            answer = await talker.answered(1)
             print(f"\n{answer.status}, {len(answer.transcript.split())} words, {answer.samples / SAMPLE_RATE:.2f} s, "
                   f"{[error['code'] for error in talker.errors]}", end="")  # fmt: skip
         for talker in talkers:
@@ -416,7 +455,7 @@ async def _sixteen(house: House) -> None:
         waits = [
             asyncio.create_task(_speak_at(talker, 0.15 * at, began_s)) for at, talker in enumerate(talkers)
         ]
-        await talkers[0].wait(lambda: _audio_of(talkers[0], 0.5), 10, "audio")
+        await talkers[0].wait(lambda: _audio_of(talkers[0], 0.5), PATIENCE_S, "audio")
         for stage in BUSY:
             house.workers[stage][0].kill()
         await asyncio.gather(*waits)

@@ -62,6 +62,19 @@ def test_a_text_that_is_spoken_and_lost_is_not_waited_for_without_end() -> None:
     assert spoken.replier.overdue(9.6 + limit_s, [asked_again]) is asked_again and spoken.replier.spoken
 
 
+def test_work_that_lay_in_a_queue_is_late_only_since_somebody_took_it() -> None:
+    """Workers may be away for longer than a stage may be silent."""
+    replier = Replier(Line().dialect, lambda _: True, PacingSettings())
+    replier.start(1, 10.0)
+    again = StageWatch("llm", 1, submitted_s=12.0, missing_since_s=12.0)
+    limit_s = PacingSettings().first_word_deadline_s
+    assert replier.overdue(30.0, [again]) is None
+    again.seen(30.0)
+    again.seen(30.0 + limit_s)
+    assert replier.overdue(30.0 + limit_s, [again]) is None
+    assert replier.overdue(30.1 + limit_s, [again]) is again
+
+
 def test_a_player_that_stopped_for_a_mute_has_not_heard_the_end() -> None:
     spoken = Spoken("antiphon")
     spoken.replier.mute(10.75)

@@ -72,6 +72,16 @@ def test_a_dead_web_process_loses_its_places_and_its_line(desk: Reservations, st
     assert desk.count() == (1, 0)
 
 
+def test_places_of_who_is_gone_are_not_counted_although_nobody_has_come_since(
+    desk: Reservations, state: redis.Redis
+) -> None:
+    assert [desk.ask(sid, 1, 5) for sid in "abc"] == [0, 1, 2]
+    assert desk.count() == (1, 2)
+    expire(state, keys.reserved(), "a")
+    expire(state, keys.waiting_until(), "b")
+    assert desk.count() == (0, 1)
+
+
 def test_sessions_that_live_keep_their_places_although_they_were_forgotten(
     desk: Reservations, state: redis.Redis
 ) -> None:

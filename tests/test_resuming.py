@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.messages import Speech, SpokenWord, Words
-from tasks.codec import OpusEncoder
+from tasks import g711
+from tasks.codec import G711Encoder, OpusEncoder
 from web.config import Wishes
 from web.fade import PACKET_SAMPLES, faded_in
 from web.items import Item, Items
@@ -120,6 +121,18 @@ def test_pcm_rises_from_nothing_and_the_rest_is_untouched() -> None:
     assert np.frombuffer(faded[0], "<i2")[0] == 0
 
 
+@pytest.mark.parametrize("law", g711.LAWS)
+def test_g711_rises_too(law: g711.Law) -> None:
+    coder = G711Encoder(law)
+    packets = coder.encode(TONE) + coder.flush()
+    faded = faded_in(packets, [], law, 60)
+    levels = [float(np.sqrt(np.mean((g711.expand(packet, law) / 32768) ** 2))) for packet in faded]
+    assert levels[0] < levels[1] < levels[2] < levels[3]
+    assert faded[3:] == packets[3:]
+    assert {len(packet) for packet in faded} == {160}
+    assert abs(g711.expand(faded[0], law)[0]) <= 8
+
+
 def test_opus_rises_too_and_what_follows_sounds_as_it_did() -> None:
     packets = OpusEncoder().encode(TONE)
 
@@ -137,7 +150,7 @@ def test_opus_rises_too_and_what_follows_sounds_as_it_did() -> None:
     assert soft[4:] == pytest.approx(plain[4:], rel=0.1), "80 ms later nobody hears a difference"
 
 
-@given(st.lists(st.binary(max_size=60), max_size=4), st.sampled_from(["opus", "pcm16"]))
+@given(st.lists(st.binary(max_size=60), max_size=4), st.sampled_from(["opus", "pcm16", "pcmu", "pcma"]))
 def test_packets_that_cannot_be_read_stay_as_many(packets: list[bytes], audio_format: str) -> None:
     even = [packet[: len(packet) // 2 * 2] for packet in packets]
     assert len(faded_in(even, even, audio_format, 40)) == len(even)  # type: ignore[arg-type]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import redis
 
+from config import redis_keys as keys
 from config.messages import Audio, Clear, Commit, End, Listen, Retune, decode_in, decode_listen, encode
 from gpu_workers.engine import ListenOptions, Tuning
 from gpu_workers.stt.null import NullStt, Settings
+from tasks import g711
 from tasks.codec import PACKET_SAMPLES, decoder, encoder
 from tasks.leases import Emitter, Lease
 from tasks.stt_loop import MAX_HOLE_SAMPLES, Ear, SttLoop, _parsed
@@ -77,6 +79,27 @@ def test_a_retune_acts_between_the_audio_before_and_after_it():
     assert told[1:] == ["frame", "frame", Tuning(0.8, 50), "frame", 1440, Tuning()]
 
 
+def test_input_is_heard_at_once_from_a_server_that_came_back_empty_and_with_its_clock_behind(media, sid):
+    ear, key = Ear(Lease("stt", sid, "me", 1, 0), 0, listen=Listen("pcm16")), keys.audio_in(sid)
+    loop = SttLoop(Told(), media, Emitter(media, keep_items=10, ttl_s=10), slots=1)
+    loop.begin(ear)
+
+    def heard() -> int:
+        for _ in range(2):  # the connection is made, and looked at; then what it has is read
+            loop._hear(loop._read(0))
+        return ear.heard
+
+    media.xadd(key, {"d": encode(audio(0))}, id="9000000000000-0")
+    assert heard() == FRAME
+    media.delete(key)
+    for pos in (0, FRAME):
+        media.xadd(key, {"d": encode(audio(pos))})
+    loop._reader._wire.close()
+    assert heard() == 2 * FRAME
+    media.xadd(key, {"d": encode(audio(2 * FRAME))})
+    assert heard() == 3 * FRAME
+
+
 def test_a_retune_outlives_a_session_that_slept():
     far = 10 * MAX_HOLE_SAMPLES
     told = Desk(Listen("pcm16")).read(audio(0), Retune(480, 0.8, 50), audio(far))
@@ -118,11 +141,50 @@ def test_a_retune_out_of_range_costs_itself_alone(entry):
 
 
 def test_entries_survive_the_wire():
-    for entry in (Retune(5, 0.4, 10), Retune(5), Commit(3), Clear(4)):
+    for entry in (Retune(5, 0.4, 10), Retune(5), Commit(3), Clear(4), Audio(7, [b"x"], 1.5, "pcmu")):
         assert decode_in(encode(entry)) == entry
     listen = Listen("opus", "en", 0.4, 10)
     assert decode_listen(encode(listen)) == listen
     assert decode_listen(encode(("listen", "pcm16", "en"))) == Listen("pcm16")
+    assert decode_in(encode(("audio", 7, [b"x"], 1.5))) == Audio(7, [b"x"], 1.5), "as version 1 writes it"
+
+
+def heard(desk):
+    return np.concatenate([item[0] for item in desk.ear.todo])
+
+
+def test_a_client_that_changes_its_format_is_heard_on():
+    desk, byte = Desk(Listen("pcm16")), g711.compress(np.full(1, 16_000, np.int16), "pcma")
+    desk.hear(audio(0))
+    desk.hear(Audio(FRAME, [byte * (FRAME // 3), byte * (FRAME // 3)], 0.0, "pcma"))
+    desk.hear(Audio(3 * FRAME, [np.full(FRAME, 8_000, "<i2").tobytes()], 0.0, "pcm16"))
+    pcm = heard(desk)
+    assert len(pcm) == 4 * FRAME
+    assert pcm[2 * FRAME] == pytest.approx(0.49, abs=0.01)
+    assert pcm[3 * FRAME] == pytest.approx(8_000 / 32_768)
+
+
+def test_what_is_added_again_after_a_loss_is_heard_once_and_in_its_own_format():
+    """The web repeats its newest input, from before and after a change of format."""
+    sent = [
+        *(Audio(at, [bytes([at % 251]) * 160], 0.0, "pcmu") for at in range(0, 4 * FRAME, FRAME)),
+        *(Audio(at, [bytes(2 * FRAME)], 0.0, "pcm16") for at in range(4 * FRAME, 6 * FRAME, FRAME)),
+    ]
+    lossy, steady = Desk(Listen("pcm16")), Desk(Listen("pcm16"))
+    for entry in [*sent[:5], *sent[1:]]:
+        lossy.hear(entry)
+    for entry in sent:
+        steady.hear(entry)
+    assert np.array_equal(heard(lossy), heard(steady))
+
+
+def test_appends_of_any_length_keep_their_places():
+    desk, at = Desk(Listen("pcmu")), 0
+    for size in (1, 7, 160, 33, 479, 1, 160):
+        desk.hear(Audio(at, [bytes(size)], 0.0, "pcmu"))
+        at += 3 * size
+    assert desk.ear.heard == at
+    assert len(heard(desk)) == at // FRAME * FRAME
 
 
 def room(slots, batch):

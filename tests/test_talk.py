@@ -29,6 +29,7 @@ from cli.measure import TurnBook
 from cli.ogg_opus import NotOgg, OggOpusReader, OggOpusWriter
 from cli.ogg_pages import PRE_SKIP, OggPages
 from cli.unmute_client import UnmuteClient
+from tests.ports import free_port
 
 Timed = tuple[float, h.Happening]
 
@@ -699,11 +700,6 @@ def test_a_server_that_is_full_is_one_line(scripted: Start, said: Path) -> None:
     assert (result.exit_code, result.stderr) == (2, wanted)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "a file that is missing": (["--in", "{dir}/none.wav"], "none.wav: no such file"),
     "a file that is no sound": (["--in", "{dir}/text.wav"], "text.wav: is not a sound file"),
@@ -721,7 +717,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize(("arguments", "line"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_one_clear_line(arguments: list[str], line: str, said: Path) -> None:
     (said.parent / "text.wav").write_text("these are words")
-    nobody = f"ws://127.0.0.1:{_free_port()}/v1/realtime"
+    nobody = f"ws://127.0.0.1:{free_port()}/v1/realtime"
     result = talk(*(argument.format(dir=said.parent, nobody=nobody) for argument in arguments), "--json")
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1

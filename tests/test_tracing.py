@@ -114,15 +114,15 @@ def house(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_a_spoken_turn_is_one_trace_in_which_the_slow_stage_is_seen(house: tuple[House, Collector]) -> None:
     stack, collector = house
     talker = asyncio.run(_one_turn(stack))
-    wait_for(lambda: {span.name for span in collector.spans} >= {*SPANS}, "all spans", timeout_s=10)
+    wait_for(lambda: {span.name for span in collector.spans} >= {*SPANS}, "all spans")
     assert_one_tree(collector.spans, talker.sid)
     (slow,) = collector.named("tts.first_audio")
-    assert SLOW_AUDIO_S <= slow.lasted_s < SLOW_AUDIO_S + 0.5
+    assert slow.lasted_s >= SLOW_AUDIO_S
     leaves = [
         span for span in collector.spans if not collector_children(collector, span) and span is not slow
     ]
     waits = [span for span in leaves if span.name not in ("playback", "tts.generate", "llm.generate")]
-    assert max(span.lasted_s for span in waits) < SLOW_AUDIO_S, [(s.name, s.lasted_s) for s in waits]
+    assert max(span.lasted_s for span in waits) < slow.lasted_s, [(s.name, s.lasted_s) for s in waits]
     (first_word,) = collector.named("llm.first_word")
     assert first_word.lasted_s >= SLOW_LLM["first_word_s"]
     assert_silent_of(REPLY.split()[3], collector)
@@ -139,9 +139,7 @@ def test_a_voice_that_dies_is_followed_by_another_in_the_same_trace(house: tuple
     stack.start_worker("tts")
     stack.ready()
     asyncio.run(_voice_killed(stack))
-    wait_for(
-        lambda: bool(collector.named("turn") and collector.named("tts.voice")), "the trace", timeout_s=10
-    )
+    wait_for(lambda: bool(collector.named("turn") and collector.named("tts.voice")), "the trace")
     (whole,), (spoken,) = collector.named("turn"), collector.named("tts.speak")
     (successor,) = collector.named("tts.voice")  # what the dead one would have told is lost with it
     assert whole.about["antiphon.outcome"] == "heard"
@@ -165,7 +163,7 @@ def test_a_web_that_dies_is_followed_by_another_in_the_same_trace(house: tuple[H
     stack, collector = house
     collector.spans.clear()
     asyncio.run(_web_killed(stack))
-    wait_for(lambda: bool(collector.named("turn.resumed")), "the rest of the turn", timeout_s=10)
+    wait_for(lambda: bool(collector.named("turn.resumed")), "the rest of the turn")
     (rest,), (written,) = collector.named("turn.resumed"), collector.named("llm.write")
     assert rest.trace == written.trace
     assert rest.about["antiphon.outcome"] == "heard"
@@ -433,7 +431,7 @@ def test_a_collector_that_fails_costs_no_turn_its_time_and_says_so_once(
             took_s.append(time.perf_counter() - began_s)
         began_s = time.monotonic()
         tracer.flush()
-        assert time.monotonic() - began_s < 0.5 + 2.0, "the SDK's own shutdown waits for 30 s"
+        assert time.monotonic() - began_s < 10, "the SDK's own shutdown waits for 30 s"
     # a machine that is busy with other things makes some wait; one request to this collector takes 200 ms
     assert sorted(took_s)[len(took_s) * 99 // 100] < 0.05
     complaints = [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -71,7 +71,7 @@ def test_a_cough_holds_the_reply_and_it_goes_on(house: House) -> None:
             assert resumed.event["audio_end_ms"] <= muted.event["audio_end_ms"], (
                 "a word is begun again, or none was cut"
             )
-            between = [heard for heard in talker.heard if muted.at_s < heard.at_s < resumed.at_s]
+            between = talker.heard[talker.heard.index(muted) : talker.heard.index(resumed)]
             assert not [heard for heard in between if heard.kind == "response.output_audio.delta"], (
                 talker.story()
             )
@@ -118,11 +118,9 @@ def test_a_reply_made_ahead_comes_at_once_and_one_for_nothing_is_never_seen(hous
             house.metric("antiphon_preempted_total", outcome=outcome) for outcome in ("used", "wasted")
         )
         async with Talker(house.url) as talker:
-            talker.speak(WORDS_S)
-            await asyncio.sleep(
-                WORDS_S + 0.45
-            )  # long enough for a reply ahead, too short to be the turn's end
-            talker.speak(WORDS_S)
+            talker.speak(
+                WORDS_S, 0.45, WORDS_S
+            )  # long enough for a reply ahead, too short for the turn's end
             answer = await talker.answered(1)
             assert answer.transcript == REPLY
             assert len(talker.answers) == 1, talker.story()
@@ -167,9 +165,7 @@ def test_a_recorded_session_replays_to_the_same_decisions(house: House, recordin
         consent = {"antiphon": {"allow_recording": True}}
         async with Talker(house.url, session=consent) as talker:
             await speaking(talker)
-            talker.speak(COUGH_S)
-            await asyncio.sleep(COUGH_S + 0.8)
-            talker.speak(WORDS_S)
+            talker.speak(COUGH_S, 0.8, WORDS_S)
             await talker.answered(2)
             return talker.sid
 

@@ -22,7 +22,8 @@ from cli.supervisord import Standing
 from tests import redis_server
 from tests.conftest import missing
 from tests.fake_nvml import L4, L40S, machine, nvml
-from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually, free_port, one_line
+from tests.ports import free_port
+from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually, one_line
 
 __all__ = ["nvml"]
 

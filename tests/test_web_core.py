@@ -232,3 +232,4 @@ def test_the_length_of_an_opus_packet_is_in_its_first_byte(packet: bytes, sample
 
 def test_the_length_of_pcm_is_half_its_bytes() -> None:
     assert packets_samples([b"xx", b"xxxx"], "pcm16") == 3
+    assert packets_samples([b"x", b"xxx"], "pcmu") == packets_samples([b"xxxx"], "pcma") == 12

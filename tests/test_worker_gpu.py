@@ -18,7 +18,8 @@ from tasks import loading
 from tasks.beats import workers as advertised
 from tests import redis_server
 from tests.fake_nvml import FULL, L4, L40S, machine, nvml
-from tests.house import free_port, wait_for
+from tests.house import wait_for
+from tests.ports import free_port
 
 __all__ = ["nvml"]
 
@@ -26,8 +27,6 @@ ROOT = Path(__file__).parent.parent
 
 #: The operator must mend something; the device is gone (tasks/worker.py).
 MUST_MEND, DEVICE_LOST = 3, 71
-
-PORTS = range(9000, 9100)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -242,7 +241,7 @@ def test_several_queues_warm_on_one_gpu_are_counted_together(start, nvml):
 
 
 def test_a_worker_shows_its_gpu_and_its_seats_to_prometheus(start, nvml):
-    port = free_port(PORTS)
+    port = free_port()
     worker = start(
         "-Q", "tts", ANTIPHON_METRICS_PORT=str(port), **machine(nvml, L40S), **asking("tts", gpu_mb=1)
     )

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 ANTIPHON = (sys.executable, "-m", "cli.main")
@@ -28,12 +29,6 @@ def eventually(what: Callable[[], object], deadline_s: float = DEADLINE_S) -> No
     while not what():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class UpRun:

@@ -18,18 +18,21 @@ SPEECH_S, SAID = 1.3, "one two three"
 UNDISTURBED_S = 0.6
 
 
-def whole_reply() -> bytes:
-    """The audio of a whole reply, as it is sent."""
+def whole_reply() -> np.ndarray:
+    """The audio of a whole reply."""
     engine = NullTts(TtsSettings(first_audio_after_s=0.0, word_audio_s=SLOW_TTS["word_audio_s"]), 1)
     engine.open(0, VoiceOptions(""))
     engine.feed(0, Say(WORDS, last=True))
     frames: list[np.ndarray] = []
     while sum(len(frame) for frame in frames) < len(WORDS) * SLOW_TTS["word_audio_s"] * SAMPLE_RATE:
         frames += [frame.pcm for frame in engine.step([0]).values()]
-    return b"".join(PcmEncoder().encode(np.concatenate(frames)))
+    return np.concatenate(frames)
 
 
-WHOLE = whole_reply()
+REPLY_PCM = whole_reply()
+
+#: As it is sent.
+WHOLE = b"".join(PcmEncoder().encode(REPLY_PCM))
 
 
 def assert_whole(talker: Talker, answer: Answer) -> None:

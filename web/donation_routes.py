@@ -1,38 +1,34 @@
 """HTTP: voice donations. Errors are told in both shapes: `detail` for Unmute's clients, `error` as everywhere else."""
 
-import msgspec
 from flask import Blueprint, Response, jsonify, request
 
-from config.errors import AntiphonError, ClientError
+from config.errors import AntiphonError, RedisAway
 from config.metrics import errors
 from tasks.streams import RedisError
+from web.answering import answered
+from web.problem import code_of, problem
 from web.runtime import runtime
 
 donation = Blueprint("donation", __name__)
 
 
 @donation.errorhandler(AntiphonError)
-def refused(error: AntiphonError) -> tuple[Response, int]:
+def refused(error: AntiphonError) -> Response:
     """What is wrong, and where."""
-    wire_code = error.wire_code if isinstance(error, ClientError) else error.code
-    errors.labels(wire_code).inc()
-    told = {
-        "type": error.type, "code": wire_code, "message": str(error), "param": getattr(error, "param", None),
-    }  # fmt: skip
-    return jsonify({"detail": str(error), "error": told}), error.http_status
+    errors.labels(code_of(error)).inc()
+    return problem(error, detail=True)
 
 
 @donation.errorhandler(RedisError)
-def redis_away(error: RedisError) -> tuple[Response, int]:
+def redis_away(error: RedisError) -> Response:
     """It can be asked for again when Redis is back."""
-    why = f"Redis does not answer: {type(error).__name__}"
-    return jsonify({"detail": why, "error": why}), 503
+    return refused(RedisAway(type(error).__name__))
 
 
 @donation.get("/v1/voice-donation")
 def begin() -> Response:
     """A text to read aloud, and the id under which the recording of it is taken."""
-    return jsonify(msgspec.to_builtins(runtime().donations.begin()))
+    return answered(runtime().donations.begin())
 
 
 @donation.post("/v1/voice-donation")

@@ -1,6 +1,7 @@
 """A soft beginning for audio that goes on in mid-stream. The only place of the web that looks into packets."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,8 @@ import opuslib
 
 from config.messages import AudioFormat
 from config.settings import SAMPLE_RATE
+from tasks import g711
+from web.packets import RATIO
 
 #: Samples of one packet: 20 ms.
 PACKET_SAMPLES = SAMPLE_RATE // 50
@@ -30,16 +33,24 @@ def faded_in(
     if not count:
         return list(packets)
     gains = np.linspace(0, 1, count * PACKET_SAMPLES, endpoint=False, dtype=np.float32)
-    fade = _faded_opus if audio_format == "opus" else _faded_pcm
-    return [*fade(packets[:count], before[-WARM_UP:], gains), *packets[count:]]
+    if audio_format == "opus":
+        faded = _faded_opus(packets[:count], before[-WARM_UP:], gains)
+    else:
+        each = zip(packets, gains.reshape(count, -1), strict=False)
+        faded = [_faded(packet, gain, audio_format) for packet, gain in each]
+    return [*faded, *packets[count:]]
 
 
-def _faded_pcm(packets: Sequence[bytes], _: Sequence[bytes], gains: Gains) -> list[bytes]:
-    faded = []
-    for packet, gain in zip(packets, gains.reshape(len(packets), -1), strict=True):
-        pcm = np.frombuffer(packet, "<i2")
-        faded.append((pcm * gain[: len(pcm)]).astype("<i2").tobytes() if len(pcm) <= len(gain) else packet)
-    return faded
+def _faded(packet: bytes, gain: Gains, audio_format: Literal["pcm16", "pcmu", "pcma"]) -> bytes:
+    """Sample by sample; G.711 by its tables."""
+    if audio_format == "pcm16":
+        pcm, gain = np.frombuffer(packet, "<i2"), gain[: len(packet) // 2]
+    else:
+        pcm, gain = g711.expand(packet, audio_format), gain[:: RATIO[audio_format]][: len(packet)]
+    if len(gain) < len(pcm):
+        return packet
+    soft = (pcm * gain).astype("<i2")
+    return soft.tobytes() if audio_format == "pcm16" else g711.compress(soft, audio_format)
 
 
 def _faded_opus(packets: Sequence[bytes], before: Sequence[bytes], gains: Gains) -> list[bytes]:

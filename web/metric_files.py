@@ -16,6 +16,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from web import metric_folder
+from web.process_metrics import ProcessMetrics, ours
 
 #: Stands for all processes that are no more.
 DEAD = 0
@@ -34,6 +35,7 @@ def page() -> bytes:
         return generate_latest()
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))
+    registry.register(ProcessMetrics(ours()))
     with _locked(folder, fcntl.LOCK_SH, PATIENCE_S):
         return generate_latest(registry)
 
@@ -41,7 +43,7 @@ def page() -> bytes:
 def bury(folder: Path, alive: Collection[int]) -> None:
     """Keeps what all processes but those `alive` counted, and drops their gauges and files. If somebody reads just
     now, a later call does it."""
-    dead = {pid for pid in map(_owner, folder.glob("*.db")) if pid not in (DEAD, *alive)}
+    dead = {pid for pid in map(metric_folder.owner, folder.glob("*.db")) if pid not in (DEAD, *alive)}
     for pid in dead:
         mark_process_dead(pid, str(folder))
     with suppress(BlockingIOError), _locked(folder, fcntl.LOCK_EX, 0.0):
@@ -52,11 +54,6 @@ def bury(folder: Path, alive: Collection[int]) -> None:
                         _add(file, folder / f"{file.name.partition('_')[0]}_{DEAD}.db")
                 finally:  # one that cannot be read would spoil every page
                     file.unlink()
-
-
-def _owner(file: Path) -> int:
-    """`histogram_123.db` is of process 123."""
-    return int(file.stem.rpartition("_")[2])
 
 
 def _add(file: Path, into: Path) -> None:

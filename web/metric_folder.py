@@ -39,6 +39,17 @@ def here() -> Path | None:
     return Path(name) if name else None
 
 
+def alive() -> set[int]:
+    """Processes that keep metrics in this process's folder: each has a gauge, and it goes when the process does."""
+    folder = here()
+    return set() if folder is None else {owner(file) for file in folder.glob("gauge_live*_*.db")}
+
+
+def owner(file: Path) -> int:
+    """`histogram_123.db` is of process 123."""
+    return int(file.stem.rpartition("_")[2])
+
+
 def sweep(parent: Path) -> None:
     """Removes what no living server of this user holds."""
     for folder in parent.glob(f"{PREFIX}*"):

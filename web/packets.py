@@ -1,4 +1,4 @@
-"""How long a packet is, without decoding it. Pure."""
+"""How long packets are, without decoding them. Pure."""
 
 from collections.abc import Iterable
 
@@ -26,8 +26,13 @@ def opus_samples(packet: bytes) -> int:
     return at_48k * SAMPLE_RATE // 48_000 if at_48k <= MAX_PACKET_48K else 0
 
 
+#: Bytes of audio that is no Opus, in samples of its own; and ours for one of those.
+BYTES = {"pcm16": 2, "pcmu": 1, "pcma": 1}
+RATIO = {"pcm16": 1, "pcmu": 3, "pcma": 3}
+
+
 def packets_samples(packets: Iterable[bytes], audio_format: AudioFormat) -> int:
     """Length of packets at 24 kHz."""
     if audio_format == "opus":
         return sum(opus_samples(packet) for packet in packets)
-    return sum(len(packet) for packet in packets) // 2
+    return sum(map(len, packets)) // BYTES[audio_format] * RATIO[audio_format]

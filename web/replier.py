@@ -229,7 +229,7 @@ class Replier:
                 continue
             in_vain = watch.stage == "llm" and self.spoken
             if in_vain or watch.claimed:
-                late_s = now_s - (since_s if in_vain else max(since_s, watch.submitted_s))
+                late_s = now_s - (since_s if in_vain else max(since_s, watch.taken_s))
                 if late_s > limit_s:
                     return watch
         return None

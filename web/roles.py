@@ -25,7 +25,7 @@ from web.prompt import too_long
 Cloned = Callable[[str], bool]
 
 #: The name of one: ours are random UUIDs, and nothing else is looked up.
-_CUSTOM = re.compile(re.escape(CUSTOM_PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+CUSTOM = re.compile(re.escape(CUSTOM_PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 #: What the null engine, which has no voices, is given for one.
 NULL_VOICE = "null"
@@ -90,7 +90,7 @@ def find(
     Raises ClientError `voice_not_found` or `voice_unavailable`; `param` is the field that named the voice.
     """
     if wanted.startswith(CUSTOM_PREFIX):
-        if not _CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
+        if not CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
             said = "this cloned voice has expired or is unknown; send the recording again"
             raise ClientError(said, code="voice_not_found", param=param)
         return replace(find(roles, "", param=param), voice=wanted)

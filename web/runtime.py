@@ -25,6 +25,7 @@ from web.fanout import Fanout
 from web.headlines import Headlines
 from web.intake import Intake
 from web.pinger import Pinger
+from web.presence import Presence
 from web.pulse import Pulse
 from web.roles import cast
 from web.scaling import Scaling
@@ -66,6 +67,7 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
+        self.presence = Presence(self.media)
         self.pinger = Pinger(settings.observe.ping_s)
         serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(

@@ -181,7 +181,7 @@ class Session:
             for request in self._dialect.receive(raw):
                 if isinstance(request, base.AppendAudio):
                     if not self._unplaced and not (self._in_line() and self._said_enough()):
-                        self._conversation.input.hear(request.packets, request.samples)
+                        self._conversation.input.hear(request.packets, request.samples, request.format)
                 elif not self._mailbox.put(request, MAILBOX_WAIT_S, self._in_line):
                     self._socket.close(1008, "events come faster than they can be served")
                     return False

@@ -23,6 +23,8 @@ class StageWatch:
     submitted_s: float
     missing_since_s: float
     claimed: bool = False
+    taken_s: float = 0.0
+    """When somebody was first seen to hold it, since it was submitted: what lay in a queue is not late before."""
     told: bool = False
     tries: int = 1
     """How many owners it has had or awaits; a task that was lost before anybody took it is no try."""
@@ -33,6 +35,8 @@ class StageWatch:
 
     def seen(self, now_s: float) -> None:
         """Somebody holds it."""
+        if not self.claimed:
+            self.taken_s = now_s
         self.claimed = True
         self.told = False
         self.missing_since_s = now_s

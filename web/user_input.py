@@ -41,10 +41,10 @@ class UserInput:
         """How long a session sample is past."""
         return max(0, self.now - pos) / SAMPLE_RATE
 
-    def hear(self, packets: list[bytes], samples: int) -> None:
-        """Audio came."""
+    def hear(self, packets: list[bytes], samples: int, audio_format: AudioFormat | None) -> None:
+        """Audio came; its format is None where the session has had only one."""
         pos = self.clock.receive(samples, time.monotonic())
-        self.put(Audio(pos, packets, shared_time.now_s()))
+        self.put(Audio(pos, packets, shared_time.now_s(), audio_format))
         self.hear_too(pos, packets)
 
     def put(self, entry: InEntry) -> None:
@@ -59,7 +59,7 @@ class UserInput:
         """A later connection: the next audio follows the newest entry that an earlier one left."""
         end = 0
         if isinstance(newest, Audio):
-            end = newest.pos + packets_samples(newest.packets, audio_format)
+            end = newest.pos + packets_samples(newest.packets, newest.format or audio_format)
         elif isinstance(newest, Commit | Clear):
             end = newest.pos
         self.clock.received = max(self.clock.received, end)

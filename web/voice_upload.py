@@ -9,11 +9,12 @@ from typing import Any
 from gevent.lock import BoundedSemaphore
 
 from config import unmute_metrics
-from config.errors import AntiphonError, BadVoiceSample, CloningAway, CloningMissing
+from config.errors import AntiphonError, BadVoiceSample, CloningAway, CloningMissing, NotFound
 from config.redis_keys import VOICES
 from config.settings import Settings
-from config.voice_messages import VoiceMade, VoiceRefused
+from config.voice_messages import CUSTOM_PREFIX, VoiceMade, VoiceRefused
 from tasks import beats, recordings, streams, submit
+from web.roles import CUSTOM
 from web.upload_form import FIELD, FormRules, known, receive, require_length
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ MISSING = (
 WEIGHTLESS = (
     "voice cloning is not installed on this server: its worker found no encoder, and says in its log why"
 )
+
+
+def _id(name: str) -> str:
+    return name.removeprefix(CUSTOM_PREFIX)
 
 
 class Uploads:
@@ -43,8 +48,9 @@ class Uploads:
         self._ask = ask
         self._room = BoundedSemaphore(self._rules.uploads_at_once)
 
-    def clone(self, environ: dict[str, Any]) -> str:
-        """The name of the voice made of the recording in a request. Raises AntiphonError."""
+    def clone(self, environ: dict[str, Any], owner: str = "") -> str:
+        """The name of the voice made of the recording in a request. owner: who alone may delete it; empty: whoever
+        knows its name. Raises AntiphonError."""
         if not self._rules.encoder:
             raise CloningMissing(MISSING)
         require_length(environ, self._form)
@@ -53,12 +59,23 @@ class Uploads:
             if not self._room.acquire(blocking=False):
                 raise CloningAway("other voices are being made; please try again in a few seconds")
             try:
-                return self._made(self._received(environ))
+                name = self._made(self._received(environ))
+                if owner:
+                    recordings.own_voice(self._media, _id(name), owner, self._rules.keep_s)
+                return name
             finally:
                 self._room.release()
         except streams.RedisError as error:
             log.warning("a recording waits for Redis: %s", type(error).__name__)
             raise CloningAway("the server lost its memory for a moment; please try again") from error
+
+    def delete(self, name: str, owner: str = "") -> None:
+        """The cloned voice of this name is there no more. Raises NotFound where there is none of the owner's, and
+        RedisError."""
+        if not CUSTOM.fullmatch(name) or not recordings.drop_voice(self._media, _id(name), owner):
+            raise NotFound(
+                "there is no cloned voice of yours by this name", code="voice_not_found", param="name"
+            )
 
     def made(self, voice: str) -> bool:
         """Whether a cloned voice is there. While Redis is away it is believed: the reply will tell."""

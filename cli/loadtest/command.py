@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import click
 import msgspec
 
+from cli.credentials import addressed, key_option
 from cli.loadtest import html, sounds
 from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
@@ -20,6 +22,7 @@ from cli.loadtest.report import Report
 from cli.loadtest.runner import Wish, find_capacity, probe, run
 from cli.loadtest.targets import Targets
 from config.errors import ConfigError
+from config.messages import AudioFormat
 
 #: A target was missed. (2: it could not be found out.)
 MISSED, UNKNOWN = 1, 2
@@ -138,6 +141,12 @@ def _targets(command: Callable[..., None]) -> Callable[..., None]:
     help="The wire dialect.",
 )
 @click.option(
+    "--format",
+    "audio_format",
+    type=click.Choice(list(get_args(AudioFormat))),
+    help="Of the audio, GA alone.  [default: pcm16]",
+)
+@click.option(
     "--speech",
     help="What is said: a folder of sound files, 'piper' or 'hum'.  [default: piper, if it is installed]",
 )
@@ -181,6 +190,7 @@ def _targets(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="A search tries no more.",
 )
+@key_option
 @_targets
 def loadtest(
     address: str | None,
@@ -191,6 +201,7 @@ def loadtest(
     turns: int,
     seconds: float | None,
     dialect: str,
+    audio_format: AudioFormat | None,
     speech: str | None,
     packet_ms: str,
     processes: int | None,
@@ -199,6 +210,7 @@ def loadtest(
     html_file: Path | None,
     search: bool,
     max_sessions: int,
+    api_key: str | None,
     **targets: float,
 ) -> None:
     """Simulate people who talk to a server, and judge it.
@@ -207,14 +219,19 @@ def loadtest(
     """
     if address and url:
         raise click.UsageError("give the URL once")
-    asked = address or url or "ws://127.0.0.1:8000/v1/realtime"
+    if audio_format and dialect != "ga":
+        raise click.UsageError("--format: Unmute's dialect has Opus in Ogg alone")
+    form = audio_format or "pcm16"
+    asked = addressed(address or url or "ws://127.0.0.1:8000/v1/realtime", dialect, api_key)
     chosen = None if speech in (None, "piper") else sounds.choose(speech)
-    probe(asked, dialect)
+    probe(asked, dialect, api_key, form)
     source, clips = chosen or sounds.choose(speech)  # it takes seconds to make speech
+    source = f"{source}, in {audio_format}" if audio_format else source
+    said = sounds.speech(source, clips, dialect, int(packet_ms), form)
     order = Order(
-        url=asked, dialect=dialect, speech=sounds.speech(source, clips, dialect, int(packet_ms)), sessions=sessions,
+        url=asked, dialect=dialect, speech=said, sessions=sessions,
         ramp_s=RAMP_PER_SESSION_S * sessions if ramp_s is None else ramp_s, conversations=conversations,
-        turns=turns, processes=processes,
+        turns=turns, processes=processes, api_key=api_key,
     )  # fmt: skip
     if search or seconds is not None:
         order = replace(

@@ -4,6 +4,8 @@ import math
 
 import msgspec
 
+from config.messages import AudioFormat
+
 
 class Utterance(msgspec.Struct):
     """Something said, as packets of one length. A packet of PCM is one piece, one of Opus some of 20 ms each."""
@@ -24,6 +26,8 @@ class Speech(msgspec.Struct):
     """At 24 kHz."""
     utterances: list[Utterance]
     silence: list[bytes]
+    format: AudioFormat = "pcm16"
+    """Of GA; Unmute's packets are of Opus in any case."""
 
     @property
     def packet_s(self) -> float:
@@ -56,6 +60,7 @@ class Plan(msgspec.Struct, kw_only=True):
     turns: int | None = 3
     """Of each conversation; None: until the end."""
     ping_every_s: float = 2.0
+    api_key: str | None = None
 
     def opens_s(self, number: int) -> float:
         """When the session with that number opens."""

@@ -13,6 +13,7 @@ from cli import sound
 from cli.loadtest.plan import Speech, Utterance
 from cli.sound import PACKET_SAMPLES, RATE, Clip
 from config.errors import ConfigError, EngineMissing
+from config.messages import AudioFormat
 
 #: What a folder of speech may hold; other files in it are passed over.
 ENDINGS = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif"})
@@ -109,15 +110,28 @@ def choose(asked: str | None) -> tuple[str, list[Clip]]:
 # --- packets
 
 
-def speech(source: str, clips: Iterable[Clip], dialect: str, packet_ms: int) -> Speech:
-    """The clips as packets of the dialect's codec."""
-    windows = packet_ms * RATE // 1000 // PACKET_SAMPLES
-    coded = _opus() if dialect == "unmute" else _pcm
-    utterances = [_utterance(clip, windows, coded) for clip in clips]
-    return Speech(source, windows * PACKET_SAMPLES, utterances, coded([sound.SILENCE] * windows))
-
-
 Coded = Callable[[Sequence[bytes]], list[bytes]]
+
+
+def speech(
+    source: str, clips: Iterable[Clip], dialect: str, packet_ms: int, audio_format: AudioFormat = "pcm16"
+) -> Speech:
+    """The clips as packets of the dialect's codec, or of the format in GA. Raises ConfigError without libopus."""
+    windows = packet_ms * RATE // 1000 // PACKET_SAMPLES
+    coded = _coded("opus" if dialect == "unmute" else audio_format)
+    utterances = [_utterance(clip, windows, coded) for clip in clips]
+    silence = coded([sound.SILENCE] * windows)
+    return Speech(source, windows * PACKET_SAMPLES, utterances, silence, audio_format)
+
+
+def _coded(audio_format: AudioFormat) -> Coded:
+    match audio_format:
+        case "pcm16":
+            return _pcm
+        case "opus":
+            return _opus()
+        case "pcmu" | "pcma":
+            return _g711(audio_format)
 
 
 def _utterance(clip: Clip, windows: int, coded: Coded) -> Utterance:
@@ -132,6 +146,15 @@ def _utterance(clip: Clip, windows: int, coded: Coded) -> Utterance:
 
 def _pcm(windows: Sequence[bytes]) -> list[bytes]:
     return [b"".join(windows)]
+
+
+def _g711(law: AudioFormat) -> Coded:
+    """One encoder for all that has its 2 ms to look ahead: each window gives a packet. Raises ConfigError."""
+    encoder = importlib.import_module("cli.ga_sound").encoder(law)
+    encoder.encode(np.zeros(RATE // 500, np.float32))
+    return lambda windows: [
+        b"".join(encoder.encode(np.frombuffer(b"".join(windows), "<i2").astype(np.float32) / 32768.0))
+    ]
 
 
 def _opus() -> Coded:

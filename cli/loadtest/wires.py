@@ -13,7 +13,9 @@ import msgspec
 
 from cli.loadtest.plan import Speech
 from cli.ogg_pages import PAGE, OggPages
-from cli.sound import RATE
+from cli.sound import PACKET_SAMPLES, RATE
+from cli.url import with_extensions
+from config.messages import AudioFormat
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
 
@@ -82,11 +84,16 @@ class _Response(msgspec.Struct):
     status_details: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Ours(msgspec.Struct):
+    packets: list[int] = []
+
+
 class _Event(msgspec.Struct):
     type: str
     delta: str = ""
     response: _Response | None = None
     error: _Problem | None = None
+    antiphon: _Ours | None = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -99,6 +106,12 @@ def _append(audio: bytes) -> bytes:
     return b'{"type":"input_audio_buffer.append","audio":"%s"}' % base64.b64encode(audio)
 
 
+def _append_packets(packets: Sequence[bytes]) -> bytes:
+    """Of Opus, which has an extension for more than one."""
+    sizes = b",".join(b"%d" % len(packet) for packet in packets)
+    return b'%s,"antiphon":{"packets":[%s]}}' % (_append(b"".join(packets))[:-1], sizes)
+
+
 def _problem(event: _Event) -> Heard:
     problem = event.error or _Problem()
     code = problem.code or problem.type or "unnamed"
@@ -109,7 +122,7 @@ def _problem(event: _Event) -> Heard:
 
 
 class GaWire:
-    """The OpenAI Realtime API, pcm16 at 24 kHz. Packets are whole messages already."""
+    """The OpenAI Realtime API, in any format. Packets are whole messages already."""
 
     assistant_first = False
     says_final = True
@@ -131,16 +144,20 @@ class GaWire:
         "cancelled": Kind.CANCELLED,
     }
 
+    def __init__(self, audio_format: AudioFormat = "pcm16") -> None:
+        self._format = audio_format
+
     def hello(self) -> Sequence[bytes]:
         """The server speaks first."""
         return ()
 
     def configure(self) -> Sequence[bytes]:
-        """PCM both ways, a transcript of the user, and turns by meaning."""
+        """One format both ways, a transcript of the user, and turns by meaning."""
         pcm = {"type": "audio/pcm", "rate": RATE}
+        form = pcm if self._format == "pcm16" else {"type": f"audio/{self._format}"}
         turns = {"type": "semantic_vad"}
-        hear = {"format": pcm, "transcription": {"model": "default"}, "turn_detection": turns}
-        session = {"type": "realtime", "audio": {"input": hear, "output": {"format": pcm}}}
+        hear = {"format": form, "transcription": {"model": "default"}, "turn_detection": turns}
+        session = {"type": "realtime", "audio": {"input": hear, "output": {"format": form}}}
         return (_encode({"type": "session.update", "session": session}),)
 
     def append(self, packet: list[bytes]) -> bytes:
@@ -155,7 +172,7 @@ class GaWire:
             return _BROKEN
         kind = event.type
         if kind == "response.output_audio.delta":
-            return Heard(Kind.AUDIO, len(event.delta) * 3 // 8)
+            return Heard(Kind.AUDIO, self._length(event))
         if kind == "response.done":
             response = event.response or _Response()
             words = bytes(response.status_details).decode(errors="replace")
@@ -163,6 +180,13 @@ class GaWire:
         if kind == "error":
             return _problem(event)
         return Heard(self.KINDS.get(kind, Kind.OTHER))
+
+    def _length(self, event: _Event) -> int:
+        """Samples at 24 kHz; nothing is decoded, and packets of Opus are taken for 20 ms."""
+        if self._format == "opus":
+            return len(event.antiphon.packets) * PACKET_SAMPLES if event.antiphon else 0
+        size = len(event.delta) * 3 // 4 - event.delta[-2:].count("=")
+        return size // 2 if self._format == "pcm16" else 3 * size
 
 
 class UnmuteWire:
@@ -241,16 +265,22 @@ class UnmuteWire:
 SUBPROTOCOLS: Mapping[str, tuple[str, ...]] = {"ga": (), "unmute": ("realtime",)}
 
 
+def address(url: str, dialect: str) -> str:
+    """Where to connect: GA says only to who asks for our extensions that it lets them wait. Other servers ignore it."""
+    return with_extensions(url) if dialect == "ga" else url
+
+
 def wire(dialect: str, speech: Speech) -> Wire:
     """For one conversation."""
-    return UnmuteWire(speech.packet_samples) if dialect == "unmute" else GaWire()
+    return UnmuteWire(speech.packet_samples) if dialect == "unmute" else GaWire(speech.format)
 
 
 def prepared(dialect: str, speech: Speech) -> Speech:
     """With packets as `append` wants them: for GA, all messages are made here, once for all talkers."""
     if dialect != "ga":
         return speech
+    message = _append_packets if speech.format == "opus" else lambda packet: _append(b"".join(packet))
     for utterance in speech.utterances:
-        utterance.packets = [[_append(b"".join(packet))] for packet in utterance.packets]
-    speech.silence = [_append(b"".join(speech.silence))]
+        utterance.packets = [[message(packet)] for packet in utterance.packets]
+    speech.silence = [message(speech.silence)]
     return speech

@@ -141,8 +141,10 @@ def queue(stage: str, name: str) -> Row:
                Query(rate("antiphon_gaps_total", where=here), "results read again")],
               "All zero on a good day.", "ops", width=6),
         *(steps(stage) if stage != "llm" else writing()),
+        *([waiting_frames()] if stage == "stt" else []),
+        loop_cpu(stage),
         Panel("CPU", [Query(rate("process_cpu_seconds_total", "replica", where=f'{{job="{stage}"}}'), "{{replica}}")],
-              "Cores.", width=6),
+              "Cores of the whole process: the engine's threads, too.", width=6),
         Panel("Memory", [Query(f'process_resident_memory_bytes{{job="{stage}"}}', "{{replica}}")],
               "Growth that does not end: drain and restart.", "bytes", width=6),
     ])  # fmt: skip
@@ -154,12 +156,35 @@ def steps(stage: str) -> list[Panel]:
     return [
         Panel("One batched step", percentiles("antiphon_step_seconds", here),
               "Must stay well below the length of a frame (80 ms or 32 ms).", "s", width=6),
+        Panel("Slots in one step",
+              [*(Query(quantile(q, "antiphon_step_batch", where=here), f"p {q}") for q in (0.5, 0.95)),
+               Query(f"sum(rate(antiphon_step_batch_sum{here}[$__rate_interval]))"
+                     f" / sum(rate(antiphon_step_batch_count{here}[$__rate_interval]))", "mean")],
+              "Steps that last longer the more it is: the engine nears its limit. 1 or 2 while many talk: too many"
+              " workers.", width=6),
         Panel("The loop's time",
               [Query(f"{rate('antiphon_loop_seconds_total', 'part', where=here)} / ignoring (part) group_left"
                      f" sum(rate(antiphon_loop_seconds_total{here}[$__rate_interval]))", "{{part}}")],
               "`wait` is what is free. `step` large: the engine is full; `codec` or `publish` large: the CPU is.",
               "percentunit", width=6, most=1, stacked=True),
     ]  # fmt: skip
+
+
+def waiting_frames() -> Panel:
+    """What all but the engine adds to STT."""
+    return Panel("A frame's wait for its step", percentiles("antiphon_frame_wait_seconds"),
+                 "From the web's receipt to the step. High while steps are short: Redis, or the loop is full.", "s",
+                 width=6)  # fmt: skip
+
+
+def loop_cpu(stage: str) -> Panel:
+    """Of one thread, and the codec's beside it."""
+    here = f'{{stage="{stage}"}}'
+    return Panel("CPU of a loop",
+                 [Query(f"{rate('antiphon_loop_cpu_seconds_total', 'part', where=here)} / ignoring (part) group_left"
+                        f" count(antiphon_seats{here})", "{{part}}")],
+                 "Cores, on average over the workers. Near 1 without `codec`, the thread itself is full: more workers.",
+                 width=6, stacked=True)  # fmt: skip
 
 
 def writing() -> list[Panel]:
@@ -248,7 +273,7 @@ WEB = Dashboard(
     rows=[
         Row("Web", [
             Panel("Sessions of each process", [Query('antiphon_sessions{job="web"}', "{{instance}}")],
-                  "128 is what one process was measured with.", limits=(180, 200)),
+                  "One process held its targets with 208.", limits=(180, 200)),
             latency("ping", "Ping to the clients", "Network and the web's own delay. Target 100 ms."),
             Panel("Sessions begun and refused",
                   [Query(rate("worker_sessions_total"), "begun"),
@@ -258,6 +283,16 @@ WEB = Dashboard(
             Panel("Length of a session", percentiles("worker_session_duration"), "", "s"),
             Panel("Results read again", [Query(rate("antiphon_gaps_total", "stage"), "{{stage}}")],
                   "A message was missed; a full fan-out, or Redis' output buffer.", "ops"),
+        ]),
+        Row("What it costs", [
+            Panel("CPU", [Query(rate("process_cpu_seconds_total", "replica", where='{job="web"}'), "{{replica}}")],
+                  "Cores. A process has one: near 1 its sessions wait for each other.", limits=(0.7, 0.9)),
+            Panel("Memory", [Query('process_resident_memory_bytes{job="web"}', "{{replica}}")],
+                  "Grows with the sessions, and falls with them.", "bytes"),
+            Panel("Open files as part of what it may have",
+                  [Query('process_open_fds{job="web"} / process_max_fds{job="web"}', "{{replica}}")],
+                  "A session is one. At 100 % nobody can connect: ulimit -n.", "percentunit", limits=(0.7, 0.9),
+                  most=1),
         ]),
         Row("No room", [
             Panel("At the first try", [Query(rate("worker_stt_misses_total"), "stt"),
@@ -320,8 +355,13 @@ MACHINES = Dashboard(
         Row("Processes", [
             Panel("Do not answer Prometheus", [Query("sum by (job) (1 - up)", "{{job}}")],
                   "docs/debugging.md: Prometheus sees nothing.", limits=(1, 1)),
-            Panel("Seconds since the start", [Query('time() - process_start_time_seconds{job=~"stt|llm|tts|voices"}',
-                                                    "{{replica}}")], "Saw teeth: it starts again and again.", "s"),
+            Panel("Seconds since the start",
+                  [Query('time() - process_start_time_seconds{job=~"web|stt|llm|tts|voices"}', "{{replica}}")],
+                  "Saw teeth: it starts again and again.", "s"),
+            Panel("Clocks ahead of the media server's",
+                  [Query("max by (job, instance) (antiphon_clock_ahead_seconds)", "{{job}} {{instance}}")],
+                  "Below zero: behind. All of them alike: the media server's is off. docs/debugging.md: clocks.", "s",
+                  signed=True),
             Panel("Processes of each version", [Query("count by (version) (antiphon_build_info)", "{{version}}")],
                   "More than one: an update is going on.", stacked=True),
         ]),

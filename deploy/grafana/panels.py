@@ -45,6 +45,8 @@ class Panel:
     """Where it becomes yellow, and red; if the first is the larger, small values are bad."""
     most: float | None = None
     stacked: bool = False
+    signed: bool = False
+    """Values below zero say something."""
 
     def json(self, number: int, x: int, y: int) -> Json:
         """As Grafana has it."""
@@ -72,7 +74,12 @@ class Panel:
         }
 
     def _defaults(self) -> Json:
-        said: Json = {"unit": self.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": self._steps()}}
+        least: Json = {} if self.signed else {"min": 0}
+        said: Json = {
+            "unit": self.unit,
+            **least,
+            "thresholds": {"mode": "absolute", "steps": self._steps()},
+        }
         if self.limits is not None:
             said["color"] = {"mode": "thresholds" if self.kind != "timeseries" else "palette-classic"}
         if self.most is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from config.errors import AntiphonError
-from config.messages import SpokenWord, ToolCall, Transcript
+from config.messages import AudioFormat, SpokenWord, ToolCall, Transcript
 from web.config import Wishes
 from web.items import Item
 from web.reply_options import ReplyOptions
@@ -12,11 +12,13 @@ from web.reply_options import ReplyOptions
 
 @dataclass(frozen=True)
 class AppendAudio:
-    """Audio packets in the session's input format."""
+    """Audio packets."""
 
     packets: list[bytes]
     samples: int
     """Their length at 24 kHz."""
+    format: AudioFormat | None = None
+    """None: the session has only one."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,9 @@ class Dialect(Protocol):
     """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
-    @property
-    def user_item(self) -> str:
-        """Id of the oldest of the user's items whose text is still to come; empty: this dialect has no ids."""
+    def user_item(self, *, closes: bool) -> str:
+        """Id of the oldest of the user's items whose text is still to come; closes: one that is committed in the same
+        moment counts. Empty: there is none, or this dialect has no ids."""
         ...
 
     def reply_item(self, number: int) -> str:

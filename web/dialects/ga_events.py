@@ -6,6 +6,9 @@ import msgspec
 
 from config.messages import MAX_PREFIX_MS, MAX_TEXT
 
+#: Of Opus in one event; 10 s of packets of 20 ms are half of it.
+MOST_PACKETS = 1000
+
 Id = Annotated[str, msgspec.Meta(max_length=64)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -21,10 +24,20 @@ class SessionUpdate(_Event, tag="session.update", kw_only=True):
     session: dict[str, Any]
 
 
+class Packets(msgspec.Struct):
+    """Where one event brings several packets of Opus: the length of each, in bytes."""
+
+    packets: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=1)]], msgspec.Meta(min_length=1, max_length=MOST_PACKETS)
+    ]
+
+
 class Append(_Event, tag="input_audio_buffer.append", kw_only=True):
     """Audio; msgspec decodes the base64."""
 
     audio: bytes
+    antiphon: Packets | None = None
+    """Ours."""
 
 
 class Commit(_Event, tag="input_audio_buffer.commit"):

@@ -5,6 +5,7 @@ from typing import Any
 
 from config.messages import ToolCall
 from config.settings import SAMPLE_RATE
+from web.dialects import ga_formats as formats
 from web.dialects import ga_items as items
 from web.dialects import ga_shapes as shapes
 from web.dialects.base import AudioOut, HeardUpTo, ReplyOutcome
@@ -63,8 +64,9 @@ class Output:
         """One delta for all packets of a step."""
         opened = self._open_message(audio.number)
         self._audio.send(audio.number, audio.samples)
-        content, pcm = self._content(audio.number), b"".join(audio.packets)
-        return [*opened, self._teller.event("response.output_audio.delta", delta=pcm, **content)]
+        form = self._options.wishes.output_format if self._options else "pcm16"
+        sound = {**self._content(audio.number), **formats.delta(audio.packets, form)}
+        return [*opened, self._teller.event("response.output_audio.delta", **sound)]
 
     def called(self, number: int, index: int, call: ToolCall) -> list[str]:
         """A function is asked for. It may be run at once; the reply goes on."""
@@ -152,7 +154,7 @@ class Output:
         whole = outcome.status == "completed" and outcome.stopped != "length"
         item = items.reply(content["item_id"], "completed" if whole else "incomplete", [self._part])
         self._outputs[self._message] = item
-        cut_by_us = outcome.cut and number != self._truncating
+        cut_by_us = outcome.cut and number != self._truncating and not self._aside
         output = {name: content[name] for name in ("response_id", "output_index")}
         self._message = None
         return [

@@ -6,9 +6,9 @@ import msgspec
 
 from config.errors import ClientError
 from config.messages import Tool
-from config.settings import SAMPLE_RATE
 from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
+from web.dialects import ga_formats as formats
 from web.dialects.reading import field_of
 
 Session = dict[str, Any]
@@ -46,7 +46,7 @@ NULLABLE = frozenset(
 
 def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Session:
     """What a client gets that asks for nothing."""
-    pcm = {"type": "audio/pcm", "rate": SAMPLE_RATE}
+    pcm = formats.shown("pcm16")
     detection = ev.TurnDetection(type="semantic_vad")
     return {
         "type": "realtime",
@@ -115,6 +115,8 @@ def wishes_of(session: Session) -> Wishes:
     wishes = Wishes(
         instructions=config.instructions,
         voice=voice if isinstance(voice, str) else voice.id,
+        input_format=formats.known(config.audio.input.format, "session.audio.input.format"),
+        output_format=formats.known(config.audio.output.format, "session.audio.output.format"),
         language=(transcription.language if transcription else None) or "en",
         text_only=config.output_modalities == ["text"],
         max_tokens=USUAL_TOKENS if limit == "inf" else limit,
@@ -190,21 +192,14 @@ def _checked(session: Session) -> ev.SessionConfig:
         config = msgspec.convert(session, ev.SessionConfig)
     except msgspec.ValidationError as error:
         raise ClientError(str(error), param=field_of(str(error), "session")) from error
-    for way, audio in (("input", config.audio.input.format), ("output", config.audio.output.format)):
-        if audio.type != "audio/pcm" or audio.rate not in (None, SAMPLE_RATE):
-            raise ClientError(
-                f"only audio/pcm at {SAMPLE_RATE} Hz is supported yet",
-                param=f"session.audio.{way}.format",
-                code="invalid_audio",
-            )
     return config
 
 
 def _fill_in(session: Session, config: ev.SessionConfig) -> None:
     """Effective values where the client gave none, or too large ones: clients act on what is echoed."""
     audio = session["audio"]
-    for way in ("input", "output"):
-        audio[way]["format"] = {"type": "audio/pcm", "rate": SAMPLE_RATE}
+    for way, asked in (("input", config.audio.input.format), ("output", config.audio.output.format)):
+        audio[way]["format"] = formats.shown(formats.known(asked, f"session.audio.{way}.format"))
     if config.audio.input.turn_detection is not None:
         audio["input"]["turn_detection"] = _effective(config.audio.input.turn_detection)
     if config.max_output_tokens != "inf":

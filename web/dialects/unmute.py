@@ -84,8 +84,7 @@ class UnmuteDialect:
 
     # --- ids, of which this dialect knows none
 
-    @property
-    def user_item(self) -> str:
+    def user_item(self, *, closes: bool) -> str:
         """None."""
         return ""
 
