@@ -10,8 +10,7 @@ import click
 from cli import columns
 from config.errors import ConfigError
 from config.settings import load
-from web import record_folder
-from web.record_folder import Recorded
+from web.record_folder import Recorded, erase, of, recorded
 
 #: There is no such recording.
 UNKNOWN = 1
@@ -50,7 +49,7 @@ def _folder(named: Path | None) -> Path:
 
 def _erase(files: Iterable[Recorded]) -> int:
     try:
-        return sum(record_folder.erase(file.path) for file in files)
+        return sum(erase(file.path) for file in files)
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be deleted: {error.strerror}") from error
 
@@ -64,7 +63,7 @@ def list_(folder: Path | None) -> None:
       antiphon recordings list --folder /var/lib/antiphon/recordings
     """
     sessions: dict[str, list[Recorded]] = {}
-    for file in record_folder.recorded(_folder(folder)):
+    for file in recorded(_folder(folder)):
         sessions.setdefault(file.session, []).append(file)
     now_s = time.time()
     newest = {sid: max(file.changed_s for file in files) for sid, files in sessions.items()}
@@ -90,7 +89,7 @@ def delete(sid: str, folder: Path | None) -> None:
     \b
       antiphon recordings delete sess_5f3a
     """
-    deleted = _erase(record_folder.of(_folder(folder), sid.removeprefix(PREFIX)))
+    deleted = _erase(of(_folder(folder), sid.removeprefix(PREFIX)))
     if not deleted:
         click.echo(
             f"there is no recording of {sid!r}; `antiphon recordings list` shows those there are", err=True
@@ -114,5 +113,5 @@ def prune(days: float | None, folder: Path | None) -> None:
     if kept is None:
         raise ConfigError("say how old: --days, or ANTIPHON_RECORD_DAYS")
     before_s = time.time() - kept * DAY_S
-    deleted = _erase(file for file in record_folder.recorded(_folder(folder)) if file.changed_s < before_s)
+    deleted = _erase(file for file in recorded(_folder(folder)) if file.changed_s < before_s)
     click.echo(f"{deleted} files were deleted")
