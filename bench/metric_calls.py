@@ -75,7 +75,9 @@ def measure() -> Costs:
     for stage in STAGES:
         beats.beat(state, stage, "one-1", {"slots": 256, "free": 200}, 600)
     watchdog = Watchdog(state, Leases(state, 1000), settings.ownership, 0.25, Pulse(lambda: None, 600))
-    vitals = Vitals({"state": state, "media": media}, watchdog.health, watchdog.sessions, lambda: 0, 600)
+    vitals = Vitals(
+        {"state": state, "media": media}, lambda: watchdog.count(STAGES), watchdog.sessions, lambda: 0, 600
+    )
     costs.look = _us(vitals.look, FEW)
     return costs
 

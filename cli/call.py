@@ -11,7 +11,7 @@ fell due: that is when the user said it.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from cli import happenings as h
+from cli.credentials import FINAL, headers, told
 from cli.dialect import Dialect
 from cli.measure import TurnBook
 from cli.sound import PACKET_S, SILENCE, Clip
@@ -59,6 +60,7 @@ class Plan:
     turns: int | None = None
     #: How long after the file's end the last reply may end.
     timeout_s: float = 60.0
+    api_key: str | None = field(default=None, repr=False)
 
 
 class Call:
@@ -118,7 +120,7 @@ class Call:
             try:
                 return await self._connect()
             except _UNREACHABLE as error:
-                if lost_at is None:
+                if lost_at is None or _is_final(error):
                     raise CallFailed(f"cannot reach {self._plan.url}: {_reason(error)}") from None
                 if self._now() > lost_at + RESUME_S:
                     raise CallFailed(
@@ -131,6 +133,7 @@ class Call:
         return await connect(
             self._plan.url,
             subprotocols=offers or None,
+            additional_headers=headers(self._plan.api_key),
             compression=None,  # base64 of sound shrinks little and costs time on the path we measure
             max_size=MAX_MESSAGE_BYTES,
             close_timeout=1,
@@ -292,12 +295,15 @@ class Call:
         raise CallFailed(f"{what}{after}{count}")
 
 
+def _is_final(error: BaseException) -> bool:
+    return isinstance(error, ws.InvalidStatus) and error.response.status_code in FINAL
+
+
 def _reason(error: BaseException) -> str:
     """Why a connection could not be made, in a few words."""
     match error:
         case ws.InvalidStatus():
-            body = (error.response.body or b"").decode(errors="replace").strip()
-            return f"HTTP {error.response.status_code} {body[:200]}".strip()
+            return f"HTTP {error.response.status_code} {told(error.response.body or b'')[:300]}".strip()
         case ConnectionRefusedError():
             return "connection refused; is the server running?"
         case TimeoutError():

@@ -64,6 +64,7 @@ def environment(settings: Settings, redis_url: str, media_url: str) -> dict[str,
         "ANTIPHON_VOICES_FILE": str(settings.voices_file.resolve()),
         "ANTIPHON_MODELS_DIR": str(settings.models_dir.expanduser().resolve()),
         "PYTHONUNBUFFERED": "1",
+        **({"ANTIPHON_AUTH__KEYS_FILE": str(file.resolve())} if (file := settings.auth.keys_file) else {}),
     }
 
 

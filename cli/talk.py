@@ -13,6 +13,7 @@ import msgspec
 from cli import happenings as h
 from cli import sound
 from cli.call import Call, CallFailed, Plan
+from cli.credentials import addressed, key_option
 from cli.dialect import Dialect
 from cli.measure import Report, TurnBook
 from cli.narrator import Narrator, narrator
@@ -87,6 +88,7 @@ class Conversation:
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
     help="Seconds after the file's end in which the last reply must end.",
 )  # fmt: skip
+@key_option
 def talk(
     source: Path,
     out: Path | None,
@@ -98,6 +100,7 @@ def talk(
     events: bool,
     as_json: bool,
     timeout_s: float,
+    api_key: str | None,
 ) -> None:
     """Speak a sound file to the server as if live, and hear the answer.
 
@@ -109,7 +112,7 @@ def talk(
             sound.check_writable(out)
         speaker = _dialect(dialect, voice, audio_format)
         url = with_extensions(url) if audio_format == "opus" else url
-        plan = Plan(url, sound.load(source), turns, timeout_s)
+        plan = Plan(addressed(url, dialect, api_key), sound.load(source), turns, timeout_s, api_key)
         conversation = Conversation(plan, speaker, narrator(events=events, json=as_json))
         answered = conversation.hold()
     except AntiphonError as error:

@@ -191,7 +191,7 @@ class UnmuteClient:
 
     def _error(self, event: _Event) -> list[h.Happening]:
         problem = event.error or _Problem()
-        refused = problem.type in {"invalid_request_error", "fatal"}
+        refused = problem.type == "invalid_request_error"  # after a fatal one the close code says more
         return [
             h.ServerError(problem.code or problem.type, problem.message or "an error without words", refused)
         ]

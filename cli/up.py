@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from cli import certificate, gpu_plan, metrics_ports, programs, redis_servers, run_processes
+from cli import certificate, gpu_plan, keys, metrics_ports, programs, redis_servers, run_processes
 from cli.data_dir import DataDir, held
 from cli.gpu_plan import Plan
 from cli.overseer import Asked, Overseer
@@ -23,6 +23,7 @@ from cli.probe import Address, Probe
 from cli.programs import Place, Program
 from cli.servers import url_option
 from config import voices
+from config.auth import AuthSettings
 from config.errors import ConfigError
 from config.redis_keys import STAGES
 from config.settings import Settings, load
@@ -115,6 +116,7 @@ def up(
     voices.load(settings.voices_file)
     address = Address(host, port, tls_self_signed)
     with _signals() as asked, held(data_dir) as data:
+        settings = _with_keys(settings, data)
         _end_run_before(data)
         _check_free(address)
         _raise_open_files()
@@ -133,7 +135,17 @@ def up(
             lambda: voices.load(settings.voices_file),
             _say,
         )
-        sys.exit(_oversee(overseer, address))
+        sys.exit(_oversee(overseer, address, settings.auth))
+
+
+def _with_keys(settings: Settings, data: DataDir) -> Settings:
+    """With a file of API keys, if an empty one: who adds the first need start nothing again. Raises ConfigError, also
+    for a file that was named and is not there."""
+    if settings.auth.keys_file is not None:
+        keys.read(settings.auth.keys_file)
+        return settings
+    file = keys.prepared(data.root / keys.FILE)
+    return settings.model_copy(update={"auth": settings.auth.model_copy(update={"keys_file": file})})
 
 
 def _plan(settings: Settings, wanted: gpu_plan.Wanted | None, counts: Mapping[str, int]) -> Plan:
@@ -146,7 +158,7 @@ def _plan(settings: Settings, wanted: gpu_plan.Wanted | None, counts: Mapping[st
     return plan
 
 
-def _oversee(overseer: Overseer, address: Address) -> int:
+def _oversee(overseer: Overseer, address: Address, auth: AuthSettings) -> int:
     """The exit status."""
     try:
         took_s = overseer.wait_until_ready()
@@ -154,6 +166,7 @@ def _oversee(overseer: Overseer, address: Address) -> int:
             return INTERRUPTED
         _say(f"ready after {took_s:.1f} s: {address.url()}")
         _explain(address)
+        _tell_who_is_let_in(address, auth)
         overseer.watch()
         _say("stopping: web, workers, Redis (again Ctrl-C: at once)")
         overseer.stop()
@@ -184,6 +197,19 @@ def _explain(address: Address) -> None:
             f"from other machines: {elsewhere}, but browsers allow microphones only over https or from localhost:"
         )
         _say("  start with --tls-self-signed, or put a proxy with a certificate in front")
+
+
+def _tell_who_is_let_in(address: Address, auth: AuthSettings) -> None:
+    """Of a server that others can reach, for they would wonder."""
+    if _loopback(address.host) or keys.any_in(auth):
+        return
+    if auth.open:
+        _say("there are no API keys, and auth.open is set: whoever can reach this server can use it")
+    else:
+        _say("there are no API keys, so only this machine is let in, as localhost:")
+        _say(
+            f"  antiphon keys new NAME --file {auth.keys_file} makes one; ANTIPHON_AUTH__OPEN=true lets all in"
+        )
 
 
 def _loopback(host: str) -> bool:

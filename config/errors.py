@@ -67,6 +67,13 @@ class PromptTooLong(ClientError):
     code = "context_length_exceeded"
 
 
+class NotFound(ClientError):
+    """Nothing of this name is there, or nothing of the caller's."""
+
+    code = "not_found"
+    http_status = 404
+
+
 class MessageTooBig(ClientError):
     """A WebSocket message over the limit."""
 
@@ -83,11 +90,51 @@ class SessionTaken(AntiphonError):
 
 
 class SessionUnknown(ClientError):
-    """A resume token that fits no session that still waits."""
+    """A resume token that fits no session that still waits, or none at all: nobody learns which. 4404, where the
+    connection stands already."""
 
     code = "session_unknown"
-    http_status = 404
+    http_status = 403
     close_code = 4404
+
+
+class KeyRefused(ClientError):
+    """No API key, or one that is not, or not any more, among ours. The name is OpenAI's."""
+
+    code = "invalid_api_key"
+    http_status = 401
+    close_code = 1008
+
+
+class NotAllowed(ClientError):
+    """Somebody for whom no key would be good enough: from another machine where there are no keys, or with an ephemeral
+    key elsewhere than at a conversation."""
+
+    code = "not_allowed"
+    http_status = 403
+    close_code = 1008
+
+
+class OriginRefused(ClientError):
+    """A page of another site."""
+
+    code = "origin_not_allowed"
+    http_status = 403
+    close_code = 1008
+
+
+class TooMany(ClientError):
+    """A limit of a key or an address; `retry_after_s` is when to try again."""
+
+    code = "rate_limit_exceeded"
+    type = "requests"
+    http_status = 429
+    close_code = 1013
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class VersionRefused(AntiphonError):
@@ -132,6 +179,17 @@ class MemoryFull(StageWaiting):
 
     def __init__(self) -> None:
         super().__init__("the server's memory is full; what is said now may be lost")
+
+
+class RedisAway(AntiphonError):
+    """Nobody can be known, or counted, just now."""
+
+    code = "redis_away"
+    http_status = 503
+    retryable = True
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Redis does not answer: {why}; try again in a few seconds")
 
 
 class UploadTooBig(ClientError):
@@ -179,6 +237,21 @@ class CloningAway(AntiphonError):
     """Nobody can clone a voice just now."""
 
     code = "voice_cloning_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class DonationsOff(AntiphonError):
+    """Nobody here takes voices as a gift."""
+
+    code = "voice_donation_off"
+    http_status = 501
+
+
+class DonationsAway(AntiphonError):
+    """A voice cannot be taken just now."""
+
+    code = "voice_donation_unavailable"
     http_status = 503
     retryable = True
 

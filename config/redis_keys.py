@@ -17,13 +17,21 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:upload:{id}       | media  | string  | web -> voices: a recording, taken once   | when it is taken; 60 s |
 | voice:answer:{id}       | media  | list    | voices -> web that waits for it         | when it is read; 60 s |
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
+| voice:owner:{id}        | media  | string  | web: whose voice it is, if a key made it -> web that deletes it | as the voice |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
+| news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
+| news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
+| donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
 | late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
 | reserve:held            | state  | zset    | web: sessions that have a place, by deadline (ms of the server) | pruned by each call |
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
+| ephemeral:{digest}      | state  | string  | web: an ephemeral key's session -> any web | when the key expires |
+| ephemeral:of:{name}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire | pruned by writers; with the last |
+| quota:live:{who}        | media  | zset    | web: connections of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
+| quota:rate:{who}        | media  | string  | web: until when its starts are paid for (ms) | then |
 
 Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
 """
@@ -60,6 +68,8 @@ TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
+#: Name of the API key whose client began it; empty where there were none.
+OWNER = "owner"
 
 
 def done(stage: str) -> str:
@@ -162,6 +172,46 @@ def custom_voice(voice: str) -> str:
     return f"voice:custom:{voice}"
 
 
+def voice_owner(voice: str) -> str:
+    """Who alone may delete a cloned voice."""
+    return f"voice:owner:{voice}"
+
+
 def custom_voices() -> str:
     """Ids of the cloned voices there are."""
     return "voice:customs"
+
+
+def ephemeral_key(digest: str) -> str:
+    """An ephemeral key, by the hash of it."""
+    return f"ephemeral:{digest}"
+
+
+def ephemeral_keys(owner: str) -> str:
+    """Those of one API key."""
+    return f"ephemeral:of:{owner}"
+
+
+def quota_live(who: str) -> str:
+    """Connections that count for a key or an address."""
+    return f"quota:live:{who}"
+
+
+def quota_rate(who: str) -> str:
+    """How often it begins one."""
+    return f"quota:rate:{who}"
+
+
+def headlines() -> str:
+    """What a news server answered last."""
+    return "news:headlines"
+
+
+def headlines_asked() -> str:
+    """Somebody asks it now, or did a short time ago."""
+    return "news:asked"
+
+
+def donation_text(donation: str) -> str:
+    """What somebody who gives their voice is to read."""
+    return f"donation:text:{donation}"

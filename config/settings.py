@@ -17,9 +17,12 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config import catalogue
+from config.auth import AuthSettings
+from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.environment import Environment, first_fault
 from config.errors import ConfigError
+from config.news import NewsSettings
 from config.tracing import TracingSettings
 from config.tuning import (
     AdmissionSettings,
@@ -57,8 +60,13 @@ class Settings(BaseSettings, frozen=True):
     """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
     and on SIGHUP."""
     record_dir: Path | None = None
-    """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions, no audio.
-    None: nothing is recorded. Nobody clears it up."""
+    """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
+    nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
+    record_audio: bool = False
+    """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
+    record_days: float | None = Field(30.0, gt=0)
+    """What was recorded is deleted so long after its last change, within the hour, by any web process. None: nobody
+    clears it up but `antiphon recordings prune`."""
     models_dir: Path = Path("~/.cache/antiphon/models")
     """Where `antiphon models pull` puts weights and workers look for them; /models in containers. A cache: what is
     in it can be fetched again, and several installations may share it."""
@@ -94,6 +102,9 @@ class Settings(BaseSettings, frozen=True):
     admission: AdmissionSettings = AdmissionSettings()  # type: ignore[call-arg]
     scale: ScaleSettings = ScaleSettings()  # type: ignore[call-arg]
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
+    auth: AuthSettings = AuthSettings()  # type: ignore[call-arg]
+    news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
+    donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def _models_are_known(self) -> "Settings":
@@ -109,6 +120,18 @@ class Settings(BaseSettings, frozen=True):
             raise ConfigError(
                 f"voices.encoder {encoder!r} makes voices for the tts engine {SPOKEN_BY[encoder]!r}; "
                 f"here speaks {' and '.join(there)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Settings":
+        if self.admission.look_s >= self.ownership.heartbeat_ttl_s:
+            raise ConfigError(
+                "ownership.heartbeat_ttl_s must be more than admission.look_s, with which web processes beat"
+            )
+        if self.limits.session_ttl_s < self.ownership.resume_s:
+            raise ConfigError(
+                "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
             )
         return self
 

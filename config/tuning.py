@@ -97,6 +97,15 @@ class PacingSettings(BaseModel, frozen=True):
     report_played_s: float = Field(0.5, gt=0)
     """How often playback positions go to the TTS worker and into the saved state."""
 
+    @model_validator(mode="after")
+    def _never_starves(self) -> "PacingSettings":
+        if self.tts_ahead_s <= self.report_played_s + max(self.lead_ms, self.unmute_lead_ms) / 1e3:
+            raise ValueError(
+                "tts_ahead_s must be more than report_played_s and lead_ms (or unmute_lead_ms) together, or every "
+                "reply stops until the worker learns how far it was heard"
+            )
+        return self
+
 
 class OwnershipSettings(BaseModel, frozen=True):
     """Leases and the watchdog: how soon a death is noticed."""
@@ -105,8 +114,9 @@ class OwnershipSettings(BaseModel, frozen=True):
     """Lifetime of a lease; the longest a dead worker's work lies still."""
     renew_s: float = Field(0.4, gt=0)
     """Renewal interval: three chances before a lease ends."""
-    step_deadline_s: float = Field(5.0, gt=0)
-    """A loop silent this long stops advertising; at twice this its process exits."""
+    step_deadline_s: float = Field(5.0, gt=4)
+    """A loop silent this long stops advertising; at twice this its process exits. A Redis that says nothing may hold a
+    loop up for 8 s, which must not end its worker."""
     heartbeat_ttl_s: float = Field(5.0, gt=0)
     """A worker unseen this long is not counted on."""
     watch_s: float = Field(0.25, gt=0)
@@ -119,6 +129,28 @@ class OwnershipSettings(BaseModel, frozen=True):
     """A session without a web process this long gives its slots back."""
     resume_s: int = Field(120, gt=0)
     """How long a session waits for its client to come back."""
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> "OwnershipSettings":
+        lease_s = self.lease_ms / 1e3
+        if round(3 * self.renew_s, 6) > lease_s:
+            raise ValueError(
+                "lease_ms must last for three times renew_s, or work that is well is lost at a hiccup"
+            )
+        if self.renew_s + self.watch_s > lease_s:
+            raise ValueError(
+                "lease_ms must outlast renew_s and watch_s together: the web renews when it has watched"
+            )
+        if self.renew_s >= self.heartbeat_ttl_s:
+            raise ValueError(
+                "heartbeat_ttl_s must be more than renew_s, with which workers beat, or nobody is there"
+            )
+        if self.renew_s + self.watch_s >= self.tell_after_s:
+            raise ValueError(
+                "tell_after_s must be more than renew_s and watch_s together: before, the web cannot know that Redis "
+                "is there and the worker is not"
+            )
+        return self
 
 
 class ObserveSettings(BaseModel, frozen=True):

@@ -118,5 +118,6 @@ vllm_gen_duration = Histogram(
 )
 
 voice_donation_submissions = Counter(
-    "worker_voice_donation_submissions", "Recordings of voices that POST /v1/voices took from users."
+    "worker_voice_donation_submissions",
+    "Recordings of voices that were taken from users, to clone them or as a donation.",
 )

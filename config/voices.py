@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from config.errors import ConfigError
@@ -56,15 +64,35 @@ class Instructions(BaseModel, frozen=True, extra="forbid"):
         return codes
 
 
+class Sound(BaseModel, frozen=True, extra="forbid"):
+    """A sound of freesound.org, which Unmute's page credits."""
+
+    id: int
+    name: Text
+    username: Text
+    license: Text
+
+
 class Source(BaseModel, frozen=True, extra="forbid"):
     """Where the voice comes from."""
 
-    source_type: Literal["file"] = "file"
+    source_type: Literal["file", "freesound"] = "file"
     path_on_server: Text
     """What Unmute's clients send to choose the character. No file need lie there."""
     description: Text | None = None
     description_link: Text | None = None
     license: Text | None = None
+    url: Text | None = None
+    """Of a sound of freesound.org: its page."""
+    start_time: int | None = Field(default=None, ge=0)
+    """Where in that sound the voice is heard, in seconds."""
+    sound_instance: Sound | None = None
+
+    @model_validator(mode="after")
+    def _freesound_is_credited(self) -> "Source":
+        if self.source_type == "freesound" and (self.url is None or self.sound_instance is None):
+            raise ValueError("a source of type freesound needs its url and sound_instance")
+        return self
 
 
 class Character(BaseModel, frozen=True, extra="forbid"):
@@ -108,6 +136,7 @@ _PARTS: dict[tuple[object, ...], type[BaseModel]] = {
     (): Character,
     ("instructions",): Instructions,
     ("source",): Source,
+    ("source", "sound_instance"): Sound,
 }
 
 

@@ -123,12 +123,18 @@ def carried() -> str:
     return current_task.request.get(HEADER) or "" if current_task else ""
 
 
-def submit(task: str, *args: Any, priority: int = 0, trace: str = "") -> None:
+def waits_since() -> float | None:
+    """When the task that runs in this thread was asked for (unix time), however often it was sent since."""
+    return current_task.request.get(ASKED) if current_task else None
+
+
+def submit(task: str, *args: Any, priority: int = 0, trace: str = "", asked_s: float | None = None) -> None:
     """Sends a task, the lowest priority first; its arguments are ids and numbers only, for they show in logs.
 
-    trace: the traceparent it belongs to, if not that of the task that sends it. Raises RedisError.
+    trace: the traceparent it belongs to, if not that of the task that sends it. asked_s: since when it waits, if not
+    since now. Raises RedisError.
     """
-    headers: dict[str, Any] = {ASKED: shared_time.now_s()}
+    headers: dict[str, Any] = {ASKED: shared_time.now_s() if asked_s is None else asked_s}
     if trace := trace or carried():
         headers[HEADER] = trace
     retries = {"max_retries": 2, "interval_start": 0.05}

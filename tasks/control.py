@@ -11,7 +11,15 @@ import msgspec
 
 from config.messages import Command, Drain, decode_command
 from config.redis_keys import control
-from tasks.streams import Client, Reader, RedisError, follow_clock, keep_control, last_told
+from tasks.streams import (
+    Client,
+    Reader,
+    RedisError,
+    follow_clock,
+    is_before,
+    keep_control,
+    last_told,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +60,8 @@ class ControlListener(threading.Thread):
                 if time.monotonic() > asked_time_s + ASK_TIME_EVERY_S:
                     follow_clock(self._media)
                     keep_control(self._media, self._worker)
+                    cursor = self._from(cursor)
                     self._heard_s = asked_time_s = time.monotonic()
-                cursor = cursor or last_told(self._media, self._worker)
                 for _, entries in self._reader.read({self._key: cursor}, block_ms=BLOCK_MS):
                     cursor = entries[-1][0]
                     self._pass_on([data for _, data in entries])
@@ -64,6 +72,12 @@ class ControlListener(threading.Thread):
                 time.sleep(0.2)
             except Exception:
                 log.exception("commands could not be read")
+
+    def _from(self, cursor: str) -> str:
+        """Where to read on. Ids are the server's clock: from another one that took its place with a clock that is
+        behind, nothing would be heard for as long."""
+        newest = last_told(self._media, self._worker)
+        return newest if not cursor or is_before(newest, cursor) else cursor
 
     def _pass_on(self, commands: list[bytes]) -> None:
         for data in commands:

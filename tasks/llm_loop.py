@@ -25,6 +25,9 @@ GATHER_S = 0.005
 #: Longest sleep while there are replies, whose leases may be lost meanwhile, and with nothing to do.
 BUSY_S, IDLE_S = 0.05, 0.2
 
+#: Prompts that are read ahead at once, for each slot. A session has one at a time; more would keep replies waiting.
+PREFILLS_PER_SLOT = 2
+
 
 @dataclass(eq=False)
 class Pen(Seat):
@@ -80,9 +83,11 @@ class LlmLoop(Loop):
         self._loop.run_until_complete(self._engine.warm_up())
 
     def prefill(self, prompt: Prompt) -> None:
-        """From any thread: a prompt that probably comes."""
+        """From any thread: a prompt that probably comes. Where too many are being read, it is left to its reply."""
 
         def start() -> None:
+            if len(self._prefills) >= PREFILLS_PER_SLOT * self.slots:
+                return
             task = self._loop.create_task(self._engine.prefill(prompt))
             self._prefills.add(task)
             task.add_done_callback(self._prefilled)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from config.errors import ConfigError, DeviceLost
 from config.messages import Claimed, Command, Failed
+from config.outage import Outage
 from gpu_workers.engine import Slot
 from gpu_workers.slots import SlotTable
 from tasks.laps import Laps
@@ -115,6 +116,7 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         """Turns until stopped. An error costs the seats of the turn at most; only a lost device ends the loop."""
+        outage = Outage(log, f"{self.stage} loop")
         self.laps.start()
         while not self._stopping:
             self.last_beat = time.monotonic()
@@ -123,8 +125,9 @@ class Loop(threading.Thread):
                 self._admit()
                 self.turn()
                 self._dismiss_lost()
+                outage.over()
             except RedisError as error:
-                log.warning("%s loop waits for Redis: %s", self.stage, type(error).__name__)
+                outage.met(error)
                 time.sleep(ERROR_PAUSE_S)
             except DeviceLost as error:
                 self._break(str(error))

@@ -1,5 +1,6 @@
 """Recordings on their way to a voice, and the voices that were made of them, on the media server."""
 
+import hmac
 import time
 from contextlib import suppress
 from typing import Any, cast
@@ -57,6 +58,23 @@ def await_answer(media: Client, upload: str, deadline: float) -> VoiceMade | Voi
     return None
 
 
+def own_voice(media: Client, voice: str, owner: str, keep_s: int) -> None:
+    """From now on the voice is this one's, who alone may delete it."""
+    media.set(keys.voice_owner(voice), owner, ex=keep_s)
+
+
+def drop_voice(media: Client, voice: str, owner: str) -> bool:
+    """Whether the voice was there, and its owner's or nobody's; then it is there no more."""
+    known = cast("bytes | None", media.get(keys.voice_owner(voice)))
+    if known is not None and not hmac.compare_digest(known, owner.encode()):
+        return False
+    pipe = media.pipeline(transaction=True)
+    pipe.unlink(keys.custom_voice(voice))
+    pipe.unlink(keys.voice_owner(voice))
+    pipe.zrem(keys.custom_voices(), voice)
+    return bool(pipe.execute()[0])
+
+
 def keep_voice(media: Client, voice: str, custom: CustomVoice, keep_s: int, most: int) -> bool:
     """Keeps a cloned voice; False when there are `most` of them already (a few more where several come at once)."""
     now = shared_time.now_s()
@@ -75,7 +93,10 @@ def use_voice(media: Client, voice: str, keep_s: int) -> CustomVoice | None:
     data = cast("bytes | None", media.getex(keys.custom_voice(voice), ex=keep_s))
     if data is None:
         return None
-    media.zadd(keys.custom_voices(), {voice: shared_time.now_s() + keep_s})
+    pipe = media.pipeline(transaction=False)
+    pipe.expire(keys.voice_owner(voice), keep_s)
+    pipe.zadd(keys.custom_voices(), {voice: shared_time.now_s() + keep_s})
+    pipe.execute()
     return decode_custom_voice(data)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 from config import redis_keys as keys
 from config.errors import VoiceExpired
 from config.messages import Called, Speech, Words, decode_listen, decode_order
+from config.outage import Outage
 from config.settings import Settings
 from config.tracing import OFF, Tracer
 from config.versions import refusal, understands
 from gpu_workers import loader
 from gpu_workers.engine import Prompt
 from tasks import beats, streams
-from tasks.celery import carried
+from tasks.celery import carried, waits_since
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
 from tasks.loop import Loop
@@ -46,7 +47,8 @@ class Ties:
     media: streams.Client
     leases: Leases
     emitter: Emitter
-    again: Callable[[str, str, int], None]
+    again: Callable[[str, str, int, str, float | None], None]
+    """As `submit.again`."""
     tracer: Tracer = OFF
 
 
@@ -86,7 +88,7 @@ class Stage:
         """Claims the stage of a session, parks until it is over. Returns quietly when there is nothing to do."""
         slot = self._wait_for_slot()
         if slot is None:
-            self._ties.again(self.name, sid, reply)
+            self._ties.again(self.name, sid, reply, carried(), waits_since())
             return
         try:
             lease = self._ties.leases.claim(self.name, sid, self._ties.worker, reply)
@@ -115,7 +117,7 @@ class Stage:
         # a lease that is lost is nobody's to end, and a cancelled one is free for a successor at once
         self._ties.leases.let_go(seat.lease, done=seat.done and not seat.lost)
         if self.loop.draining and not seat.done and not seat.lost:
-            self._ties.again(self.name, seat.sid, seat.lease.reply)
+            self._ties.again(self.name, seat.sid, seat.lease.reply, carried(), None)
 
     def _wait_for_slot(self) -> int | None:
         deadline = time.monotonic() + SLOT_WAIT_S
@@ -213,6 +215,7 @@ class Keeper(threading.Thread):
         self.deaf_s: Callable[[], float] = lambda: 0.0
         """How long the media server was not heard: who hears nothing cannot work, and others may."""
         self._orphans: dict[tuple[str, str], float] = {}
+        self._outage = Outage(log, "keeper")
 
     def run(self) -> None:
         """Until stopped. Redis away is no reason to stop; a hung engine is one to exit."""
@@ -221,8 +224,9 @@ class Keeper(threading.Thread):
             try:
                 for stage in self._stages:
                     self._keep(stage)
+                self._outage.over()
             except streams.RedisError as error:
-                log.warning("keeper waits for Redis: %s", type(error).__name__)
+                self._outage.met(error)
             except Exception:
                 log.exception("keeper failed; it goes on")
 

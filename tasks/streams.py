@@ -126,11 +126,19 @@ def read(
     return [(key.decode(), _flat(entries)) for key, entries in answer or ()]
 
 
+def is_before(one: str, other: str) -> bool:
+    """Of two ids of entries."""
+    first, second = ([int(part) for part in entry_id.split("-")] for entry_id in (one, other))
+    return first < second
+
+
 class Reader:
     """Reads streams over a connection of its own."""
 
     def __init__(self, media: Client) -> None:
         self._wire = Wire(media)
+        self._seen = 0
+        """Of the connections that were made, those after which cursors were looked at."""
 
     def read(
         self, cursors: Mapping[str, str], block_ms: int, count: int = 64
@@ -145,6 +153,23 @@ class Reader:
         return [
             (key.decode(), [(at.decode(), said[1]) for at, said in entries]) for key, entries in answer or ()
         ]
+
+    def outrun(self, cursors: Mapping[str, str]) -> list[str]:
+        """Streams whose newest entry is before the cursor, looked at once after each connection. Ids are the server's
+        clock: another one that took its place, empty and with a clock that is behind, would not be heard until it
+        has caught up. Raises RedisError."""
+        if self._seen == self._wire.made:
+            return []
+        made = self._wire.made
+        answers = self._wire.ask([("XREVRANGE", key, "+", "-", "COUNT", 1) for key in cursors])
+        found = []
+        for (key, cursor), answer in zip(cursors.items(), answers, strict=True):
+            if isinstance(answer, RedisError):
+                raise answer
+            if is_before(answer[0][0].decode() if answer else "0", cursor):
+                found.append(key)
+        self._seen = made
+        return found
 
 
 def newest_result(media: Client, stage: str, sid: str, reply: int) -> Result | None:

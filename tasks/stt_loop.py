@@ -177,6 +177,8 @@ class SttLoop(Loop):
         for key, entries in news:
             self._cursors[key] = entries[-1][0]
             read.append((self._ears[key], [item for item in map(_parsed, entries) if item is not None]))
+        for key in self._reader.outrun(self._cursors):
+            self._cursors[key] = "0"  # what was heard already is known by its position
         self.laps.lap("read")
         return read
 

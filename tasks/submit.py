@@ -12,19 +12,23 @@ from tasks.streams import RedisError
 RECOVERY, REPLY, BEGIN, AHEAD = 0, 3, 6, 9
 
 
-def listen(sid: str, priority: int = BEGIN) -> None:
+def listen(sid: str, priority: int = BEGIN, asked_s: float | None = None) -> None:
     """Someone shall listen to the session."""
-    submit("stt.listen", sid, priority=priority)
+    submit("stt.listen", sid, priority=priority, asked_s=asked_s)
 
 
-def reply(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
+def reply(
+    sid: str, number: int, priority: int = REPLY, trace: str = "", asked_s: float | None = None
+) -> None:
     """Someone shall write reply `number`."""
-    submit("llm.reply", sid, number, priority=priority, trace=trace)
+    submit("llm.reply", sid, number, priority=priority, trace=trace, asked_s=asked_s)
 
 
-def speak(sid: str, number: int, priority: int = REPLY, trace: str = "") -> None:
+def speak(
+    sid: str, number: int, priority: int = REPLY, trace: str = "", asked_s: float | None = None
+) -> None:
     """Someone shall speak reply `number`."""
-    submit("tts.speak", sid, number, priority=priority, trace=trace)
+    submit("tts.speak", sid, number, priority=priority, trace=trace, asked_s=asked_s)
 
 
 def prefill(sid: str) -> None:
@@ -48,11 +52,12 @@ def order(stage: str, sid: str, number: int, trace: str = "") -> None:
         speak(sid, number, trace=trace)
 
 
-def again(stage: str, sid: str, number: int, trace: str = "") -> None:
-    """The same once more, before all others: its session has waited already."""
+def again(stage: str, sid: str, number: int, trace: str = "", asked_s: float | None = None) -> None:
+    """The same once more, before all others: its session has waited already. asked_s: since when (unix time), if it is
+    work that nobody has begun."""
     if stage == "stt":
-        listen(sid, RECOVERY)
+        listen(sid, RECOVERY, asked_s)
     elif stage == "llm":
-        reply(sid, number, RECOVERY, trace)
+        reply(sid, number, RECOVERY, trace, asked_s)
     else:
-        speak(sid, number, RECOVERY, trace)
+        speak(sid, number, RECOVERY, trace, asked_s)

@@ -12,6 +12,7 @@ from typing import Any
 
 from config import metrics
 from config.errors import BadVoiceSample, ConfigError, VoiceExpired
+from config.outage import Outage
 from config.redis_keys import VOICES
 from config.settings import Settings
 from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade, VoiceRefused
@@ -116,15 +117,16 @@ class Desk(threading.Thread):
 
     def run(self) -> None:
         """Until stopped. Redis away is no reason to stop; a hung encoder is one to exit."""
-        rules = self._settings.ownership
+        rules, outage = self._settings.ownership, Outage(log, "voices")
         while not self._stopping.wait(rules.renew_s):
             if self._since and time.monotonic() - self._since > HANGS * self._settings.voices.answer_s:
                 log.critical("a voice encoder hangs: this worker ends")
                 os._exit(70)
             try:
                 beats.beat(self._state, VOICES, self._worker, self._now(), rules.heartbeat_ttl_s)
+                outage.over()
             except streams.RedisError as error:
-                log.warning("voices wait for Redis: %s", type(error).__name__)
+                outage.met(error)
 
     def _now(self) -> dict[str, Any]:
         free = int(self._encoder is not None and not self._one.locked())

@@ -31,6 +31,8 @@ class Wire:
         self._connection: Any = None
         self._socket: Any = None
         self._reader = _reader()
+        self.made = 0
+        """How often the connection was made."""
 
     def ask(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
         """The answers to all commands, in one round trip. again: on a broken connection it is tried once more.
@@ -95,6 +97,7 @@ class Wire:
         self._connection = self._pool.connection_class(**self._pool.connection_kwargs)
         self._connection.connect()
         self._socket = self._connection._sock  # there is no other way to it
+        self.made += 1
 
     def _parsed(self) -> list[Any]:
         found = []

@@ -37,6 +37,7 @@ SAID = {
     "GRAFANA_HOST": "grafana.example.org",
     "FLOWER_HOST": "flower.example.org",
     "OPERATORS": "192.0.2.0/24, 2001:db8::/32",
+    "API_KEYS": f"tests:sha256:{'0' * 64}",
     "LLM_URL": "http://llm.example.org/v1",
     "LLM_MODEL": "a-model",
 }

@@ -108,6 +108,8 @@ class Talker:
         self.sid = ""
         self.connections = 0
         self.closes: list[int] = []
+        self.refused: list[int] = []
+        """HTTP statuses of handshakes that came to nothing."""
         self.heard: list[Heard] = []
         self.answers: dict[str, Answer] = {}
         self.user_texts: list[str] = []
@@ -143,6 +145,8 @@ class Talker:
                     self._url, subprotocols=protocols, open_timeout=PATIENCE_S, compression=None
                 ) as socket:  # type: ignore[arg-type]
                     await self._converse(socket)
+            except websockets.InvalidStatus as error:
+                self.refused.append(error.response.status_code)
             except (OSError, TimeoutError, websockets.WebSocketException):
                 pass
             await asyncio.sleep(RETRY_S)

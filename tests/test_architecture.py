@@ -97,13 +97,17 @@ MAY_IMPORT = {
         "tasks.g711",
         "tasks.queues",
         "tasks.recordings",
+        "tasks.kept",
         "tasks.beats",
+        "tasks.quotas",
+        "tasks.ephemeral",
     ),
     "cli": (
         "config",
         "tasks",
         "gpu_workers",
         "web.record",
+        "web.record_folder",
         "web.rules",
         "web.turn",
         "web.happenings",
@@ -248,6 +252,10 @@ KEY_PREFIXES = (
     "workers:",
     "reserve:",
     "voice:",
+    "quota:",
+    "ephemeral:",
+    "news:",
+    "donation:",
 )
 
 

@@ -205,6 +205,20 @@ def test_a_redis_has_more_memory_than_it_fills(env, name):
     assert mebibytes(said["deploy"]["resources"]["limits"]["memory"]) >= most * spare
 
 
+@pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
+def test_a_web_process_that_is_near_its_limit_is_told_of_while_there_is_memory_left(env):
+    """By what was measured (docs/benchmarks.md), and the number of sessions at which the alert fires."""
+    measured = (ROOT / "docs/benchmarks.md").read_text().partition("**Memory at the end of each run**")[2]
+    rows = re.findall(r"^\| step 0 ms \| (\d+) \| \d+ \| (\d+) \|", measured, re.MULTILINE)
+    (few, least_mb), (many, most_mb) = (tuple(map(int, row)) for row in (rows[0], rows[-1]))
+    assert few < many
+    rules = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text()
+    fires = re.search(r"alert: AntiphonWebFull\n(?: +#.*\n)? +expr: .* > (\d+)\n", rules)
+    assert fires
+    needs_mb = least_mb + (int(fires[1]) - few) * (most_mb - least_mb) / (many - few)
+    assert needs_mb < 0.6 * 1.048576 * mebibytes(sourced(env)["WEB_MEMORY"])
+
+
 def test_redis_is_reached_from_its_own_network_alone_which_leads_nowhere():
     said = read(STACK)
     for path in (STACK, COMPOSE / "cpu.yml"):

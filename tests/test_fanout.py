@@ -48,6 +48,9 @@ until(lambda: say("fan-b", 2))
 media.publish(keys.results("fan-a"), b"nothing that can be read")
 say("fan-a", 3)
 until(lambda: ["fan-a", 3] in heard)
+stranger = encode(Result(VERSION + 2, "stt", 1, 0, 3, 0, Claimed("w")))
+for _ in range(5):
+    media.publish(keys.results("fan-a"), stranger)
 media.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 until(lambda: ["fan-a", "look"] in heard and ["fan-b", "look"] in heard)
 until(lambda: say("fan-a", 4))
@@ -74,3 +77,6 @@ def test_each_session_hears_its_own_results_in_order_also_after_the_connection_b
     assert [seq for sid, seq in heard if sid == "fan-b"] == [2, "look", 5, 8], (
         "each is told once to look again"
     )
+    assert done.stderr.count("results are dropped: a worker speaks version") == 1, done.stderr
+    assert done.stderr.count("a result could not be delivered") == 1, "only what is no result at all"
+    assert done.stderr.count("waits for Redis") == done.stderr.count("results: goes on") == 1, done.stderr

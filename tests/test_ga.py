@@ -202,7 +202,7 @@ CONVERSATIONS = {
     ),
     "barge-in": (
         barge_in,
-        [*BEGUN, *VOICED * 3, *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done", SPOKEN[0]],
+        [*BEGUN, *VOICED * 3, SPOKEN[0], *VOICE_DONE, *ITEM_DONE, "conversation.item.truncated", "response.done"],
     ),
     "a manual turn": (
         manual,
@@ -240,7 +240,7 @@ def test_session_created_comes_first_and_unasked():
     (created,) = line.hear(line.dialect.greeting(resumed=False, token="s.t"))
     assert created["type"] == "session.created"
     assert created["session"]["antiphon"] == {
-        "resume_token": "s.t", "resumed": False, "allow_recording": False,
+        "resume_token": "s.t", "resumed": False, "allow_recording": False, "record_audio": False,
     }  # fmt: skip
     assert not line.dialect.speaks_first
 
@@ -323,6 +323,8 @@ def reply_of_two_seconds(line: Line, number: int = 1, *, ended: str = "") -> str
     line.hear(line.dialect.reply_audio(AudioOut(number, [bytes(960)], 2 * S, [])))
     if ended:
         line.end(number, ended, "turn_detected")
+    if ended == "cancelled":
+        line.hear(line.dialect.speech_began(5 * S))
     return line.last("response.output_item.added")["item"]["id"]
 
 
@@ -442,7 +444,7 @@ def test_the_client_learns_what_was_heard_and_what_had_no_room():
     line = Line()
     reply_of_two_seconds(line)
     outcome = ReplyOutcome(
-        1, "cancelled", "turn_detected", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
+        1, "cancelled", "client_cancelled", "One", "One two.", 1200, True, 20, 3, 90.0, 60.0, 7
     )
     line.hear(line.dialect.reply_ended(outcome))
     ours = line.last("response.done")["response"]["antiphon"]
@@ -796,9 +798,17 @@ def test_instructions_that_leave_no_room_are_refused():
 def test_consent_to_recording_is_ours_and_echoed():
     line = Line()
     assert not line.dialect.wishes.allow_recording
-    assert line.update(antiphon={"allow_recording": True})["antiphon"] == {"allow_recording": True}
-    assert line.update(instructions="Be kind.")["antiphon"] == {"allow_recording": True}
+    assert line.update(antiphon={"allow_recording": True})["antiphon"] == {
+        "allow_recording": True,
+        "record_audio": False,
+    }
+    assert line.update(instructions="Be kind.")["antiphon"] == {
+        "allow_recording": True,
+        "record_audio": False,
+    }
     assert line.dialect.wishes.allow_recording
+    assert line.update(antiphon={"record_audio": True})["antiphon"]["record_audio"]
+    assert line.dialect.wishes.record_audio
     line.update(antiphon={"allow_recording": False, "resume_token": "x"})
     assert not line.dialect.wishes.allow_recording
     assert "resume_token" not in line.hear(line.dialect.configured())[0]["session"]["antiphon"]

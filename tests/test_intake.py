@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import gevent
+import pytest
 import redis
 
 from config import redis_keys as keys
@@ -77,6 +78,16 @@ def test_where_sessions_know_too_much_for_the_backlog_each_of_them_keeps_its_new
     ((sent, _),) = line.batches
     for sid, entries in said.items():
         assert [entry for of, entry in sent if of == sid] == entries[-BACKLOG_ITEMS // 16 :]
+
+
+def test_an_intake_that_waits_says_so_once_and_once_that_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line()
+    line.away = 3
+    Intake(line.append).add("s", Commit(1))
+    until(lambda: bool(line.batches))
+    waits, goes_on = [record.getMessage() for record in caplog.records]
+    assert waits == "input: waits for Redis: RedisError"
+    assert goes_on.startswith("input: goes on, after 0.")
 
 
 def test_a_server_that_is_full_is_not_sent_what_it_has_once_more() -> None:

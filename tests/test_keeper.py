@@ -3,22 +3,28 @@
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+from celery.app.trace import trace_task
 
 from config import redis_keys as keys
 from config.messages import Cancel, Drain, Listen, encode
-from config.redis_keys import VOICES
+from config.redis_keys import ASKED, VOICES
 from config.settings import load
-from tasks import beats, control, fleet, recordings, streams, worker
+from config.tuning import OwnershipSettings
+from tasks import beats, control, fleet, queues, recordings, streams, worker
 from tasks.control import ControlListener
+from tasks.duties import listen
 from tasks.leases import Emitter, Lease, Leases
 from tasks.stage import Keeper, Stage, Ties
 from tasks.stt_loop import Ear
 from tasks.voices import Desk
+from tests.house import ROOT
 
 #: A database that no other test uses: what is kept there is spoilt.
 SPOILT = 8
@@ -87,6 +93,30 @@ def test_slots_of_a_session_whose_web_process_is_long_gone_are_free_again(state,
     assert seat.lost is lost
 
 
+def test_work_that_finds_no_slot_goes_back_as_old_as_it_is(state, media, monkeypatch):
+    back: list[tuple[object, ...]] = []
+    ties = Ties(
+        load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60),
+        lambda *task: back.append(task),
+    )  # fmt: skip
+    stage = Stage("stt", ties, slots=1)
+    stage.loop.take_slot()
+    monkeypatch.setattr("tasks.stage.SLOT_WAIT_S", 0.0)
+    monkeypatch.setitem(worker.running, "stt", stage)
+    trace_task(listen, "an-id", ("sid",), {}, {ASKED: 5.0}, app=listen.app)
+    assert back == [("stt", "sid", 0, "", 5.0)]
+
+
+def test_a_queue_is_as_old_as_the_work_that_was_sent_back_to_it(server):
+    subprocess.run(
+        [sys.executable, "-c", "from tasks import submit\nsubmit.again('llm', 'sid', 1, '', 5.0)"],
+        env={**os.environ, "ANTIPHON_REDIS_URL": server.url(SPOILT)}, cwd=ROOT, check=True, timeout=60,
+    )  # fmt: skip
+    with server.client(SPOILT) as client:
+        assert queues.queues(client, ("llm",)) == {"llm": (1, 5.0)}
+        client.flushdb()
+
+
 def test_a_command_that_cannot_be_read_keeps_no_other_from_its_loop(state, media, monkeypatch):
     ties = Ties(
         load("null"), "me-1", state, media, Leases(state, 1500), Emitter(media, 100, 60), lambda *_: None
@@ -119,6 +149,19 @@ def test_a_worker_drains_when_it_is_told_and_not_because_an_earlier_one_of_its_n
     assert signals == [(os.getpid(), signal.SIGTERM)], (
         "a second one would end it in the middle of its replies"
     )
+
+
+def test_a_worker_hears_a_server_whose_clock_is_behind_that_of_the_one_before(media, new_sid):
+    name = f"host-{new_sid()}"
+    key, listener = keys.control(name), ControlListener(name, media, lambda _: None)
+    media.xadd(key, {"d": encode(Drain())}, id="9000000000000-0")
+    cursor = listener._from("")
+    assert cursor == "9000000000000-0", "an earlier worker was meant"
+    media.delete(key)
+    assert listener._from(cursor) == "0"
+    told = media.xadd(key, {"d": encode(Cancel("sid", 1))}).decode()
+    assert listener._from(cursor) == told
+    assert listener._from("1-0") == "1-0", "what was told meanwhile is read"
 
 
 def test_voices_that_cannot_be_cloned_keep_no_stage_of_the_same_worker_from_its_start():
@@ -156,6 +199,7 @@ def test_a_desk_that_redis_does_not_let_close_keeps_no_later_step_of_a_stop_from
 
 def test_a_server_that_does_not_answer_is_given_up_before_the_loop_seems_to_hang():
     longest_s = 2 * streams.SOCKET_TIMEOUT_S + streams.CONNECT_TIMEOUT_S
-    assert longest_s < 2 * load("null").ownership.step_deadline_s
+    (shortest,) = OwnershipSettings.model_fields["step_deadline_s"].metadata
+    assert longest_s <= 2 * shortest.gt, "no setting makes a worker end for that"
     assert recordings.BLOCK_S < streams.SOCKET_TIMEOUT_S
     assert control.BLOCK_MS / 1e3 < streams.SOCKET_TIMEOUT_S

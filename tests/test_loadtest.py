@@ -28,7 +28,7 @@ from cli.loadtest.plan import Plan, Speech, Utterance
 from cli.loadtest.progress import line
 from cli.loadtest.talker import GIVE_UP_S, GREETING_S, OVERDUE_S, Talker
 from cli.loadtest.targets import Targets, judge
-from cli.loadtest.wires import GaWire, Heard, Kind, UnmuteWire, prepared
+from cli.loadtest.wires import GaWire, Heard, Kind, UnmuteWire, address, prepared
 from cli.ogg_pages import OggPages, page_crc
 from config.errors import ConfigError
 from web.ogg import OggOpusReader
@@ -317,6 +317,41 @@ def test_a_turn_is_measured_stage_by_stage():
     assert turn.voice_to_voice_ms == turn.end_of_turn_ms + turn.stt_ms + turn.llm_ms + turn.tts_ms
     assert (turn.audio_s, turn.late_ms, turn.jitter_ms) == (1.6, 0, pytest.approx(0))
     assert turn.factor == pytest.approx(1.6 / 1.52, abs=0.001)
+
+
+def test_only_who_got_an_answer_was_held():
+    scene = Scene()
+    scene.until_spoken()
+    assert not scene.talker.answered
+    scene.answer()
+    scene.rest()
+    assert scene.talker.answered
+    ignored = Scene()
+    ignored.until_spoken()
+    ignored.rest()
+    assert not ignored.talker.answered
+
+
+@pytest.mark.parametrize(
+    ("url", "dialect", "asked"),
+    [
+        ("ws://h:1/v1/realtime", "ga", "ws://h:1/v1/realtime?extensions=antiphon"),
+        ("ws://h/r?model=m&x=a%20b", "ga", "ws://h/r?model=m&x=a%20b&extensions=antiphon"),
+        ("ws://h/r?extensions=antiphon", "ga", "ws://h/r?extensions=antiphon"),
+        ("ws://h/r?extensions=", "ga", "ws://h/r?extensions="),
+        ("ws://h/r?dialect=unmute", "unmute", "ws://h/r?dialect=unmute"),
+    ],
+)
+def test_talkers_ask_to_be_told_of_the_line(url, dialect, asked):
+    assert address(url, dialect) == asked
+
+
+def test_a_report_says_who_had_no_answer_in_a_line_of_its_own():
+    silent = told(good_run(unheard=3, waited_to_the_end=2, queued=3))
+    said = "conversations without an answer when the run ended: 3, of these waited for a place to the end: 2"
+    assert said in report.text(silent)
+    assert "without an answer" not in report.text(told(good_run()))
+    assert report.data(silent)["waited_to_the_end"] == 2
 
 
 def test_silence_comes_before_the_voice_and_after_it():

@@ -18,7 +18,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from cli.loadtest import sounds
 from cli.loadtest.crowd import Crowd
-from cli.loadtest.gathered import Gathered
+from cli.loadtest.gathered import Gathered, joined
 from cli.loadtest.generator import Generator, Order
 from cli.loadtest.line import MOST_UNSENT_BYTES, Line, LineFailed
 from cli.loadtest.plan import Plan
@@ -245,7 +245,6 @@ def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
         found = Crowd(plan, lambda gathered: told.append(gathered.failed))
         async with asyncio.timeout(5):
             await found.hold()
-        found._cut_short(Talker(plan, GaWire(), Random(0), found._found), OVERDUE_S + 0.1)
         return found
 
     told: list[int] = []
@@ -254,8 +253,46 @@ def test_a_run_ends_though_a_session_that_was_asked_for_never_comes() -> None:
             found = asyncio.run(crowd(there))
         finally:
             release.set()
-    assert sum(told) == 0
+    assert sum(told) == 0, "nobody waited for long"
+    late = Talker(found._plan, GaWire(), Random(0), found._found)
+    assert not found._ended(late, 0.0, OVERDUE_S + 0.1, queued=True)
     assert found._found.causes() == {"no session in time": 1}
+
+
+def test_a_session_that_stood_in_line_until_the_run_was_over_was_not_held() -> None:
+    """There is one place; who has it hangs up when the run ends, and only then comes the other's turn."""
+    left, asked, places = Event(), [], iter((True, False))
+
+    def has_one_place(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        asked.append(socket.request.path)
+        created(socket)
+        socket.recv(5)
+        if not next(places):
+            socket.send('{"type": "antiphon.queued", "place": 1}')
+            assert left.wait(10)
+        socket.send('{"type": "session.updated"}')
+        for _ in socket:
+            pass
+        left.set()
+
+    async def crowd(there: str) -> Gathered:
+        now_s, parts = monotonic(), []
+        plan = Plan(
+            url=there, dialect="ga", speech=sounds.speech("hum", sounds.hums()[:1], "ga", 80), sessions=2, first=0,
+            of=2, process=0, zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s + 0.4, conversations=None,
+        )  # fmt: skip
+        run = Crowd(plan, lambda part: parts.append(msgspec.json.encode(part)))
+        async with asyncio.timeout(5):
+            await run.hold()
+        return joined(msgspec.json.decode(part, type=Gathered) for part in parts)
+
+    with scripted(has_one_place) as there:
+        found = asyncio.run(crowd(there))
+    assert asked == ["/v1/realtime?extensions=antiphon"] * 2
+    assert (found.queued, found.conversations) == (1, 0)
+    assert (found.unheard, found.waited_to_the_end) == (2, 1)
+    assert len(found.openings) == 1, "what came after the end is not measured"
 
 
 def test_what_a_process_of_talkers_wrote_before_it_was_killed_is_kept(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the loops do when an engine fails: whose seats are over, whether the loop goes on, who is told."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from gpu_workers.null_faults import Faults
 from gpu_workers.stt import null as stt_null
 from tasks import streams
 from tasks.leases import Emitter, Lease
-from tasks.llm_loop import LlmLoop, Pen
+from tasks.llm_loop import PREFILLS_PER_SLOT, LlmLoop, Pen
 from tasks.loop import MOST_FAILURES, Loop
 from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
@@ -251,6 +252,42 @@ ORDER = Order(1, [ChatMessage("user", "hello")], voice="nova", format="pcm16")
 
 def llm_desk(engine: llm_null.NullLlm, media: redis.Redis, new_sid: Callable[[], str]) -> Desk:
     return Desk(LlmLoop(engine, Emitter(media, 100, 60), SLOTS), media, new_sid)
+
+
+class SlowPrefill(llm_null.NullLlm):
+    """Reads until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(llm_null.Settings(), SLOTS)
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def prefill(self, prompt: Prompt) -> None:
+        self.begun += 1
+        await self.go_on.wait()
+
+
+def test_no_more_prompts_are_read_ahead_than_replies_can_follow(media, new_sid):
+    engine = SlowPrefill()
+    loop = LlmLoop(engine, Emitter(media, 100, 60), SLOTS)
+
+    async def settle() -> None:
+        for _ in range(3):  # to begin, to go on, to be done with
+            await asyncio.sleep(0)
+
+    def ask() -> int:
+        for _ in range(5 * PREFILLS_PER_SLOT * SLOTS):
+            loop.prefill(Prompt(ORDER.messages))
+        loop._loop.run_until_complete(settle())
+        return engine.begun
+
+    assert ask() == PREFILLS_PER_SLOT * SLOTS
+    engine.go_on.set()
+    loop._loop.run_until_complete(settle())
+    engine.go_on.clear()
+    assert ask() == 2 * PREFILLS_PER_SLOT * SLOTS, "those that were read make room"
+    engine.go_on.set()
+    loop._loop.run_until_complete(settle())
 
 
 def test_a_device_lost_in_a_reply_gives_every_reply_back(media, new_sid):

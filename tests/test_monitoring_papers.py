@@ -84,7 +84,10 @@ def test_no_chapter_speaks_of_an_alert_that_is_not_there():
 def test_a_client_that_is_wrong_alarms_nobody():
     """Whoever knocks from the Internet with nonsense is refused, too."""
     (left_out,) = re.findall(r'reason!~"([^"]+)"', ALERTS["AntiphonSessionsRefused"]["expr"])
-    before_a_session = {"invalid_event", "message_too_big", "session_unknown"}
+    before_a_session = {
+        "invalid_event", "message_too_big", "session_unknown", "invalid_api_key", "not_allowed",
+        "origin_not_allowed", "rate_limit_exceeded",
+    }  # fmt: skip
     assert (
         before_a_session
         == {kind.code for kind in (ClientError, *ClientError.__subclasses__())} & before_a_session

@@ -19,6 +19,7 @@ from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.tuning import TurnSettings
 from web import record, recorder
 from web.actions import SpeechBegan
+from web.config import Wishes
 from web.happenings import CancelAsked, Happening, ReplyHeard, SoundBegan, Tick
 from web.recorder import Recorder
 from web.rules import Rules
@@ -27,6 +28,8 @@ from web.turn import Turn, advance
 S = 24_000
 RULES = Rules.of(TurnSettings())
 SILENCE = replace(RULES, detection="silence")
+
+YES, NO = Wishes(allow_recording=True), Wishes()
 
 samples = st.integers(0, 40 * S)
 
@@ -88,13 +91,13 @@ class Clock:
 def recording(folder: Path, story: list[tuple[Happening, Rules]], session: str = "s", **how: Any) -> Path:
     """Plays the story to a turn and records it."""
     pen = Recorder(folder, session, **{"background": at_once, **how})
-    pen.allow(True)
+    pen.consent(YES)
     turn = Turn()
     for happening, rules in story:
         before = turn
         turn, actions = advance(before, happening, rules)
         pen.note(before, happening, rules, actions)
-    pen.close()
+    pen.close(YES)
     return folder / f"{session}.jsonl"
 
 
@@ -254,20 +257,10 @@ def test_a_recording_without_an_end_says_so(tmp_path):
 )
 def test_nothing_is_recorded_unless_both_want_it(tmp_path, folder, allowed):
     pen = Recorder(tmp_path / "r" if folder else None, "s", background=at_once)
-    pen.allow(allowed)
+    pen.consent(Wishes(allow_recording=allowed))
     pen.note(Turn(), Tick(1), RULES, ())
-    pen.close()
+    pen.close(Wishes(allow_recording=allowed))
     assert not list(tmp_path.iterdir())
-
-
-def test_consent_taken_back_ends_the_recording(tmp_path):
-    pen = Recorder(tmp_path, "s", background=at_once)
-    pen.note(Turn(), Tick(1), RULES, ())
-    for allowed in (True, True, False):
-        pen.allow(allowed)
-        pen.note(Turn(), Tick(2), RULES, ())
-    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_bytes().splitlines()]
-    assert [line["line"] for line in lines] == ["header", "step", "step", "end"]
 
 
 def test_only_the_owner_may_read_it(tmp_path):
@@ -277,27 +270,35 @@ def test_only_the_owner_may_read_it(tmp_path):
 
 def test_the_disk_is_touched_at_most_every_half_second(tmp_path):
     clock, writes = Clock(), []
-    pen = Recorder(tmp_path, "s", background=lambda work, batch: writes.append(batch) or Done(), clock=clock)
-    pen.allow(True)
+    pen = Recorder(
+        tmp_path,
+        "s",
+        background=lambda work, batch, erased: writes.append(batch[0][1]) or Done(),
+        clock=clock,
+    )
+    pen.consent(YES)
     for _ in range(100):
         clock.now_s += 0.125
         pen.note(Turn(), Tick(1), RULES, ())
     assert len(writes) == 24  # 99 steps of 0.125 s after the first
-    pen.close()
+    pen.close(YES)
     assert b"".join(writes).count(b"\n") == 102
 
 
 def test_a_disk_that_hangs_is_given_up_and_nobody_waits(tmp_path, caplog):
     clock, writes = Clock(), []
     pen = Recorder(
-        tmp_path, "s", background=lambda work, batch: writes.append(batch) or Done(ready=False), clock=clock
+        tmp_path,
+        "s",
+        background=lambda work, batch, erased: writes.append(batch[0][1]) or Done(ready=False),
+        clock=clock,
     )
-    pen.allow(True)
+    pen.consent(YES)
     with caplog.at_level(logging.ERROR):
         for _ in range(300):
             clock.now_s += 1
             pen.note(Turn(), Transcript("x" * 10_000, 0, 1), RULES, ())
-        pen.close()
+        pen.close(YES)
     assert len(writes) == 1
     assert [entry.getMessage().partition(": ")[2] for entry in caplog.records] == ["the disk is too slow"]
 
@@ -309,13 +310,13 @@ def test_a_full_disk_is_reported_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("builtins.open", full)
     clock = Clock()
     pen = Recorder(tmp_path, "s", background=at_once, clock=clock)
-    pen.allow(True)
+    pen.consent(YES)
     with caplog.at_level(logging.ERROR):
         for _ in range(10):
             clock.now_s += 1
             pen.note(Turn(), Tick(1), RULES, ())
-        pen.allow(True)
-        pen.close()
+        pen.consent(YES)
+        pen.close(YES)
     assert [entry.getMessage().partition(": ")[2] for entry in caplog.records] == ["No space left on device"]
 
 

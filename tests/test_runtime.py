@@ -50,7 +50,7 @@ import gevent.monkey
 gevent.monkey.patch_all()
 from web.app import app
 answer = app.test_client().get("/v1/health")
-print(answer.status_code, answer.json["ok"], answer.json["stt_up"], answer.json["error"])
+print(answer.status_code, answer.json["ok"], answer.json["stt_up"], answer.json["error"]["message"])
 """
 
 

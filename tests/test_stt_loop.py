@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import redis
 
+from config import redis_keys as keys
 from config.messages import Audio, Clear, Commit, End, Listen, Retune, decode_in, decode_listen, encode
 from gpu_workers.engine import ListenOptions, Tuning
 from gpu_workers.stt.null import NullStt, Settings
@@ -76,6 +77,27 @@ def test_a_retune_acts_between_the_audio_before_and_after_it():
         audio(0, 2), Retune(960, 0.8, 50), audio(960), Commit(1440), Retune(1440)
     )
     assert told[1:] == ["frame", "frame", Tuning(0.8, 50), "frame", 1440, Tuning()]
+
+
+def test_input_is_heard_at_once_from_a_server_that_came_back_empty_and_with_its_clock_behind(media, sid):
+    ear, key = Ear(Lease("stt", sid, "me", 1, 0), 0, listen=Listen("pcm16")), keys.audio_in(sid)
+    loop = SttLoop(Told(), media, Emitter(media, keep_items=10, ttl_s=10), slots=1)
+    loop.begin(ear)
+
+    def heard() -> int:
+        for _ in range(2):  # the connection is made, and looked at; then what it has is read
+            loop._hear(loop._read(0))
+        return ear.heard
+
+    media.xadd(key, {"d": encode(audio(0))}, id="9000000000000-0")
+    assert heard() == FRAME
+    media.delete(key)
+    for pos in (0, FRAME):
+        media.xadd(key, {"d": encode(audio(pos))})
+    loop._reader._wire.close()
+    assert heard() == 2 * FRAME
+    media.xadd(key, {"d": encode(audio(2 * FRAME))})
+    assert heard() == 3 * FRAME
 
 
 def test_a_retune_outlives_a_session_that_slept():

@@ -25,7 +25,7 @@ from web import characters, roles
 from web.casting import Part, play
 from web.config import Wishes
 from web.dialects.base import AppendAudio, AudioOut, Configure, ReplyOutcome
-from web.dialects.unmute import MAX_APPEND, UnmuteDialect
+from web.dialects.unmute import MAX_APPEND, UnmuteDialect, last_words
 from web.handshake import Handshake, dialect_name
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.reply_options import ReplyOptions
@@ -537,13 +537,98 @@ def test_old_pages_from_before_are_dropped_in_silence():
     ("error", "kind"),
     [
         (StageWaiting("soon"), "warning"),
-        (StageFailed("gone"), "fatal"),
+        (StageFailed("gone"), "server_error"),
         (ClientError("no"), "invalid_request_error"),
     ],
 )
 def test_errors_say_whether_people_must_see_them(error, kind):
     (event,) = read(new().error(error))
     assert event["error"]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(1000, []), (1012, []), (1013, ["all places are taken"]), (1011, ["all places are taken"])],
+)
+def test_an_end_that_is_no_goodbye_is_told_as_fatal(code, told):
+    said = [
+        msgspec.json.decode(raw, type=SERVER_EVENTS).error for raw in last_words(code, "all places are taken")
+    ]
+    assert [(error.type, error.message) for error in said] == [("fatal", message) for message in told]
+
+
+def test_what_unmutes_recordings_hold_instead_of_audio_is_let_pass():
+    raw = '{"type": "unmute.input_audio_buffer.append_anonymized", "number_of_samples": 480}'
+    assert new().receive(raw) == []
+
+
+# --- what is shown beside the talk
+
+
+def listening(dialect: UnmuteDialect, seconds: float) -> None:
+    """So much of the user's microphone."""
+    stream = OggOpusWriter(5)
+    dialect.receive(append(stream.head() + stream.pages(packets(int(seconds * 50)))))
+
+
+def shown(messages: list[str]) -> list[dict[str, Any]]:
+    return [event["args"] for event in read(messages) if event["type"] == "unmute.additional_outputs"]
+
+
+def test_while_somebody_speaks_it_is_shown_once_for_each_second_of_audio():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    dialect.speech_began(0)
+    outputs = []
+    for _ in range(8):
+        listening(dialect, 0.5)
+        outputs += shown(dialect.partial_text(Transcript("", 0, 1)))
+    assert [args["debug_dict"]["last_receive_time"] for args in outputs] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_it_is_shown_who_has_the_turn():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    states = []
+
+    def look(messages: list[str]) -> None:
+        listening(dialect, 1.0)
+        states.extend(args["debug_dict"]["conversation_state"] for args in shown(messages))
+
+    look(dialect.user_text(""))
+    dialect.speech_began(0)
+    look(dialect.user_text("hi"))
+    dialect.reply_started(1, USUAL, again=False)
+    look(dialect.reply_audio(speech(1)))
+    look(dialect.reply_ended(outcome(1, "Hello.")))
+    dialect.reply_started(2, USUAL, again=False)
+    dialect.speech_began(0)
+    look(dialect.reply_ended(outcome(2, "Hello there.", heard="Hello", status="cancelled")))
+    dialect.not_understood()
+    look(dialect.user_text(""))
+    assert states == [
+        "waiting_for_user", "user_speaking", "bot_speaking", "waiting_for_user", "user_speaking", "waiting_for_user",
+    ]  # fmt: skip
+
+
+def test_a_reply_under_way_is_shown_as_far_as_it_sounded_and_how_fast_it_comes():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    dialect.user_text("hi")
+    dialect.reply_started(1, USUAL, again=False)
+    dialect.reply_audio(speech(1, (0, "Well "), (1, "then "), count=100))
+    listening(dialect, 1.0)
+    (args,) = shown(dialect.reply_audio(speech(1, (2, "listen."), count=50)))
+    assert args["chat_history"][-1] == {"role": "assistant", "content": "Well then listen."}
+    assert args["debug_dict"]["tts_throughput"] == {
+        "time_received_yielded": 3.0, "time_since_start": 1.0, "ratio": 2.97,
+    }  # fmt: skip
+    (args,) = shown(dialect.reply_ended(outcome(1, "Well then listen.", heard="Well then")))
+    assert args["chat_history"][-1]["content"] == "Well then—"
+    assert args["debug_dict"]["timing"] == {"to_first_token": 0.12, "tts_audio": 0.08}
+    dialect.speech_began(0)
+    (args,) = shown(dialect.user_text("stop"))
+    assert args["debug_dict"]["timing"] == {}
 
 
 # --- a later connection
@@ -606,6 +691,19 @@ def test_consent_to_recording_outlives_the_connection():
     assert dialect.wishes.allow_recording and later.wishes.allow_recording
     dialect.receive(update(SMALLTALK))
     assert not dialect.wishes.allow_recording
+
+
+def test_consent_to_sound_is_given_each_time():
+    dialect = new()
+    dialect.receive(update({**SMALLTALK, "allow_recording": True, "antiphon": {"record_audio": True}}))
+    assert dialect.wishes.record_audio
+    (updated,) = read(dialect.configured())
+    assert updated["session"]["antiphon"] == {"record_audio": True, "resume_token": ""}
+    later = new()
+    later.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(dialect.snapshot())))
+    assert later.wishes.record_audio
+    dialect.receive(update({**SMALLTALK, "allow_recording": True}))
+    assert dialect.wishes.allow_recording and not dialect.wishes.record_audio
 
 
 def test_instructions_that_leave_no_room_are_refused():

@@ -24,9 +24,9 @@ from tests.house import Child, House, open_house, wait_for
 from tests.redis_server import binary
 from tests.talker import REPLY, Talker
 from web import saved
-from web.entrance import _digest
 from web.inbox import Inbox
 from web.turn import Phase
+from web.waiting import digest
 
 DATA = Path(__file__).parent / "data"
 
@@ -235,7 +235,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def restore(house: House, name: str) -> str:
     """Puts a recorded session into the house; its resume token."""
     sid = f"recorded-{name}"
-    fields = recorded_session(name) | {keys.TOKEN: _digest("secret").encode()}
+    fields = recorded_session(name) | {keys.TOKEN: digest("secret").encode()}
     with house.state.server.client(0) as client:
         client.hset(keys.session(sid), mapping=fields)  # type: ignore[arg-type]
     return f"{sid}.secret"

@@ -14,6 +14,7 @@ from tests import redis_server, speech
 from tests.conftest import missing
 from tests.house import House, open_house, wait_for
 from tests.talker import REPLY, Talker
+from tests.unmute_page import visiting
 from tests.voice_files import encoded, talk
 
 pytestmark = [pytest.mark.server, pytest.mark.model]
@@ -50,6 +51,20 @@ def cloned(house: House) -> str:
 
 def media(house: House) -> redis.Redis:
     return house.media.server.client(0)
+
+
+def test_a_page_of_unmutes_speaks_with_a_cloned_voice(house):
+    voice = cloned(house)
+
+    async def conversation():
+        async with visiting(house.url) as page:
+            await page.configure(voice=voice)
+            await page.until("response.audio.done")
+            return page.of("response.created")[0]["response"]["voice"], page.samples_heard, page.of("error")
+
+    spoken, samples, errors = asyncio.run(conversation())
+    assert (spoken, errors) == (voice, [])
+    assert samples > 24_000
 
 
 def talker(house: House, voice: str) -> Talker:

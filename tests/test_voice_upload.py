@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 
+import gevent
 import pytest
 from werkzeug.test import EnvironBuilder
 
@@ -15,17 +16,18 @@ from config.errors import (
     ClientError,
     CloningAway,
     CloningMissing,
+    NotFound,
     UploadLengthMissing,
     UploadSlow,
     UploadTooBig,
     UploadUnreadable,
 )
-from config.redis_keys import VOICES, custom_voice, custom_voices, voice_upload
+from config.redis_keys import VOICES, custom_voice, custom_voices, voice_owner, voice_upload
 from config.settings import load
 from config.voice_messages import CustomVoice, VoiceMade, VoiceRefused
 from tasks import beats, recordings
-from web import voice_upload as upload_module
-from web.voice_upload import FORM_MEMORY_BYTES, Uploads, known
+from web.upload_form import FORM_MEMORY_BYTES, known
+from web.voice_upload import Uploads
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100)
 
@@ -185,7 +187,7 @@ class Dripping(io.RawIOBase):
         return True
 
     def readinto(self, into):
-        upload_module.gevent.sleep(0.02)
+        gevent.sleep(0.02)
         into[:1] = b"-"
         return 1
 
@@ -224,7 +226,44 @@ def test_a_voice_is_told_by_its_name(state, media, uploads):
     assert answered(made(state, media, answer_s=5.0), media, VoiceMade("custom:x")) == "custom:x"
 
 
-def answered(uploads, media, answer):
+def test_a_voice_made_with_a_key_is_that_key_s(state, media):
+    name = f"custom:{uuid.uuid4()}"
+    voice = name.removeprefix("custom:")
+    uploads = made(state, media, answer_s=5.0)
+    recordings.keep_voice(media, voice, CustomVoice("null", b""), 50, 1000)
+    assert answered(uploads, media, VoiceMade(name), owner="key-1") == name
+    for stranger in ("", "key-2"):
+        with pytest.raises(NotFound, match="of yours"):
+            uploads.delete(name, stranger)
+    uploads.delete(name, "key-1")
+    assert not recordings.has_voice(media, voice)
+    assert not media.exists(voice_owner(voice))
+
+
+def test_a_voice_made_without_a_key_is_of_whoever_knows_its_name(state, media):
+    voice = str(uuid.uuid4())
+    recordings.keep_voice(media, voice, CustomVoice("null", b""), 50, 1000)
+    made(state, media).delete(f"custom:{voice}", "key-2")
+    assert not recordings.has_voice(media, voice)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "custom:", "Watercooler", "custom:*", f"custom:{uuid.uuid4()}", f"{uuid.uuid4()}"]
+)
+def test_what_is_no_cloned_voice_cannot_be_deleted(state, media, name):
+    with pytest.raises(NotFound):
+        made(state, media).delete(name)
+
+
+def test_who_owns_a_voice_is_known_as_long_as_it_lives(media):
+    voice = str(uuid.uuid4())
+    recordings.keep_voice(media, voice, CustomVoice("null", b""), 50, 1000)
+    recordings.own_voice(media, voice, "key-1", 50)
+    recordings.use_voice(media, voice, 500)
+    assert media.ttl(voice_owner(voice)) > 400
+
+
+def answered(uploads, media, answer, owner=""):
     """What `clone` makes of it, when somebody takes the recording and says this."""
 
     def somebody():
@@ -241,7 +280,7 @@ def answered(uploads, media, answer):
     helper = threading.Thread(target=somebody)
     helper.start()
     try:
-        return uploads.clone(form())
+        return uploads.clone(form(), owner)
     finally:
         helper.join()
 

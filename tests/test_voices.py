@@ -124,6 +124,24 @@ MISTAKES = {
         4,
         "'language' is given twice",
     ),
+    "a sound of freesound.org without its credit": (
+        changed("{path_on_server: test/bo}", "{source_type: freesound, path_on_server: test/bo}"),
+        15,
+        "needs its url and sound_instance",
+    ),
+    "a credit that lacks something": (
+        changed(
+            "{path_on_server: test/bo}",
+            "{path_on_server: test/bo, sound_instance: {id: 7, name: a, username: b}}",
+        ),
+        15,
+        "'source.sound_instance.license' is missing",
+    ),
+    "a credit with a field that does not exist": (
+        changed("{path_on_server: test/bo}", "{path_on_server: test/bo, sound_instance: {ident: 7}}"),
+        15,
+        "unknown field 'source.sound_instance.ident'; there are: id, name, username, license",
+    ),
     "two of one name": (changed("name: Bo", "name: ADA"), 11, "'ada' already means 'Ada'"),
     "an alias that is another's path": (changed("[alloy]", "[test/bo]"), 11, "'test/bo' already means 'Ada'"),
     "a bracket left open": (changed("[alloy]", "[alloy"), 11, "not valid YAML"),
@@ -154,6 +172,25 @@ def test_a_mistake_is_one_line_that_names_the_place(tmp_path, text, line, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
         voices.load(tmp_path / "nowhere.yaml")
+
+
+def test_a_sound_of_freesound_is_listed_with_its_credit_as_unmute_lists_it(tmp_path):
+    source = (
+        "{source_type: freesound, path_on_server: unmute-prod-website/freesound/7_a.mp3, start_time: 3, "
+        "url: 'https://freesound.org/people/b/sounds/7/', sound_instance: {id: 7, name: a.wav, username: b, "
+        "license: 'https://creativecommons.org/licenses/by/4.0/'}}"
+    )
+    text = changed("  source:\n    path_on_server: test/ada\n", f"  source: {source}\n")
+    first = listing(cast(voices.load(written(tmp_path, text)), using()))[0]
+    assert first["source"] == {
+        "source_type": "freesound",
+        "path_on_server": "unmute-prod-website/freesound/7_a.mp3",
+        "url": "https://freesound.org/people/b/sounds/7/",
+        "start_time": 3,
+        "sound_instance": {
+            "id": 7, "name": "a.wav", "username": "b", "license": "https://creativecommons.org/licenses/by/4.0/",
+        },
+    }  # fmt: skip
 
 
 # --- who can speak

@@ -26,6 +26,7 @@ HEAD = ("setting", "variable", "default", "unit", "range", "what and why")
 #: The end of a name, and the unit that it says. Longer ends come first.
 UNITS = {
     "_per_s": "1/s", "_x_realtime": "of real time", "_db_s": "dB/s", "_db": "dB", "_ms": "ms", "_s": "s",
+    "_days": "days",
     "_bytes": "bytes", "_mb": "MB", "_tokens": "tokens", "_samples": "samples at 24 kHz", "_words": "words",
     "_characters": "characters", "_share": "share", "_ratio": "share", "_items": "items", "_p_end": "probability",
     "_confidence": "probability", "slots": "slots", "threads": "threads",

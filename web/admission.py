@@ -12,6 +12,7 @@ import gevent
 
 from config import metrics, unmute_metrics
 from config.errors import Overloaded
+from config.outage import Outage
 from config.redis_keys import WEB
 from config.settings import Settings
 from tasks import beats, fleet, redis_check, redis_view, streams
@@ -57,6 +58,7 @@ class Admission:
         self.capacity = fleet.Capacity(0, "stt")
         self.members: list[fleet.Member] = []
         """The fleet, as it was last seen."""
+        self._outage = Outage(log, "admission")
         gevent.spawn(self._run)
 
     # --- sessions
@@ -154,12 +156,11 @@ class Admission:
             gevent.sleep(self.rules.look_s)
             self._survive(lambda: self._look(time.monotonic()))
 
-    @staticmethod
-    def _survive(step: Callable[[], None]) -> None:
+    def _survive(self, step: Callable[[], None]) -> None:
         try:
             step()
         except streams.RedisError as error:
-            log.warning("admission waits for Redis: %s", type(error).__name__)
+            self._outage.met(error)
         except Exception:
             log.exception("admission failed; it goes on")
 
@@ -174,6 +175,7 @@ class Admission:
         if now_s - self._memory_s >= self.rules.memory_look_s:
             self._memory_s = now_s
             self._full = self._fullest()
+            self._outage.over()  # nothing else asks both servers
         if now_s - self._held_s >= self._hold_every_s:
             self._held_s = now_s
             self._keep_places()

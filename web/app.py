@@ -10,9 +10,13 @@ from simple_websocket import Server
 from config import logs, metrics
 from config.settings import load
 from tasks.streams import RedisError
-from web import session_metrics, startup
+from web import door, session_metrics, startup
+from web.client_secrets import secrets_of
+from web.donation_routes import donation
 from web.entrance import admit, without_redis
+from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
+from web.keyring import Keyring
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
@@ -37,7 +41,12 @@ def create_app() -> Flask:
     metrics.announce()
     flask = Flask(__name__)
     flask.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": ["realtime"], "thread_class": NoThread}
+    keyring = Keyring(settings.auth)
+    guard = Guard(settings.auth, keyring, runtime)
+    door.Door(guard, settings.auth).install(flask)
     flask.register_blueprint(http)
+    flask.register_blueprint(secrets_of(guard))
+    flask.register_blueprint(donation)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")
@@ -49,27 +58,26 @@ def create_app() -> Flask:
             spill_bytes=limits.spill_bytes,
             silent_s=limits.client_silent_s,
         )
-        offered = request.headers.get("Sec-WebSocket-Protocol", "")
         handshake = Handshake(
             query=request.args.to_dict(),
-            subprotocols=tuple(part.strip() for part in offered.split(",") if part.strip()),
+            subprotocols=door.subprotocols(),
             authorized="Authorization" in request.headers,
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
         with session_metrics.connection():
             try:
-                shared = runtime()
+                shared = door.known(runtime)
             except RedisError as error:
                 without_redis(client, error)
                 return
             with shared.pinger.watching(client.ping):
-                admit(shared, client, handshake)
+                admit(shared, client, handshake, door.caller())
 
     flask.extensions["antiphon_begin"] = begin
     flask.extensions["antiphon_drain"] = drain
     flask.extensions["antiphon_flush"] = flush
     flask.extensions["antiphon_reload"] = lambda: runtime().reload()
-    flask.extensions["antiphon_check"] = lambda: startup.check(settings)
+    flask.extensions["antiphon_check"] = lambda: startup.check(settings, keyring)
     flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
     return flask
 

@@ -38,6 +38,7 @@ def play(
     now: datetime,
     dice: Random,
     cloned: roles.Cloned = lambda _: False,
+    headlines: Sequence[str] | None = None,
 ) -> Part:
     """The part for a client of Unmute's kind. What the instructions leave open, the character of the voice decides."""
     role = roles.find(cast, voice, cloned=cloned)
@@ -45,4 +46,4 @@ def play(
     if wanted.language is None:
         wanted = wanted.model_copy(update={"language": role.character.language})
     language = (wanted.language or role.character.language).partition("/")[0]
-    return Part(characters.system_prompt(wanted, now, dice), role.voice, language)
+    return Part(characters.system_prompt(wanted, now, dice, headlines), role.voice, language)

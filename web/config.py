@@ -60,6 +60,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody answers: what is said is written down."""
     allow_recording: bool = False
     """What happens in the session may be kept for `antiphon replay`, if the operator wants it."""
+    record_audio: bool = False
+    """And what the user says, as sound: only with the former, and if the operator wants that, too."""
 
     def rules(self, settings: TurnSettings, *, prepare: bool = False) -> Rules:
         """The operator's turn-taking, as far as the client wished nothing else."""

@@ -28,7 +28,7 @@ from config.messages import (
 )
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, requests, saved, turn
+from web import actions, happenings, moments, requests, saved, turn
 from web.asked_replies import AskedReplies
 from web.dialects import base
 from web.history import History, Scene
@@ -38,7 +38,7 @@ from web.listening import Listening
 from web.mailbox import Gap, GivenUp, Mail
 from web.memory import Memory
 from web.read_ahead import ReadAhead
-from web.recorder import Recorder
+from web.recorder import recorder_of
 from web.replier import Replier
 from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
@@ -73,27 +73,26 @@ class Conversation:
         self.stages = Stages(self.sid, runtime.tell)
         self._memory = Memory(runtime, lease)
         self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
+        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
+        self.input.hear_too = self._recorder.hear
         self._trace = follow(self.sid, runtime.tracer, self.input.clock)
         self.stages.traced = self._trace.ordered
         self._runtime = runtime
-        self._settings = runtime.settings
         self._dialect = dialect
         self._send = send
         self._before = before
-        self._hang_up = hang_up
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
-        self._history = History(before.history if before else (), runtime.settings)
+        self._history = History(before.history if before else (), runtime.settings, self.input.clock)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
-        self._recorder = Recorder(runtime.settings.record_dir, self.sid)
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
         self._desk = ItemDesk(self._history, dialect, send, self._items_changed)
@@ -103,14 +102,10 @@ class Conversation:
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], None]] = {
+            **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
+            **self._desk.requests,
             base.Configure: self._configure,
-            base.CommitInput: self._turn_asked,
-            base.ClearInput: self._turn_asked,
             base.CreateReply: self._reply_asked,
-            base.StopReply: self._turn_asked,
-            base.AddItem: self._desk.add,
-            base.RetrieveItem: self._desk.retrieve,
-            base.DeleteItem: self._desk.delete,
             base.HeardUpTo: self._heard_up_to,
         }
         self._acts: dict[type, Callable[[Any], object]] = {
@@ -125,7 +120,7 @@ class Conversation:
                 a, self.inbox, self.input.ago_s(self._turn.voice_from)
             ),
             actions.EndReply: self._reply_heard,
-            actions.HangUp: lambda a: self._hang_up(),
+            actions.HangUp: lambda a: hang_up(),
             actions.Mute: lambda a: self._work.mute(self.input.ago_s(self._turn.voice_from)),
             actions.Unmute: lambda a: self._work.unmute(),
         }
@@ -138,7 +133,7 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
-        self._recorder.close()
+        self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
 
@@ -175,7 +170,7 @@ class Conversation:
 
     def _configure(self, _: base.Configure) -> None:
         self._rules = self._wished_rules()
-        self._recorder.allow(self._dialect.wishes.allow_recording)
+        self._recorder.consent(self._dialect.wishes)
         self._drop_prepared()
         self._prepare()
         self._send(self._dialect.configured())
@@ -194,7 +189,9 @@ class Conversation:
             self._ahead.ask(self._history.drafted)
 
     def _wished_rules(self) -> Rules:
-        return self._dialect.wishes.rules(self._settings.turn, prepare=self._settings.preempts)
+        return self._dialect.wishes.rules(
+            self._runtime.settings.turn, prepare=self._runtime.settings.preempts
+        )
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
         self._happen(requests.happening(request, self._turn, self.input.clock.received))
@@ -293,7 +290,7 @@ class Conversation:
             self._happen(happenings.SoundBegan(self._turn.reply))
         self.replier.pump(now_s)
         if self.replier.heard_all(now_s):
-            farewell = self.replier.farewell(self._settings.turn.goodbye_ending)
+            farewell = self.replier.farewell(self._runtime.settings.turn.goodbye_ending)
             self._happen(happenings.ReplyHeard(self._turn.reply, self.input.now, farewell))
             return
         late = self.replier.overdue(now_s, self.stages.watches())
@@ -339,7 +336,8 @@ class Conversation:
         if not actions and self._turn.phase is before.phase:
             return
         scene = Scene(
-            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1, self._dialect.user_item
+            self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1,
+            self._user_work.item_of(actions), moments.utterance(before, happening),
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)
@@ -379,7 +377,7 @@ class Conversation:
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
-        self._recorder.allow(self._dialect.wishes.allow_recording)
+        self._recorder.consent(self._dialect.wishes)
         newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()

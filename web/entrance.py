@@ -1,7 +1,5 @@
 """From a handshake to a session: which dialect, a new session or one that goes on, and its web lease."""
 
-import hashlib
-import hmac
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
@@ -24,12 +22,14 @@ from web.admission import Ticket
 from web.casting import play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
-from web.dialects.unmute import UnmuteDialect
+from web.dialects.unmute import UnmuteDialect, last_words
+from web.guard import Caller
 from web.handshake import Handshake, dialect_name
 from web.roles import Cloned, Role, find, speaker
 from web.runtime import Runtime
 from web.session import Session
 from web.socket import ClientSocket
+from web.waiting import digest, unknown, waiting
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def make_dialect(
                 now=datetime.now().astimezone(),
                 dice=Random(sid),
                 cloned=cloned,
+                headlines=runtime.headlines.newest,
             ),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,
@@ -89,13 +90,19 @@ class Speakers:
             return find(self._roles, "").voice
 
 
-def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> None:
+def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> None:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
+    if dialect_name(handshake) == UnmuteDialect.name:
+        socket.last_words = last_words
     try:
         if runtime.closing:
             raise SessionTaken("the server restarts; reconnect to go on")
         token = handshake.resume_token
-        session = _resume(runtime, socket, handshake, token) if token else _begin(runtime, socket, handshake)
+        session = (
+            _resume(runtime, socket, handshake, token)
+            if token
+            else _begin(runtime, socket, handshake, caller)
+        )
     except AntiphonError as error:
         if not isinstance(error, Overloaded):  # admission has counted that one, and knows why
             metrics.sessions_refused.labels(error.code).inc()
@@ -117,15 +124,18 @@ def without_redis(socket: ClientSocket, error: RedisError) -> None:
         socket.close(1012, "the server lost its memory for a moment; reconnect to go on")
 
 
-def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Session:
+def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> Session:
     sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
     dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
+    if caller.session and isinstance(dialect, GaDialect):
+        dialect.preset(caller.session)
     fields: dict[str, Value] = {
-        keys.TOKEN: _digest(secret),
+        keys.TOKEN: digest(secret),
         keys.REPLY: "0",
         keys.VERSION: VERSION,
         keys.SINCE: shared_time.now_s(),
         keys.DIALECT: dialect.name,
+        keys.OWNER: caller.key,
     }
     with _place(runtime, sid, first=False) as ticket:
         runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
@@ -133,17 +143,14 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake) -> Sess
 
 
 def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token: str) -> Session:
-    sid, _, secret = token.partition(".")
-    known, state, closed = runtime.leases.read(sid, [keys.TOKEN, keys.STATE, keys.CLOSED])
-    if closed or not known or not state or not hmac.compare_digest(known.decode(), _digest(secret)):
-        raise SessionUnknown("there is no such session to resume; connect anew")
+    found = waiting(runtime.leases, token)
     try:
-        before = saved.decode(state)
+        before = saved.decode(found.state)
     except msgspec.DecodeError as error:
         raise SessionUnknown("this session was saved by another version; connect anew") from error
-    dialect = make_dialect(before.dialect, sid, runtime, handshake, resumed=True)
+    dialect = make_dialect(before.dialect, found.sid, runtime, handshake, resumed=True)
     dialect.restore(before.snapshot)
-    with _place(runtime, sid, first=True) as ticket:
+    with _place(runtime, found.sid, first=True) as ticket:
         return _claimed(runtime, socket, dialect, token, before, ticket)
 
 
@@ -157,7 +164,7 @@ def _claimed(
 ) -> Session:
     lease = runtime.leases.claim("web", ticket.sid, runtime.name, seize=True)
     if isinstance(lease, Refusal):
-        raise SessionUnknown("there is no such session to resume; connect anew")
+        raise unknown()
     return Session(runtime, socket, dialect, lease, token, before, ticket)
 
 
@@ -170,7 +177,3 @@ def _place(runtime: Runtime, sid: str, *, first: bool) -> Iterator[Ticket]:
     except BaseException:
         ticket.give_back(over=True)
         raise
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

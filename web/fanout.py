@@ -7,7 +7,9 @@ from typing import Protocol
 import gevent
 from gevent.lock import RLock
 
+from config.errors import VersionRefused
 from config.messages import Result, decode_result
+from config.outage import Outage
 from tasks.streams import SUBSCRIBED, Channels, RedisError
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ class Taker(Protocol):
 #: Between attempts to reach a server that is away.
 RECONNECT_S = 0.2
 
+#: So many strangers are named; versions come in no larger numbers.
+MOST_REFUSED = 16
+
 
 class Fanout:
     """Delivers results in place. A lost message is no harm: sessions see the gap and read it back. A last one leaves
@@ -41,6 +46,9 @@ class Fanout:
         """Sessions that were subscribed again, until the server says so."""
         self._channels = connect()
         self._broken = False
+        self._outage = Outage(log, "results")
+        self._refused: set[str] = set()
+        """What was said of processes whose results cannot be read."""
         gevent.spawn(self._run)
 
     def add(self, sid: str, taker: Taker) -> None:
@@ -68,10 +76,12 @@ class Fanout:
             try:
                 if self._broken:
                     self._reconnect()
-                for sid, data in self._channels.next(timeout_s=1.0):
+                news = self._channels.next(timeout_s=1.0)
+                self._outage.over()
+                for sid, data in news:
                     self._deliver(sid, data)
             except RedisError as error:
-                log.warning("results wait for Redis: %s", type(error).__name__)
+                self._outage.met(error)
                 gevent.sleep(RECONNECT_S)
                 self._broken = True
             except Exception:
@@ -89,8 +99,16 @@ class Fanout:
             elif sid in self._renewed:
                 self._renewed.discard(sid)
                 taker.may_have_missed()
+        except VersionRefused as refused:
+            self._refuse(str(refused))
         except Exception:
             log.exception("a result could not be delivered")
+
+    def _refuse(self, why: str) -> None:
+        """Of a release that is no neighbour of ours: there is one line for it, not one for each of its results."""
+        if why not in self._refused and len(self._refused) < MOST_REFUSED:
+            self._refused.add(why)
+            log.error("results are dropped: %s", why)
 
     def _reconnect(self) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """What a client says before the connection stands, and the dialect it asks for with it. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from config.errors import ClientError
@@ -10,6 +11,12 @@ RESUME_HEADER = "X-Antiphon-Resume"
 
 #: antiphon: events that no document of the dialect knows. Strict SDKs reject them, so who wants them asks.
 EXTENSIONS = frozenset({"antiphon"})
+
+
+def resume_token(subprotocols: Sequence[str], header: str) -> str:
+    """The token that came with a handshake; empty: none."""
+    found = (p.removeprefix(RESUME_PROTOCOL) for p in subprotocols if p.startswith(RESUME_PROTOCOL))
+    return next(found, header)
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,7 @@ class Handshake:
     @property
     def resume_token(self) -> str:
         """The token of a session that shall go on; empty for a new one."""
-        for offered in self.subprotocols:
-            if offered.startswith(RESUME_PROTOCOL):
-                return offered.removeprefix(RESUME_PROTOCOL)
-        return self.resume_header
+        return resume_token(self.subprotocols, self.resume_header)
 
     @property
     def extensions(self) -> frozenset[str]:

@@ -14,8 +14,10 @@ from config.messages import Order, encode
 from config.settings import Settings
 from tasks.leases import Value
 from web import actions, prompt
+from web.clock import SessionClock
 from web.config import Wishes
-from web.items import Item, Items
+from web.items import Item, Items, Span
+from web.moments import answer
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
 from web.reply_options import ReplyOptions
@@ -44,13 +46,19 @@ class Scene:
     next_number: int
     user_item: str
     """Id of the utterance whose text comes next."""
+    said: Span | None = None
+    """When it was said."""
 
 
 class History:
     """Grows at its end; what was heard of a reply can still be mended."""
 
-    def __init__(self, items: Iterable[Item], settings: Settings) -> None:
+    def __init__(self, items: Iterable[Item], settings: Settings, clock: SessionClock | None = None) -> None:
+        """clock: the session's; without one, of a session that begins now."""
         self._items = Items(items)
+        self._clock = clock or SessionClock(time.monotonic())
+        self._not_before = max((item.span[1] for item in self._items if item.span), default=0)
+        """While nobody was connected the clock stood."""
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
@@ -78,12 +86,18 @@ class History:
 
         Raises ClientError where it can go there not.
         """
+        if item.span is None:
+            item = msgspec.structs.replace(item, span=(self._now, self._now))
         place = self._items.place_after(after)
         self._items.insert(place, item)
         if self._began is not None and place < self._began:
             self._began += 1
         self._log(item)
         return self._items[place - 1].id or None if place else None
+
+    @property
+    def _now(self) -> int:
+        return max(self._not_before, self._clock.now(time.monotonic()))
 
     def delete(self, item_id: str) -> None:
         """It has never been said. Raises ClientError where there is none."""
@@ -100,14 +114,15 @@ class History:
             return
         text = reply.text if whole else reply.heard_text(now_s)
         cut = text != reply.text
+        span = answer(reply, self._now, now_s)
         here = len(self._items) if self._began is None else self._began
-        kept = [Item("assistant", "", (call,), id=call_id) for call_id, call in reply.calls.items()]
+        kept = [
+            Item("assistant", "", (call,), id=call_id, span=span) for call_id, call in reply.calls.items()
+        ]
         if text:
             said = text + (prompt.INTERRUPTED if cut else "")
-            kept.insert(
-                0,
-                Item("assistant", said, id=reply.item_id, spoken=not reply.options.wishes.text_only, cut=cut),
-            )
+            spoken = not reply.options.wishes.text_only
+            kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
         for place, item in enumerate(kept, here):
             self._items.insert(place, item)
             self._log(item)
@@ -141,7 +156,7 @@ class History:
         reply = scene.reply
         match action:
             case actions.TakeText(text=text) if text:
-                self.add(Item("user", text, id=scene.user_item, spoken=True))
+                self.add(Item("user", text, id=scene.user_item, spoken=True, span=scene.said))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))
                 self._began = None

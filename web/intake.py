@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 
 from config.messages import Command, InEntry
+from config.outage import Outage
 from tasks.redis_view import out_of_memory
 from tasks.streams import RedisError
 
@@ -33,6 +34,7 @@ class Intake:
         self._sources: dict[str, Callable[[], list[InEntry]]] = {}
         self._running = False
         self._last_s = 0.0
+        self._outage = Outage(log, "input")
 
     def add(self, sid: str, entry: InEntry) -> None:
         """Queues an entry; never waits."""
@@ -71,8 +73,9 @@ class Intake:
             self._last_s = time.monotonic()
             try:
                 self._append(batch, told)
+                self._outage.over()
             except RedisError as error:
-                log.warning("input waits for Redis: %s", type(error).__name__)
+                self._outage.met(error)
                 unsent = batch + self._waiting
                 if not out_of_memory(error):  # a full server has what it had, and no room for it once more
                     unsent = self._everything(unsent)

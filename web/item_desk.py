@@ -1,6 +1,7 @@
 """What a client does to the items of its conversation: adds, asks for and deletes them."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from web.dialects import base
 from web.history import History
@@ -21,6 +22,12 @@ class ItemDesk:
         self._dialect = dialect
         self._send = send
         self._changed = changed
+        self.requests: dict[type, Callable[[Any], None]] = {
+            base.AddItem: self.add,
+            base.RetrieveItem: self.retrieve,
+            base.DeleteItem: self.delete,
+        }
+        """How each is served."""
 
     def add(self, request: base.AddItem) -> None:
         """Something was typed, or a function was run."""

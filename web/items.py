@@ -8,6 +8,9 @@ from config.messages import ChatMessage
 #: Where `after` asks for the very beginning.
 ROOT = "root"
 
+#: Session samples at which something began and ended to be said.
+Span = tuple[int, int]
+
 
 class Item(ChatMessage, frozen=True, omit_defaults=True):
     """A message of the prompt, and what clients know it by. A version that knows no items reads it as a message."""
@@ -17,6 +20,8 @@ class Item(ChatMessage, frozen=True, omit_defaults=True):
     """It was sound, and the content is its transcript."""
     cut: bool = False
     """Somebody fell silent, or was made to, before its end."""
+    span: Span | None = None
+    """When it was said, or added; None: saved by a version that did not write it down."""
 
 
 class Items:

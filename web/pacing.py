@@ -14,6 +14,8 @@ class Playback:
         self._base = sent
         self.sent = sent
         """Reply samples sent, those of an earlier connection included."""
+        self.sent_before = sent
+        """Those of an earlier connection."""
         self._playing_since_s: float | None = None
         self._muted_s: float | None = None
         self._reported: int | None = None
@@ -23,6 +25,8 @@ class Playback:
         """How long the player had nothing to play though it should."""
         self.started = False
         """Audio went out on this connection."""
+        self.began_s: float | None = None
+        """Monotonic time at which the first of it did."""
 
     @property
     def muted(self) -> bool:
@@ -36,6 +40,7 @@ class Playback:
                 self.late_s += (self._position(now_s) - self.sent) / SAMPLE_RATE
             self._base, self._playing_since_s = self.sent, now_s
         self.started, self._held_back = True, False
+        self.began_s = now_s if self.began_s is None else self.began_s
         self.sent += samples
 
     def mute(self, now_s: float) -> None:

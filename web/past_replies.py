@@ -50,7 +50,8 @@ class PastReplies:
         text = past.heard(samples)
         if items[place].content == text:
             return False
-        items.replace(
-            place, msgspec.structs.replace(items[place], content=text, cut=text.endswith(INTERRUPTED))
-        )
+        span = items[place].span
+        shorter = span and (span[0], min(span[1], span[0] + samples))
+        mended = {"content": text, "cut": text.endswith(INTERRUPTED), "span": shorter}
+        items.replace(place, msgspec.structs.replace(items[place], **mended))
         return True

@@ -40,6 +40,8 @@ class Header(msgspec.Struct, tag_field="line", tag="header", kw_only=True):
 
     version: int
     sample_rate: int = SAMPLE_RATE
+    began_s: float | None = None
+    """Unix time of the first step, about."""
     rules: dict[str, Any]
     turn: dict[str, Any]
 

@@ -1,71 +1,91 @@
-"""Writes what happens in a session to a file, where the operator wants it and the client consented. No audio.
+"""Records a session, where the operator wants it and as far as the client consents.
 
-Lines are collected and written by a thread, at most every half second and one batch at a time: a slow disk holds up no
-session. A disk that fails is reported once and ends the recording.
+What happens is recorded by one consent, the user's sound by a second. What one is taken back for is deleted at once.
 """
 
-import logging
-import os
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gevent
-
-from web import record
+from config.settings import Settings
+from web import record, record_folder
 from web.actions import Action
+from web.config import Wishes
 from web.happenings import Happening
+from web.pen import Background, Pen, in_thread
 from web.rules import Rules
+from web.sound_track import SoundTrack
 from web.turn import Turn
-
-log = logging.getLogger(__name__)
-
-#: Between two writes; so much is lost at most when the process is killed.
-FLUSH_S = 0.5
-
-#: Lines in hand while the disk is busy: minutes of conversation. Beyond, it is given up.
-MAX_IN_HAND = 1 << 20
 
 #: A session that ends waits so long for the disk.
 CLOSE_S = 1.0
 
-#: Starts a function in a thread; what it returns has `ready()` and `wait(timeout)`.
-Background = Callable[..., Any]
-
-
-def in_thread(work: Callable[..., None], *given: Any) -> Any:
-    """On gevent's own threads: to a file it cannot write without blocking."""
-    return gevent.get_hub().threadpool.spawn(work, *given)
-
 
 class Recorder:
-    """One session's recording: `<folder>/<session>.jsonl`. Says nothing until it is allowed to."""
+    """One session's recording. Says nothing until it is allowed to.
+
+    sound: the operator allows that, too. went_on: an earlier connection may have recorded something.
+    """
 
     def __init__(
-        self, folder: Path | None, session: str, *,
+        self, folder: Path | None, session: str, *, sound: bool = False, went_on: bool = False,
         background: Background = in_thread, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._path = folder / f"{session}.jsonl" if folder else None
-        self._background = background
+        self._folder = folder or Path()
+        self._on, self._sound_on = folder is not None, folder is not None and sound
+        self._session = session
         self._clock = clock
+        self._events = Pen(lambda: self._files(sound=False), background=background, clock=clock)
+        self._sound = Pen(lambda: self._files(sound=True), background=background, clock=clock)
+        self._events_there = self._sound_there = self._on and went_on
+        """There may be something to delete."""
         self._allowed = False
-        self._lines: list[bytes] = []
-        self._in_hand = 0
         self._steps = -1
         """Since the header; -1: there is none yet."""
         self._rules: Rules | None = None
         self._before: dict[str, Any] = {}
         self._at = 0
-        self._written_s = 0.0
-        self._job: Any = None
-        self._failure: OSError | None = None
+        self._format = ""
+        """Of the sound that is recorded; empty: none is."""
+        self._track: SoundTrack | None = None
+        self._track_file = Path()
 
-    def allow(self, allowed: bool) -> None:
-        """The client consents, or does no longer: what was recorded until then is kept."""
-        if not allowed:
-            self.close()
-        self._allowed = allowed and self._path is not None
+    # --- consent
+
+    def consent(self, wishes: Wishes) -> None:
+        """The client consents, or refuses, or does no longer; what it does not consent to is deleted."""
+        self._allowed = self._on and wishes.allow_recording
+        if not self._allowed and self._events_there:
+            self._events.erase()
+            self._steps, self._events_there = -1, False
+        self._consent_to_sound(wishes)
+
+    def _consent_to_sound(self, wishes: Wishes) -> None:
+        wanted = self._sound_on and wishes.allow_recording and wishes.record_audio
+        if not wanted and self._sound_there:
+            self._sound.erase()
+            self._sound_there = False
+        audio_format = wishes.input_format if wanted else ""
+        if audio_format != self._format:
+            self._format, self._track = audio_format, None
+
+    def _files(self, *, sound: bool) -> list[Path]:
+        found = record_folder.of(self._folder, self._session)
+        return [file.path for file in found if file.is_sound is sound]
+
+    # --- what is recorded
+
+    def hear(self, at: int, packets: Sequence[bytes]) -> None:
+        """Packets of the user's, the first of them at session sample `at`."""
+        if not self._format:
+            return
+        if self._track is None:
+            self._track = SoundTrack(self._format, zlib.crc32(f"{self._session}.{at}".encode()))
+            self._track_file = record_folder.sound_file(self._folder, self._session, at, self._track.kind)
+            self._sound_there = True
+        self._sound.write(self._track_file, self._track.more(packets))
 
     def note(
         self,
@@ -97,62 +117,34 @@ class Recorder:
                 decided=[record.named(action) for action in decided],
             )
         )
-        if self._clock() - self._written_s >= FLUSH_S:
-            self._flush()
 
     def _begin(self, rules: Rules, state: dict[str, Any]) -> None:
-        header = record.Header(version=record.VERSION, rules=record.fields_of(rules), turn=state)
-        self._steps, self._before, self._written_s = 0, state, self._clock()
-        self._add(header)
-
-    def close(self) -> None:
-        """The recording is whole. Waits a moment for the disk, no longer."""
-        if not self._allowed or self._steps < 0:
-            return
-        self._add(record.End(steps=self._steps))
-        self._steps = -1
-        deadline = self._clock() + CLOSE_S
-        for _ in range(2):  # what is being written, then the rest
-            if self._job is not None:
-                self._job.wait(timeout=max(0.0, deadline - self._clock()))
-            self._flush()
-        self._allowed = False
-
-    # --- the file
+        self._steps, self._before, self._events_there = 0, state, True
+        self._add(
+            record.Header(
+                version=record.VERSION, began_s=time.time(), rules=record.fields_of(rules), turn=state
+            )
+        )
 
     def _add(self, line: record.Line) -> None:
-        self._lines.append(record.encode(line) + b"\n")
-        self._in_hand += len(self._lines[-1])
+        self._events.write(
+            record_folder.events_file(self._folder, self._session), record.encode(line) + b"\n"
+        )
 
-    def _flush(self) -> None:
-        busy = self._job is not None and not self._job.ready()
-        if self._failure is not None or (busy and self._in_hand > MAX_IN_HAND):
-            self._give_up()
-        elif not busy and self._lines:
-            batch, self._lines, self._in_hand = b"".join(self._lines), [], 0
-            self._written_s = self._clock()
-            self._job = self._background(self._write, batch)
-
-    def _give_up(self) -> None:
-        reason = os.strerror(self._failure.errno or 0) if self._failure else "the disk is too slow"
-        log.error("a session is no longer recorded: %s", reason)
-        self._lines, self._in_hand, self._allowed, self._path = [], 0, False, None
-
-    def _write(self, batch: bytes) -> None:
-        """In the thread. A line that an earlier process left unfinished is ended first."""
-        path = self._path
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(path, "a+b", opener=_private) as file:
-                file.write(batch)
-        except OSError as error:
-            self._failure = error
+    def close(self, wishes: Wishes) -> None:
+        """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk."""
+        self.consent(wishes)
+        if self._allowed and self._steps >= 0:
+            self._add(record.End(steps=self._steps))
+        self._allowed, self._format, self._steps = False, "", -1
+        deadline = self._clock() + CLOSE_S
+        self._events.close(deadline)
+        self._sound.close(deadline)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def recorder_of(settings: Settings, session: str, *, went_on: bool) -> Recorder:
+    """As the operator wants it."""
+    return Recorder(settings.record_dir, session, sound=settings.record_audio, went_on=went_on)
 
 
 def _sample_of(happening: Happening, now: int | None, last: int) -> int:

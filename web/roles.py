@@ -25,7 +25,7 @@ from web.prompt import too_long
 Cloned = Callable[[str], bool]
 
 #: The name of one: ours are random UUIDs, and nothing else is looked up.
-_CUSTOM = re.compile(re.escape(CUSTOM_PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+CUSTOM = re.compile(re.escape(CUSTOM_PREFIX) + r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 #: What the null engine, which has no voices, is given for one.
 NULL_VOICE = "null"
@@ -59,14 +59,15 @@ def _role(character: Character, settings: Settings) -> Role:
         reason = (
             f"it has no voice for the tts engine {' or '.join(settings.tts.mixes) or settings.tts.engine}"
         )
-    elif why := too_long(Wishes(instructions=_told(character)), settings.llm.window_tokens):
+    elif why := too_long(Wishes(instructions=_told(character, settings)), settings.llm.window_tokens):
         reason = f"in the voices file, {why}"
     return Role(character, voice, reason)
 
 
-def _told(character: Character) -> str:
-    """Its instructions on some day: their length hardly varies."""
-    return system_prompt(character.spoken, datetime(2000, 1, 1, tzinfo=UTC), Random(0))
+def _told(character: Character, settings: Settings) -> str:
+    """Its instructions on some day, with as many headlines as there may be: else their length hardly varies."""
+    headlines = ["-" * settings.news.most_characters] if settings.news.key else None
+    return system_prompt(character.spoken, datetime(2000, 1, 1, tzinfo=UTC), Random(0), headlines)
 
 
 def _voice(character: Character, tts: EngineChoice) -> str:
@@ -89,7 +90,7 @@ def find(
     Raises ClientError `voice_not_found` or `voice_unavailable`; `param` is the field that named the voice.
     """
     if wanted.startswith(CUSTOM_PREFIX):
-        if not _CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
+        if not CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
             said = "this cloned voice has expired or is unknown; send the recording again"
             raise ClientError(said, code="voice_not_found", param=param)
         return replace(find(roles, "", param=param), voice=wanted)

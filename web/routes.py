@@ -1,57 +1,51 @@
-"""HTTP: health, voices, metrics. Each answer is JSON but the last."""
+"""HTTP for everybody: health, voices, models, advice on replicas, metrics, and the document of all of it."""
+
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from config.errors import AntiphonError, ClientError
-from config.metrics import errors
-from config.redis_keys import STAGES
 from config.unmute_metrics import health_ok
+from tasks import fleet
 from tasks.streams import RedisError
-from web import metric_files
+from web import health, http_errors, metric_files, models, operations
+from web.answering import answered
+from web.answers import VoiceDeleted, VoiceMade
+from web.door import caller
 from web.roles import listing
 from web.runtime import runtime
+from web.session_routes import sessions
 
 http = Blueprint("http", __name__)
+http.register_blueprint(sessions)
+http_errors.handle(http)
 
 
-@http.errorhandler(RedisError)
-def redis_away(error: RedisError) -> tuple[Response, int]:
-    """Whatever was asked for: it can be asked for again when Redis is back."""
-    return jsonify({"error": f"Redis does not answer: {type(error).__name__}"}), 503
+#: No route reads a larger body, but for uploads, which have a limit of their own: a session's configuration fits.
+BODY_BYTES = 1 << 18
+
+
+@http.record_once
+def bound_bodies(setup: Any) -> None:
+    """For all routes of the app."""
+    setup.app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
 
 
 @http.get("/v1/health")
-def health() -> tuple[Response, int]:
-    """Each stage up or not, with its workers and free slots; 503 when a conversation is not possible.
-
-    `refused`, where there are any: processes of another version, whose slots are not counted, and why.
-    `error`, where Redis cannot say: then no stage is up.
-    """
+def show_health() -> Response:
+    """503 when a conversation is not possible."""
     try:
-        stages = runtime().watchdog.health()
-        cloning = runtime().uploads.up()
+        found = health.look(runtime())
     except RedisError as error:
-        health_ok.observe(0)
-        away = {f"{stage}_up": False for stage in (*STAGES, "voice_cloning")}
-        why = f"Redis does not answer: {type(error).__name__}"
-        return jsonify({**away, "ok": False, "stages": {}, "error": why}), 503
-    up = {f"{stage}_up": said["workers"] > 0 for stage, said in stages.items()}
-    ok = all(up.values())
-    health_ok.observe(ok)
-    answer = {**up, "voice_cloning_up": cloning, "ok": ok, "stages": stages}
-    if refused := {member.name: member.why_not for member in runtime().admission.members if member.why_not}:
-        answer["refused"] = refused
-    return jsonify(answer), 200 if ok else 503
+        found = health.away(error)
+    health_ok.observe(found.ok)
+    return answered(found, 200 if found.ok else 503)
 
 
 @http.get("/v1/scale")
-def scale() -> tuple[Response, int]:
-    """How many workers each queue should have, for whoever starts and stops them; 503 while Redis cannot say."""
-    try:
-        return jsonify(runtime().scaling.look()), 200
-    except RedisError as error:
-        return jsonify({"error": f"the fleet cannot be seen: {type(error).__name__}"}), 503
+def scale() -> Response:
+    """How many workers each queue should have, for whoever starts and stops them."""
+    return jsonify(runtime().scaling.look())
 
 
 @http.get("/v1/voices")
@@ -61,20 +55,34 @@ def voices() -> Response:
 
 
 @http.post("/v1/voices")
-def clone_voice() -> tuple[Response, int]:
+def clone_voice() -> Response:
     """Makes a voice of the recording in the form's field `file`; answers its name, which sessions may ask for."""
-    try:
-        return jsonify({"name": runtime().uploads.clone(request.environ)}), 200
-    except AntiphonError as error:
-        wire_code = error.wire_code if isinstance(error, ClientError) else error.code
-        errors.labels(wire_code).inc()
-        told = {
-            "type": error.type,
-            "code": wire_code,
-            "message": str(error),
-            "param": getattr(error, "param", None),
-        }
-        return jsonify({"error": told}), error.http_status
+    return answered(VoiceMade(runtime().uploads.clone(request.environ, caller().key)))
+
+
+@http.delete("/v1/voices/<name>")
+def delete_voice(name: str) -> Response:
+    """Of one's own."""
+    runtime().uploads.delete(name, caller().key)
+    return answered(VoiceDeleted(name))
+
+
+@http.get("/v1/models")
+def list_models() -> Response:
+    """In OpenAI's shape."""
+    return answered(models.listed(fleet.look(runtime().state)))
+
+
+@http.get("/v1/models/<path:model>")
+def show_model(model: str) -> Response:
+    """One of them."""
+    return answered(models.named(model, fleet.look(runtime().state)))
+
+
+@http.get("/v1/openapi.json")
+def show_openapi() -> Response:
+    """What there is."""
+    return Response(operations.written(), content_type="application/json")
 
 
 @http.get("/metrics")

@@ -18,10 +18,14 @@ from config.voices import load as load_characters
 from tasks.leases import Leases
 from tasks.redis_view import out_of_memory
 from tasks.streams import Channels, Inputs, RedisError, command, connect, follow_clock
+from web import record_cleaner
 from web.admission import Admission
+from web.donations import Donations
 from web.fanout import Fanout
+from web.headlines import Headlines
 from web.intake import Intake
 from web.pinger import Pinger
+from web.presence import Presence
 from web.pulse import Pulse
 from web.roles import cast
 from web.scaling import Scaling
@@ -63,6 +67,7 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
+        self.presence = Presence(self.media)
         self.pinger = Pinger(settings.observe.ping_s)
         serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(
@@ -74,6 +79,10 @@ class Runtime:
         )
         self.scaling = Scaling(settings, self.state, self.media, self.admission.reservations)
         self.uploads = Uploads(settings, self.state, self.media)
+        self.headlines = Headlines(settings.news, self.media)
+        self.headlines.follow()
+        self.donations = Donations(settings.donation, self.media)
+        record_cleaner.follow(settings.record_dir, settings.record_days)
         self.closing = False
         self._told_s = float("-inf")
 

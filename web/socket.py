@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gevent
@@ -79,6 +79,8 @@ class ClientSocket:
         self.open = True
         self._closing = False
         self.close_code = 1006
+        self.last_words: Callable[[int, str], Iterable[str]] = lambda code, reason: ()
+        """What is said before the server's goodbye, to clients that look at messages alone."""
 
     def _give_up_after(self, silent_s: float) -> None:
         """TCP itself would wait for acknowledgements for a quarter of an hour. Behind a proxy it is the proxy that
@@ -153,7 +155,8 @@ class ClientSocket:
         self._closing = True
         self.close_code = code
         session_metrics.ended_by_us(code)
-        self._write(close_frame(code, reason))
+        words = [frame(TEXT, text.encode()) for text in self.last_words(code, reason)]
+        self._write(b"".join([*words, close_frame(code, reason)]))
         with gevent.Timeout(1.0, False):
             while self._draining:
                 gevent.sleep(0.01)

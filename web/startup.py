@@ -6,15 +6,19 @@ from config.errors import VersionRefused
 from config.settings import Settings
 from tasks import fleet, redis_check
 from tasks.streams import RedisError, connect
+from web.keyring import Keyring
 
 log = logging.getLogger(__name__)
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, keyring: Keyring) -> None:
     """Warns of what an operator should know. Raises ConfigError or VersionRefused for what must be mended first.
 
     Servers that do not answer are no reason: they may start later than we do, and sessions are refused until then.
     """
+    keyring.check()
+    if not keyring.keys and settings.auth.open:
+        log.warning("there are no API keys, and auth.open is set: whoever can reach the server can use it")
     state, media = (connect(url, connections=2) for url in (settings.redis_url, settings.media_url))
     try:
         redis_check.tell(redis_check.check(state, media), log.warning)

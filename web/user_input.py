@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from config.messages import Audio, AudioFormat, Clear, Commit, InEntry
 from config.settings import SAMPLE_RATE
@@ -18,6 +19,8 @@ class UserInput:
         self._sid = sid
         self._intake = intake
         self._keep_s = keep_s
+        self.hear_too: Callable[[int, list[bytes]], None] = lambda at, packets: None
+        """Somebody who is given all audio, with its session sample."""
         self._newest: deque[tuple[float, InEntry]] = deque()
         self.clock = SessionClock(time.monotonic(), received)
 
@@ -42,6 +45,7 @@ class UserInput:
         """Audio came; its format is None where the session has had only one."""
         pos = self.clock.receive(samples, time.monotonic())
         self.put(Audio(pos, packets, shared_time.now_s(), audio_format))
+        self.hear_too(pos, packets)
 
     def put(self, entry: InEntry) -> None:
         """Queues an entry for the STT."""

@@ -1,7 +1,7 @@
 """What turn-taking decided about the user's turn: told to the client and to the STT."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from config.messages import Clear, Commit
@@ -38,6 +38,11 @@ class UserWork:
             actions.SkipVoice: lambda a: input.put(Clear(a.pos)),
         }
         """How each is done."""
+
+    def item_of(self, decided: Sequence[actions.Action]) -> str:
+        """Id of the utterance whose text comes next: it may be closed only now."""
+        closes = any(isinstance(action, actions.CloseUtterance | actions.UserSilent) for action in decided)
+        return self._dialect.user_item(closes=closes)
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
         self._send(self._dialect.speech_began(action.at))

@@ -9,7 +9,7 @@ import gevent
 
 from config import metrics
 from config.errors import AntiphonError
-from config.redis_keys import STAGES
+from config.outage import Outage
 from config.tuning import OwnershipSettings
 from tasks import fleet, streams, submit
 from tasks.leases import Holder, Lease, Leases, Standing
@@ -95,7 +95,7 @@ class Watchdog:
         return list(self._sessions)
 
     def _run(self) -> None:
-        renewed_s = 0.0
+        renewed_s, outage = 0.0, Outage(log, "watchdog")
         while True:
             gevent.sleep(self._rules.watch_s)
             try:
@@ -104,11 +104,12 @@ class Watchdog:
                     renewed_s = now_s
                     self._renew()
                     self._look_for_spare()
+                    outage.over()
                 if self._pulse.silent_s() > self._rules.tell_after_s - self._rules.watch_s:
                     self._be_quiet()  # before anybody is told that a worker is gone
                 self._watch(now_s)
             except streams.RedisError as error:
-                log.warning("watchdog waits for Redis: %s", type(error).__name__)
+                outage.met(error)
                 self._be_quiet()
             except Exception:
                 log.exception("watchdog failed; it goes on")
@@ -170,10 +171,6 @@ class Watchdog:
     def _room(self, stage: str) -> bool:
         """Somebody advertises a free slot."""
         return fleet.counts(fleet.look(self._state, (stage,)), (stage,))[stage]["free"] > 0
-
-    def health(self) -> dict[str, dict[str, int]]:
-        """Workers and slots of each stage."""
-        return self.count(STAGES)
 
     def count(self, stages: Iterable[str]) -> dict[str, dict[str, int]]:
         """The same of these queues."""

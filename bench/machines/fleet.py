@@ -35,6 +35,13 @@ READY_DEADLINE_S = 90.0
 #: A worker that is told to end hands over within a second; a web process gives its clients two.
 END_DEADLINE_S = 15.0
 
+#: Its talkers come from other machines, without keys, and all from one.
+OPEN = {
+    "ANTIPHON_AUTH__OPEN": "true",
+    "ANTIPHON_AUTH__ADDRESS_SESSIONS": "0",
+    "ANTIPHON_AUTH__ADDRESS_STARTS_PER_MINUTE": "0",
+}
+
 #: What a fleet runs where nothing else is said.
 DEFAULTS = {"ANTIPHON_PROFILE": "null"}
 
@@ -87,6 +94,7 @@ class Fleet:
             "ANTIPHON_MEDIA_URL": self.url_of(MEDIA),
             "ANTIPHON_METRICS_PORT": str(METRICS_PORT),
             "ANTIPHON_METRICS_HOST": self.layout.address(machine),
+            **OPEN,
         }
         if ahead_s := self.clocks.get(machine):
             ours |= wrong_clock(self.folder, ahead_s)

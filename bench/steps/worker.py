@@ -145,7 +145,7 @@ def run(plan: Plan) -> Found:
     ties = Ties(
         settings, plan.worker, state, media,
         Leases(state, settings.ownership.lease_ms), watch,
-        lambda _stage, sid, reply: (pool.submit(serve, sid, reply), None)[1],
+        lambda _stage, sid, reply, *_: (pool.submit(serve, sid, reply), None)[1],
     )  # fmt: skip
     stage = Stage(plan.stage, ties, plan.slots)
     life.running[plan.stage] = stage

@@ -18,7 +18,7 @@ PREFIX = "ANTIPHON_"
 DELIMITER = "__"
 
 #: No settings, and known all the same: who belongs to whom under `antiphon up`, and the stack files' image.
-OTHERS = (run_processes.MARK, leash.HOLDER, "ANTIPHON_IMAGE", "ANTIPHON_VERSION")
+OTHERS = (run_processes.MARK, leash.HOLDER, "ANTIPHON_IMAGE", "ANTIPHON_VERSION", "ANTIPHON_API_KEY")
 
 #: How alike two names must be to be taken for one another (difflib's ratio).
 ALIKE = 0.85

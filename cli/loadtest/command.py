@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from cli.credentials import addressed, key_option
 from cli.loadtest import html, sounds
 from cli.loadtest import report as reports
 from cli.loadtest import server_metrics as metrics
@@ -20,7 +21,6 @@ from cli.loadtest.progress import Progress
 from cli.loadtest.report import Report
 from cli.loadtest.runner import Wish, find_capacity, probe, run
 from cli.loadtest.targets import Targets
-from cli.url import with_extensions
 from config.errors import ConfigError
 from config.messages import AudioFormat
 
@@ -190,6 +190,7 @@ def _targets(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="A search tries no more.",
 )
+@key_option
 @_targets
 def loadtest(
     address: str | None,
@@ -209,6 +210,7 @@ def loadtest(
     html_file: Path | None,
     search: bool,
     max_sessions: int,
+    api_key: str | None,
     **targets: float,
 ) -> None:
     """Simulate people who talk to a server, and judge it.
@@ -220,18 +222,16 @@ def loadtest(
     if audio_format and dialect != "ga":
         raise click.UsageError("--format: Unmute's dialect has Opus in Ogg alone")
     form = audio_format or "pcm16"
-    asked = address or url or "ws://127.0.0.1:8000/v1/realtime"
-    if form == "opus":
-        asked = with_extensions(asked)
+    asked = addressed(address or url or "ws://127.0.0.1:8000/v1/realtime", dialect, api_key)
     chosen = None if speech in (None, "piper") else sounds.choose(speech)
-    probe(asked, dialect, form)
+    probe(asked, dialect, api_key, form)
     source, clips = chosen or sounds.choose(speech)  # it takes seconds to make speech
     source = f"{source}, in {audio_format}" if audio_format else source
     said = sounds.speech(source, clips, dialect, int(packet_ms), form)
     order = Order(
         url=asked, dialect=dialect, speech=said, sessions=sessions,
         ramp_s=RAMP_PER_SESSION_S * sessions if ramp_s is None else ramp_s, conversations=conversations,
-        turns=turns, processes=processes,
+        turns=turns, processes=processes, api_key=api_key,
     )  # fmt: skip
     if search or seconds is not None:
         order = replace(

@@ -25,7 +25,7 @@ from cli.loadtest.gathered import Busy, Gathered
 from cli.loadtest.line import Line, LineFailed
 from cli.loadtest.plan import Plan
 from cli.loadtest.talker import OVERDUE_S, Talker
-from cli.loadtest.wires import SUBPROTOCOLS, Heard, Kind, prepared, wire
+from cli.loadtest.wires import SUBPROTOCOLS, Heard, Kind, address, prepared, wire
 
 #: How often what is new is told.
 TELL_S = 1.0
@@ -51,9 +51,12 @@ class Conversation:
         self._due_s = starts_s
         self._timers: list[asyncio.TimerHandle] = []
         self._beat: asyncio.TimerHandle | None = None
-        self._line = Line(plan.url, SUBPROTOCOLS[plan.dialect], self._hear)
+        self._line = Line(
+            address(plan.url, plan.dialect), SUBPROTOCOLS[plan.dialect], self._hear, plan.api_key
+        )
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._queued = False
+        self.queued = False
+        """Whether it was told to wait for a place."""
         self.done: asyncio.Future[None] = self._loop.create_future()
 
     async def hold(self) -> None:
@@ -136,8 +139,8 @@ class Conversation:
                 if not self._ready.done():
                     self._ready.set_result(None)
             case Kind.QUEUED if not self._ready.done():
-                self._found.queued += not self._queued
-                self._queued = True
+                self._found.queued += not self.queued
+                self.queued = True
             case Kind.QUEUED | Kind.ERROR:
                 self._complained(heard, now_s)
             case Kind.WARNING:
@@ -185,7 +188,7 @@ class Crowd:
                 await asyncio.sleep(RETRY_S)
 
     async def _converse(self, number: int, dice: Random) -> bool:
-        """Whether it was held to its end. The packets of all talkers are spread evenly over the length of one."""
+        """Whether it was held. The packets of all talkers are spread evenly over the length of one."""
         plan, packet_s = self._plan, self._plan.speech.packet_s
         began_s = time.monotonic()
         beat_s = (began_s // packet_s + number / plan.of) * packet_s
@@ -196,8 +199,7 @@ class Crowd:
             async with asyncio.timeout_at(None if math.isinf(plan.end_s) else plan.end_s + END_S):
                 await conversation.hold()
         except TimeoutError:
-            self._cut_short(talker, time.monotonic() - began_s)
-            return False
+            talker.break_off(time.monotonic())
         except LineFailed as failed:
             self._found.fail(time.monotonic() - plan.zero_s, failed.cause, failed.detail)
             return False
@@ -207,18 +209,22 @@ class Crowd:
         finally:
             self._up -= 1
             conversation.hang_up()
-        self._found.conversations += 1
-        return True
+        return self._ended(talker, began_s, time.monotonic(), queued=conversation.queued)
 
-    def _cut_short(self, talker: Talker, waited_s: float) -> None:
-        """The run is over; who had waited for a session for long did so in vain."""
-        now_s = time.monotonic()
-        if talker.ready_s is not None:
-            talker.break_off(now_s)
-        elif waited_s > OVERDUE_S:
-            self._found.fail(
-                now_s - self._plan.zero_s, "no session in time", f"not ready after {waited_s:.0f} s"
-            )
+    def _ended(self, talker: Talker, began_s: float, now_s: float, *, queued: bool) -> bool:
+        """Whether it was held: somebody answered. Who had no session when the run was over, and had waited for long,
+        did so in vain; one that came later, when others hung up, changes nothing about that."""
+        if talker.answered:
+            self._found.conversations += 1
+            return True
+        self._found.unheard += 1
+        over_s = min(now_s, self._plan.end_s)
+        if talker.ready_s is None or talker.ready_s >= over_s:
+            self._found.waited_to_the_end += queued
+            if over_s - began_s > OVERDUE_S:
+                waited = f"not ready after {over_s - began_s:.0f} s"
+                self._found.fail(over_s - self._plan.zero_s, "no session in time", waited)
+        return False
 
     # --- what the process knows of itself
 

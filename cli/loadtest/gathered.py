@@ -82,7 +82,11 @@ class Gathered(msgspec.Struct, omit_defaults=True):
     """Sessions that were told to wait for a place."""
     warnings: dict[str, int] = {}
     conversations: int = 0
-    """That were held to their end."""
+    """That were held to their end: the assistant answered, once at least."""
+    unheard: int = 0
+    """That ended without an answer, though the line held."""
+    waited_to_the_end: int = 0
+    """Of these, told to wait for a place that they did not get before the run was over."""
     received_bytes: int = 0
     busy: list[Busy] = []
 
@@ -117,6 +121,8 @@ class Gathered(msgspec.Struct, omit_defaults=True):
         self.queued += part.queued
         _add_words(self.warnings, part.warnings)
         self.conversations += part.conversations
+        self.unheard += part.unheard
+        self.waited_to_the_end += part.waited_to_the_end
         self.received_bytes += part.received_bytes
         self.busy += part.busy
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,6 +63,7 @@ class Order:
     turns: int | None = 3
     processes: int | None = None
     counts_ramp: bool = True
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def shares(self) -> list[int]:
@@ -102,6 +103,7 @@ class Generator:
             url=order.url, dialect=order.dialect, speech=order.speech, sessions=sessions, first=first,
             of=order.sessions, process=process, zero_s=self.zero_s, ramp_s=order.ramp_s, begin_s=self.begin_s,
             end_s=self.end_s, conversations=order.conversations, turns=order.turns,
+            api_key=order.api_key,
         )  # fmt: skip
         path = Path(self._folder.name, f"{process}.plan")
         path.write_bytes(msgspec.msgpack.encode(plan))

@@ -111,6 +111,8 @@ def _failures(told: Report) -> str:
     rows = [
         _row(("turns answered", str(len(found.answered())), f"of {len(found.turns)}")),
         _row(("conversations held to their end", str(found.conversations), "")),
+        _row(("without an answer when the run ended", str(found.unheard), "")),
+        _row(("of these waited for a place to the end", str(found.waited_to_the_end), "")),
         _row(("sessions told to wait", str(found.queued), "")),
         *(
             _row((name, str(number), "" if most is None else f"at most {most}"))

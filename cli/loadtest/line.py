@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from cli.call import MAX_MESSAGE_BYTES
+from cli.credentials import headers, told
 
 #: A server that leaves so much unread has stopped reading: 20 s of PCM in base64.
 MOST_UNSENT_BYTES = 2**20
@@ -40,13 +41,20 @@ class LineFailed(Exception):
 class Line(asyncio.Protocol):
     """One connection. `hear` gets every text message and when it came."""
 
-    def __init__(self, url: str, subprotocols: Sequence[str], hear: Callable[[bytes, float], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        subprotocols: Sequence[str],
+        hear: Callable[[bytes, float], None],
+        api_key: str | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._url = url
         offers = [Subprotocol(name) for name in subprotocols]
         self._protocol = ClientProtocol(
             parse_uri(url), subprotocols=offers or None, max_size=MAX_MESSAGE_BYTES
         )
+        self._headers = headers(api_key)
         self._hear = hear
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = loop.create_future()
@@ -75,7 +83,9 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the WebSocket."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._protocol.send_request(self._protocol.connect())
+        request = self._protocol.connect()
+        request.headers.update(self._headers)
+        self._protocol.send_request(request)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -187,9 +197,9 @@ def _goodbye(said: Close) -> LineFailed:
 def _refusal(error: Exception) -> LineFailed:
     match error:
         case InvalidStatus():
-            body = " ".join(bytes(error.response.body or b"").decode(errors="replace").split())
-            told = error.response.reason_phrase if body.startswith("<") else body[:MOST_TOLD]
-            return LineFailed(f"refused with HTTP {error.response.status_code}", told)
+            body = told(bytes(error.response.body or b""))
+            words = error.response.reason_phrase if body.startswith("<") else body[:MOST_TOLD]
+            return LineFailed(f"refused with HTTP {error.response.status_code}", words)
         case InvalidHandshake() | WebSocketException():
             return LineFailed("no WebSocket", str(error))
     return LineFailed("line lost", str(error))

@@ -60,6 +60,7 @@ class Plan(msgspec.Struct, kw_only=True):
     turns: int | None = 3
     """Of each conversation; None: until the end."""
     ping_every_s: float = 2.0
+    api_key: str | None = None
 
     def opens_s(self, number: int) -> float:
         """When the session with that number opens."""

@@ -123,6 +123,11 @@ def _counts(told: Report) -> str:
         f"{sum(turn.late_ms > 0 for turn in found.answered())}; taken before the user had finished {early}; "
         f"conversations held to their end: {found.conversations}; sessions told to wait: {found.queued}"
     ]
+    if found.unheard:
+        lines.append(
+            f"conversations without an answer when the run ended: {found.unheard}, of these waited for a place to the "
+            f"end: {found.waited_to_the_end}"
+        )
     lines += [
         f"failed: {number} × {cause}" + (f" ({detail})" if (detail := found.detail(cause)) else "")
         for cause, number in found.causes().items()
@@ -220,6 +225,8 @@ def data(told: Report) -> dict[str, Any]:
         "warnings": found.warnings,
         "queued": found.queued,
         "conversations": found.conversations,
+        "unheard": found.unheard,
+        "waited_to_the_end": found.waited_to_the_end,
         "server": [_finite(asdict(row)) for row in told.server],
         "generator": {
             "sent_late_ms": told.health.sent_late.data,

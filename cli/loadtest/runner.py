@@ -82,13 +82,13 @@ def find_capacity(wish: Wish, search: Search) -> list[Report]:
     return found
 
 
-def probe(url: str, dialect: str, audio_format: AudioFormat = "pcm16") -> None:
+def probe(url: str, dialect: str, api_key: str | None = None, audio_format: AudioFormat = "pcm16") -> None:
     """One session, opened and closed: who cannot have one need not try many. Raises CallFailed."""
     now_s = time.monotonic()
     speech = sounds.speech("a hum", sounds.hums()[:1], dialect, 20, audio_format)
     plan = Plan(
         url=url, dialect=dialect, speech=speech, sessions=1, first=0, of=1, process=0,
-        zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s,
+        zero_s=now_s, ramp_s=0, begin_s=now_s, end_s=now_s, api_key=api_key,
     )  # fmt: skip
 
     async def hold() -> None:

@@ -109,6 +109,8 @@ class Talker:
         self._turns = 0
         self.ready_s: float | None = None
         """When the server said that it listens."""
+        self.answered = False
+        """Whether anything that was said got an answer, measured or not."""
 
     def _endless(self) -> Iterator[Utterance]:
         all_of_them = self._plan.speech.utterances
@@ -208,6 +210,7 @@ class Talker:
         """The turn is over; it counts if its voice ended while it is measured."""
         asked, answer = self._asked, self._answer
         assert asked is not None
+        self.answered |= outcome in (OK, EARLY)
         if self._plan.measured(asked.spoken_s):
             turn = self._turn(asked, answer, outcome)
             self._found.turns.append(turn)

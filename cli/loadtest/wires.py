@@ -14,6 +14,7 @@ import msgspec
 from cli.loadtest.plan import Speech
 from cli.ogg_pages import PAGE, OggPages
 from cli.sound import PACKET_SAMPLES, RATE
+from cli.url import with_extensions
 from config.messages import AudioFormat
 
 INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short sentences."
@@ -262,6 +263,11 @@ class UnmuteWire:
 
 #: Subprotocols that name the dialect to a server.
 SUBPROTOCOLS: Mapping[str, tuple[str, ...]] = {"ga": (), "unmute": ("realtime",)}
+
+
+def address(url: str, dialect: str) -> str:
+    """Where to connect: GA says only to who asks for our extensions that it lets them wait. Other servers ignore it."""
+    return with_extensions(url) if dialect == "ga" else url
 
 
 def wire(dialect: str, speech: Speech) -> Wire:

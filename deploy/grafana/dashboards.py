@@ -273,7 +273,7 @@ WEB = Dashboard(
     rows=[
         Row("Web", [
             Panel("Sessions of each process", [Query('antiphon_sessions{job="web"}', "{{instance}}")],
-                  "128 is what one process was measured with.", limits=(180, 200)),
+                  "One process held its targets with 208.", limits=(180, 200)),
             latency("ping", "Ping to the clients", "Network and the web's own delay. Target 100 ms."),
             Panel("Sessions begun and refused",
                   [Query(rate("worker_sessions_total"), "begun"),

@@ -143,9 +143,9 @@ class Dialect(Protocol):
     """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
-    @property
-    def user_item(self) -> str:
-        """Id of the oldest of the user's items whose text is still to come; empty: this dialect has no ids."""
+    def user_item(self, *, closes: bool) -> str:
+        """Id of the oldest of the user's items whose text is still to come; closes: one that is committed in the same
+        moment counts. Empty: there is none, or this dialect has no ids."""
         ...
 
     def reply_item(self, number: int) -> str:

@@ -36,6 +36,7 @@ from web.dialects.ga_output import Output
 from web.dialects.ga_session import new_session, of_response, response_wishes, updated, wishes_of
 from web.dialects.ga_shapes import Names
 from web.dialects.ga_teller import Teller
+from web.dialects.ga_wordless import Wordless
 from web.dialects.reading import EventReader
 from web.items import Item
 from web.prompt import require_room
@@ -80,6 +81,9 @@ class GaDialect:
         """The user's item that is being spoken."""
         self._unread_items: list[str] = []
         """Committed items whose transcripts are still to come."""
+        self._wordless = Wordless()
+        self._cut: ReplyOutcome | None = None
+        """The reply that the user interrupts in this moment."""
         self._voice_heard = False
         self._heard_to = 0
         """Where the newest utterance ended: the padding of the next begins no earlier."""
@@ -100,9 +104,11 @@ class GaDialect:
 
     # --- ids
 
-    @property
-    def user_item(self) -> str:
+    def user_item(self, *, closes: bool) -> str:
         """Of the utterance that waits longest for its text."""
+        if not self._unread_items and closes:
+            self._open_item = self._open_item or self._next_user_item()
+            return self._open_item
         return self._unread_items[0] if self._unread_items else ""
 
     def reply_item(self, number: int) -> str:
@@ -146,6 +152,15 @@ class GaDialect:
             )
         self._session, self.wishes = session, wishes
         return [Configure()]
+
+    def preset(self, session: dict[str, Any]) -> None:
+        """What an ephemeral key carries: an update before anybody is told of the session. Raises ClientError."""
+        self._update(ev.SessionUpdate(session=session))
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The whole effective configuration."""
+        return self._session
 
     def _cast(self, asked: Wishes) -> Wishes:
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
@@ -221,9 +236,11 @@ class GaDialect:
         self._open_item = self._next_user_item()
         padded = at - (self.wishes.prefix_ms or 0) * SAMPLE_RATE // 1000
         start_ms = _ms(min(at, max(padded, self._heard_to)))
-        return [
-            self._event("input_audio_buffer.speech_started", item_id=self._open_item, audio_start_ms=start_ms)
-        ]
+        started = self._event(
+            "input_audio_buffer.speech_started", item_id=self._open_item, audio_start_ms=start_ms
+        )
+        cut, self._cut = self._cut, None
+        return [started, *(self._output.ended(cut) if cut is not None else [])]
 
     def speech_stopped(self, at: int) -> list[str]:
         """The voice ended."""
@@ -248,7 +265,7 @@ class GaDialect:
 
     def idle_timeout(self, at: int) -> list[str]:
         """The silence becomes an item of the user's, without words."""
-        self._open_item, self._heard_to = self._next_user_item(), at
+        self._open_item, self._heard_to = self._open_item or self._next_user_item(), at
         since = max(0, at - int((self.wishes.idle_timeout_s or 0) * SAMPLE_RATE))
         triggered = self._event(
             "input_audio_buffer.timeout_triggered",
@@ -266,9 +283,12 @@ class GaDialect:
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
         """As it is now; an utterance without its text yet, and a reply that is still being made, too."""
-        known = items.shown(item) if item is not None else self._output.in_progress(request.item_id)
-        if known is None and request.item_id in self._unread_items:
-            known = items.unread(request.item_id)
+        item_id = request.item_id
+        known = items.shown(item) if item is not None else self._output.in_progress(item_id)
+        if known is None and item_id in self._unread_items:
+            known = items.unread(item_id)
+        if known is None:
+            known = self._wordless.shown(item_id, of_reply=self._names.reply_number(item_id) is not None)
         if known is None:
             raise ClientError("there is no item of this id", param="item_id", code="item_not_found")
         return [self._event("conversation.item.retrieved", item=known)]
@@ -302,6 +322,8 @@ class GaDialect:
         if not self._unread_items:
             return []
         item_id = self._unread_items.pop(0)
+        if not before:
+            self._wordless.add(item_id)
         if self._session["audio"]["input"]["transcription"] is None:
             return []
         return [
@@ -341,7 +363,16 @@ class GaDialect:
         return self._output.resumed(number, from_samples)
 
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
-        """Everything that was opened is closed, in order."""
+        """Everything that was opened is closed, in order.
+
+        Of an interruption the client hears first that the user speaks, and in the same moment of this: by that event
+        SDKs empty their players, and they truncate only what is not done yet.
+        """
+        if outcome.cut and not outcome.text:
+            self._wordless.add(self.reply_item(outcome.number))
+        if (outcome.status, outcome.reason) == ("cancelled", "turn_detected"):
+            self._cut = outcome
+            return []
         return self._output.ended(outcome)
 
     def truncated(self, request: HeardUpTo) -> list[str]:
@@ -354,7 +385,7 @@ class GaDialect:
         """Counters, configuration, and what was sent."""
         told = {"events": self._teller.told, "last_item": self._teller.last_item}
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
-        return {**kept, **told, "audio": self._audio.snapshot()}
+        return {**kept, **told, "audio": self._audio.snapshot(), "wordless": self._wordless.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Goes on counting where the last connection stopped."""
@@ -362,6 +393,7 @@ class GaDialect:
             setattr(self, f"_{name}", snapshot[name])
         self._teller.told, self._teller.last_item = snapshot["events"], snapshot["last_item"]
         self._hear_again(snapshot["audio"])
+        self._wordless = Wordless(snapshot.get("wordless", ()))  # one of an earlier version has none
         self.wishes = self._cast(wishes_of(self._session))
 
 

@@ -242,6 +242,7 @@ class Ours(msgspec.Struct):
     """What only this server offers; the field is `antiphon`."""
 
     allow_recording: bool = False
+    record_audio: bool = False
 
 
 class SessionConfig(msgspec.Struct):

@@ -10,6 +10,7 @@ from config.messages import ToolCall
 from web.dialects import ga_events as ev
 from web.items import Item
 from web.prompt import INTERRUPTED
+from web.turn import SILENCE
 
 Json = dict[str, Any]
 
@@ -63,7 +64,7 @@ def shown(item: Item, status: Status = "completed") -> Json:
         return {"id": item.id, "object": "realtime.item", "status": status, **kind}
     if item.tool_calls:
         return call(item.id, item.tool_calls[0], status)
-    text = item.content.removesuffix(INTERRUPTED)
+    text = "" if item.spoken and item.content == SILENCE else item.content.removesuffix(INTERRUPTED)
     part = {"type": AUDIO_KINDS[item.role], "transcript": text} if item.spoken else {
         "type": TEXT_KINDS[item.role], "text": text}  # fmt: skip
     return message(item.id, "incomplete" if item.cut else status, item.role, [part])

@@ -154,7 +154,7 @@ class Output:
         whole = outcome.status == "completed" and outcome.stopped != "length"
         item = items.reply(content["item_id"], "completed" if whole else "incomplete", [self._part])
         self._outputs[self._message] = item
-        cut_by_us = outcome.cut and number != self._truncating
+        cut_by_us = outcome.cut and number != self._truncating and not self._aside
         output = {name: content[name] for name in ("response_id", "output_index")}
         self._message = None
         return [

@@ -69,7 +69,7 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
         "tool_choice": "auto",
         "max_output_tokens": "inf",
         "truncation": "auto",
-        "antiphon": {"allow_recording": False},
+        "antiphon": {"allow_recording": False, "record_audio": False},
     }
 
 
@@ -124,6 +124,7 @@ def wishes_of(session: Session) -> Wishes:
         detection="manual",
         truncation=_truncation(config.truncation),
         allow_recording=config.antiphon.allow_recording,
+        record_audio=config.antiphon.record_audio,
         tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in config.tools),
         tool_choice=_tool_choice(config),
     )

@@ -27,10 +27,11 @@ from web.dialects.base import (
     RetrieveItem,
 )
 from web.dialects.reading import EventReader
+from web.dialects.unmute_debug import Insight
 from web.items import Item
 from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
-from web.prompt import INTERRUPTED, require_room
+from web.prompt import require_room
 from web.reply_options import ReplyOptions
 from web.transcript import AppendOnly
 from web.turn import SILENCE
@@ -41,8 +42,16 @@ _encode = msgspec.json.encode
 #: Audio that one message may bring. A page may name minutes in a few bytes, and somebody must decode them.
 MAX_APPEND = 10 * SAMPLE_RATE
 
-#: Messages of the history that clients are shown.
-HISTORY_MESSAGES = 100
+#: Close codes that need no word of explanation: the end of a talk, and "come back".
+WORDLESS = (1000, 1012)
+
+
+def last_words(code: int, reason: str) -> list[str]:
+    """What this client is told before the server closes with `code`: a page shows messages, and no close codes."""
+    if code in WORDLESS:
+        return []
+    error = {"type": "fatal", "code": f"closed_{code}", "message": reason or "the server ends this session"}
+    return [_encode({"type": "error", "event_id": "event_last", "error": error}).decode()]
 
 
 class UnmuteDialect:
@@ -68,15 +77,14 @@ class UnmuteDialect:
         self._output_begun = False
         self._heard = AppendOnly()
         self._held_space = ""
-        self._history: list[ChatMessage] = []
+        self._insight = Insight()
         self.wishes = Wishes(
             input_format="opus", output_format="opus", user_silence_s=user_silence_s, goodbye=True
         )
 
     # --- ids, of which this dialect knows none
 
-    @property
-    def user_item(self) -> str:
+    def user_item(self, *, closes: bool) -> str:
         """None."""
         return ""
 
@@ -98,6 +106,8 @@ class UnmuteDialect:
             raise _explained(error, raw) from error
         if isinstance(event, ev.Append):
             return self._append(event.audio)
+        if isinstance(event, ev.AppendAnonymized):
+            return []
         self._update(event.session)
         return [Configure()]
 
@@ -110,6 +120,7 @@ class UnmuteDialect:
                 f"one append may bring {MAX_APPEND // SAMPLE_RATE} s", param="audio", code="invalid_audio"
             )
         if packets:
+            self._insight.received(samples)
             return [AppendAudio(packets, samples)]
         if self._input.trouble:
             raise ClientError(
@@ -121,7 +132,7 @@ class UnmuteDialect:
         """The part is cast anew only when it changes: a quiz that goes on keeps its questions."""
         kept = self._config
         wanted = kept.instructions if asked.instructions is None else _known(asked.instructions)
-        config = ev.SessionConfig(asked.allow_recording, wanted, asked.voice or kept.voice)
+        config = ev.SessionConfig(asked.allow_recording, wanted, asked.voice or kept.voice, asked.antiphon)
         changed = (config.instructions, config.voice) != (kept.instructions, kept.voice)
         if changed or not self.wishes.instructions:
             part = self._casting(config.instructions, config.voice or "")
@@ -130,8 +141,14 @@ class UnmuteDialect:
             )
             require_room(wishes, self._context_tokens)
             self.wishes = wishes
-        self.wishes = msgspec.structs.replace(self.wishes, allow_recording=config.allow_recording)
         self._config = config
+        self._take_consents()
+
+    def _take_consents(self) -> None:
+        ours = self._config.antiphon or ev.Ours()
+        self.wishes = msgspec.structs.replace(
+            self.wishes, allow_recording=self._config.allow_recording, record_audio=ours.record_audio
+        )
 
     # --- the connection
 
@@ -154,14 +171,17 @@ class UnmuteDialect:
 
     def configured(self) -> list[str]:
         """The session as it is now; a client of ours finds its token there, others do not look."""
-        ours = {"id": f"sess_{self._id}", "antiphon": {"resume_token": self._token}}
-        return [self._event("session.updated", session={**msgspec.to_builtins(self._config), **ours})]
+        session = msgspec.to_builtins(self._config)
+        ours = {**session.get("antiphon", {}), "resume_token": self._token}
+        return [
+            self._event("session.updated", session={**session, "id": f"sess_{self._id}", "antiphon": ours})
+        ]
 
     def error(self, error: AntiphonError, event_id: str | None = None) -> list[str]:
-        """A `warning` is not shown to people: it is for what mends itself."""
-        body: dict[str, Any] = {"type": "fatal", "code": error.code, "message": str(error)}
+        """A `warning` is not shown to people: it is for what mends itself. A `fatal` one is followed by the end."""
+        body: dict[str, Any] = {"type": error.type, "code": error.code, "message": str(error)}
         if isinstance(error, ClientError):
-            body.update(type=error.type, code=error.wire_code)
+            body["code"] = error.wire_code
             if error.param is not None:
                 body.update(param=error.param, details={"field": error.param})
         elif isinstance(error, StageWaiting):
@@ -172,6 +192,7 @@ class UnmuteDialect:
 
     def speech_began(self, at: int) -> list[str]:
         """The user speaks."""
+        self._insight.user_spoke()
         return [self._event("input_audio_buffer.speech_started")]
 
     def speech_stopped(self, at: int) -> list[str]:
@@ -204,17 +225,17 @@ class UnmuteDialect:
 
     def partial_text(self, heard: Transcript) -> list[str]:
         """The words that will not change any more."""
-        return self._user_words(*self._heard.partial(heard))
+        return [*self._user_words(*self._heard.partial(heard)), *self._outputs_if_due()]
 
     def user_text(self, text: str) -> list[str]:
         """The rest of them. The history goes along: who waits for the reply looks there for what was asked."""
         events = [] if text == SILENCE else self._user_words(*self._heard.final(text))
-        if text:
-            self._remember("user", text)
+        self._insight.user_said(text)
         return [*events, self._outputs()]
 
     def not_understood(self) -> list[str]:
         """Nothing: the error that goes with it says all."""
+        self._insight.user_said("")
         return []
 
     def _user_words(self, words: str, since: int) -> list[str]:
@@ -228,13 +249,14 @@ class UnmuteDialect:
     def reply_started(self, number: int, options: ReplyOptions, *, again: bool) -> list[str]:
         """A reply is being made; `again` is nothing new for this client."""
         self._held_space = ""
+        self._insight.reply_began()
         if again:
             return []
         response = {
             "object": "realtime.response",
             "status": "in_progress",
             "voice": self._config.voice or self.wishes.voice,
-            "chat_history": self._chat_history(system=True),
+            "chat_history": [ChatMessage("system", self.wishes.instructions), *self._insight.history],
         }
         return [self._event("response.created", response=response)]
 
@@ -251,14 +273,15 @@ class UnmuteDialect:
 
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """The words whose sound begins here, then the sound."""
-        words = [word.strip() for _, word in audio.words]
-        events = [self._event("response.text.delta", delta=word) for word in words if word]
+        words = [said for _, word in audio.words if (said := word.strip())]
+        self._insight.reply_sounds(audio.samples, words)
+        events = [self._event("response.text.delta", delta=word) for word in words]
         if audio.packets:
             head = b"" if self._output_begun else self._output.head()
             self._output_begun = True
             pages = head + self._output.pages(audio.packets)  # msgspec writes bytes as base64
             events.append(self._event("response.audio.delta", delta=pages))
-        return events
+        return [*events, *self._outputs_if_due()]
 
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """Nothing: not of this dialect; what was sent plays out."""
@@ -274,10 +297,8 @@ class UnmuteDialect:
 
     def reply_ended(self, outcome: ReplyOutcome) -> list[str]:
         """What was heard goes into the history, and that to the client, before it learns that this is the end."""
-        if outcome.text:
-            mark = "" if outcome.text == outcome.full_text else INTERRUPTED
-            self._remember("assistant", outcome.text + mark)
-        outputs = self._outputs(outcome)
+        self._insight.reply_ended(outcome)
+        outputs = self._outputs()
         if outcome.status != "completed":
             return [outputs, self._event("unmute.interrupted_by_vad")]
         return [
@@ -288,27 +309,11 @@ class UnmuteDialect:
 
     # --- what clients are shown of the conversation
 
-    def _remember(self, role: Any, text: str) -> None:
-        if self._history and self._history[-1].role == role:
-            text = f"{self._history.pop().content} {text}"
-        self._history.append(ChatMessage(role, text))
-        del self._history[:-HISTORY_MESSAGES]
+    def _outputs(self) -> str:
+        return self._event("unmute.additional_outputs", args=self._insight.args(self.wishes.voice))
 
-    def _chat_history(self, *, system: bool = False) -> list[ChatMessage]:
-        prompt = [ChatMessage("system", self.wishes.instructions)] if system else []
-        return prompt + self._history
-
-    def _outputs(self, outcome: ReplyOutcome | None = None) -> str:
-        timing: dict[str, float] = {}
-        if outcome is not None and outcome.llm_first_token_ms is not None:
-            timing["to_first_token"] = outcome.llm_first_token_ms / 1000
-        if outcome is not None and outcome.tts_first_audio_ms is not None:
-            timing["tts_audio"] = outcome.tts_first_audio_ms / 1000
-        debug: dict[str, Any] = {"timing": timing, "tts_voice": self.wishes.voice}
-        if outcome is not None and outcome.dropped:
-            debug["dropped_messages"] = outcome.dropped
-        args = {"chat_history": self._chat_history(), "debug_dict": debug, "debug_plot_data": []}
-        return self._event("unmute.additional_outputs", args=args)
+    def _outputs_if_due(self) -> list[str]:
+        return [self._outputs()] if self._insight.due else []
 
     # --- going on later
 
@@ -320,7 +325,7 @@ class UnmuteDialect:
             "instructions": self.wishes.instructions,
             "voice": self.wishes.voice,
             "language": self.wishes.language,
-            "history": msgspec.to_builtins(self._history),
+            "history": msgspec.to_builtins(self._insight.history),
             "stream": self._input.serial,
         }
 
@@ -328,13 +333,12 @@ class UnmuteDialect:
         """Goes on; the client's decoder is new, so our stream begins anew."""
         self._events = snapshot["events"]
         self._config = msgspec.convert(snapshot["config"], ev.SessionConfig)
-        self._history = msgspec.convert(snapshot["history"], list[ChatMessage])
+        self._insight.history = msgspec.convert(snapshot["history"], list[ChatMessage])
         self._input = OggOpusReader(snapshot["stream"])
         self.wishes = msgspec.structs.replace(
-            self.wishes,
-            allow_recording=self._config.allow_recording,
-            **{name: snapshot[name] for name in ("instructions", "voice", "language")},
+            self.wishes, **{name: snapshot[name] for name in ("instructions", "voice", "language")}
         )
+        self._take_consents()
 
 
 def _known(instructions: dict[str, Any]) -> dict[str, Any]:

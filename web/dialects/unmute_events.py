@@ -12,12 +12,19 @@ Name = Annotated[str, msgspec.Meta(max_length=256)]
 INSTRUCTION_FIELDS = ("type", "text", "language")
 
 
+class Ours(msgspec.Struct, omit_defaults=True):
+    """What only this server offers; the field is `antiphon`."""
+
+    record_audio: bool = False
+
+
 class SessionConfig(msgspec.Struct, omit_defaults=True):
-    """What a session is to be; what is left out stays as it is."""
+    """What a session is to be; what is left out stays as it is, but for consents: those are given each time."""
 
     allow_recording: bool
     instructions: dict[str, Any] | None = None
     voice: Name | None = None
+    antiphon: Ours | None = None
 
 
 class _Event(msgspec.Struct, tag_field="type", kw_only=True):
@@ -36,7 +43,13 @@ class Append(_Event, tag="input_audio_buffer.append", kw_only=True):
     audio: bytes
 
 
-ClientEvent = SessionUpdate | Append
+class AppendAnonymized(_Event, tag="unmute.input_audio_buffer.append_anonymized", kw_only=True):
+    """What Unmute's recordings hold instead of audio; a recording that is played to a server may send it."""
+
+    number_of_samples: int = 0
+
+
+ClientEvent = SessionUpdate | Append | AppendAnonymized
 
 #: What only a session of the other dialect has.
 GA_FIELDS = frozenset({"type", "audio", "output_modalities", "modalities", "turn_detection"})

@@ -1,0 +1,47 @@
+"""The settings of who is let in: keys, open mode, origins, limits."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from config.environment import by_commas
+
+#: Networks as the environment gives them, by commas.
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(by_commas)]
+
+#: The same of origins.
+Origins = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
+
+
+class AuthSettings(BaseModel, frozen=True):
+    """Who is let in. [security.md](security.md) has the whole of it."""
+
+    keys_file: Path | None = None
+    """API keys, hashed, one NAME:sha256:DIGEST a line; `antiphon keys` writes it. Looked at before each use: a key
+    that was taken out is refused at once. `antiphon up` has one in its data directory."""
+    keys: str = ""
+    """More of them, by commas, for deployments that are made of variables. They are hashes, from which nobody gets a
+    key."""
+    open: bool = False
+    """With no keys at all, clients of other machines are let in as well. Else only those of this machine are: who can
+    reach the server could use it, and some models cost money by the word."""
+    origins: Origins = ()
+    """Pages that may talk to the server besides its own: https://app.example.org, or * for all. Other programs say no
+    origin, and are not asked for one."""
+    proxies: Networks = ()
+    """Networks of proxies whose X-Forwarded-For is believed: 10.0.0.0/8. Without, all who come through one share its
+    address, and its limits."""
+    key_sessions: int = Field(1000, ge=0)
+    """Conversations at once of one key; 0: any number. A client gone wild is stopped, and a large service is not."""
+    key_starts_per_minute: int = Field(1200, ge=0)
+    """Conversations and ephemeral keys that one key may begin in a minute; 0: any number."""
+    address_sessions: int = Field(100, ge=0)
+    """Conversations at once of one address (of IPv6, a network of 64 bits); 0: any number. An office behind one address
+    has many people. This machine's own address has no limit: it is where load tests run."""
+    address_starts_per_minute: int = Field(120, ge=0)
+    """Conversations, and keys that are wrong, of one address in a minute; 0: any number."""
+    ephemeral_keys: int = Field(1000, ge=1)
+    """Ephemeral keys of one key that live at once: each holds the session it carries, up to 128 KiB, in the state
+    server's memory."""

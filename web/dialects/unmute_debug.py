@@ -1,0 +1,114 @@
+"""What a client of Unmute's kind is shown beside the talk: its history, and figures for whoever debugs. Sans-IO.
+
+Names of the figures as in kyutai-labs/unmute at 84aa28d (`unmute_handler.py`). Left out are those that nobody here can
+say: the state of connections to engines, and the pause prediction, of which a recording tells more.
+"""
+
+from typing import Any, Literal
+
+from config.messages import ChatMessage
+from config.settings import SAMPLE_RATE
+from web.dialects.base import ReplyOutcome
+from web.prompt import INTERRUPTED
+
+#: Messages of the history that clients are shown.
+HISTORY_MESSAGES = 100
+
+#: While somebody speaks, it is shown so often, in session samples: what Unmute does all the time.
+EVERY = SAMPLE_RATE
+
+State = Literal["waiting_for_user", "user_speaking", "bot_speaking"]
+
+
+class Insight:
+    """Of one session."""
+
+    def __init__(self) -> None:
+        self.history: list[ChatMessage] = []
+        self.state: State = "waiting_for_user"
+        self._received = 0
+        self._shown_at = 0
+        self._timing: dict[str, float] = {}
+        self._dropped = 0
+        self._said: list[str] = []
+        """Words of the reply under way whose sound was sent."""
+        self._sent = 0
+        self._sounds_since: int | None = None
+
+    # --- what happens
+
+    def received(self, samples: int) -> None:
+        """Audio of the user's, spoken or silent: by it time is told."""
+        self._received += samples
+
+    def user_spoke(self) -> None:
+        """Their voice began: the figures of the turn before are over."""
+        self.state, self._timing = "user_speaking", {}
+
+    def user_said(self, text: str) -> None:
+        """A turn of theirs, or nothing after all."""
+        self.state = "user_speaking" if text else "waiting_for_user"
+        if text:
+            self._remember("user", text)
+
+    def reply_began(self) -> None:
+        """The assistant has the turn."""
+        self.state, self._said, self._sent, self._sounds_since = "bot_speaking", [], 0, None
+
+    def reply_sounds(self, samples: int, words: list[str]) -> None:
+        """Sound of it was sent."""
+        if self._sounds_since is None:
+            self._sounds_since = self._received
+        self._sent += samples
+        self._said += words
+
+    def reply_ended(self, outcome: ReplyOutcome) -> None:
+        """What was heard of it goes into the history."""
+        self._said = []
+        if self.state == "bot_speaking":
+            self.state = "waiting_for_user"
+        if outcome.text:
+            self._remember("assistant", outcome.text + INTERRUPTED * (outcome.text != outcome.full_text))
+        if outcome.llm_first_token_ms is not None:
+            self._timing["to_first_token"] = outcome.llm_first_token_ms / 1000
+        if outcome.tts_first_audio_ms is not None:
+            self._timing["tts_audio"] = outcome.tts_first_audio_ms / 1000
+        self._dropped = outcome.dropped
+
+    def _remember(self, role: Literal["user", "assistant"], text: str) -> None:
+        if self.history and self.history[-1].role == role:
+            text = f"{self.history.pop().content} {text}"
+        self.history.append(ChatMessage(role, text))
+        del self.history[:-HISTORY_MESSAGES]
+
+    # --- what is shown
+
+    @property
+    def due(self) -> bool:
+        """It was not shown for a second."""
+        return self._received - self._shown_at >= EVERY
+
+    def args(self, voice: str) -> dict[str, Any]:
+        """Of `unmute.additional_outputs`: the history without the system message, and the figures."""
+        self._shown_at = self._received
+        debug: dict[str, Any] = {
+            "timing": self._timing,
+            "conversation_state": self.state,
+            "last_receive_time": round(self._received / SAMPLE_RATE, 3),
+            "tts_voice": voice,
+        }
+        if self._sounds_since is not None:
+            debug["tts_throughput"] = self._throughput(self._sounds_since)
+        if self._dropped:
+            debug["dropped_messages"] = self._dropped
+        said = [ChatMessage("assistant", " ".join(self._said))] if self._said else []
+        return {"chat_history": [*self.history, *said], "debug_dict": debug, "debug_plot_data": []}
+
+    def _throughput(self, since: int) -> dict[str, float]:
+        """Sound sent, and time since the first of it, in seconds."""
+        sent_s, since_s = self._sent / SAMPLE_RATE, (self._received - since) / SAMPLE_RATE
+        return {
+            "time_received_yielded": round(sent_s, 2),
+            "time_since_start": round(since_s, 2),
+            "ratio": round(sent_s / (since_s + 0.01), 2),
+        }
