@@ -158,7 +158,7 @@ def _section(found: dict[AudioFormat, Cost], seconds: float) -> Section:
         "sockets nor Redis nor turn-taking. No codec runs in the web.",
         "kbit/s: of packets alone. Base64 makes a third more of them, and each event has some 100 bytes of its own.",
     ]
-    data = {name: msgspec.to_builtins(cost) for name, cost in found.items()}
+    data = {str(name): msgspec.to_builtins(cost) for name, cost in found.items()}
     return Section("codecs", "Audio formats", bars, [Table(head, rows)], notes, data)
 
 
