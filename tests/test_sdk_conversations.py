@@ -187,7 +187,7 @@ def test_the_programs_of_the_guide_hear_an_answer(block: papers.Block, house: Ho
     )
     assert done.returncode == 0, done.stderr[-3000:]
     heard_ms = (tmp_path / "answer.pcm").stat().st_size / 48
-    assert heard_ms == 5 * WORD_MS, "it is sunny in Rome"
+    assert abs(heard_ms - 5 * WORD_MS) <= WORD_MS, "it is sunny in Rome"
 
 
 def test_the_programs_have_the_same_openai_package_as_the_tests() -> None:
