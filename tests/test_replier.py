@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.tuning import PacingSettings
 from tests.test_ga import Line
+from web.config import Wishes
 from web.replier import Replier
 from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch
@@ -65,7 +66,7 @@ def test_a_text_that_is_spoken_and_lost_is_not_waited_for_without_end() -> None:
 def test_work_that_lay_in_a_queue_is_late_only_since_somebody_took_it() -> None:
     """Workers may be away for longer than a stage may be silent."""
     replier = Replier(Line().dialect, lambda _: True, PacingSettings())
-    replier.start(1, 10.0)
+    replier.start(1, 10.0, ReplyOptions(Wishes()))
     again = StageWatch("llm", 1, submitted_s=12.0, missing_since_s=12.0)
     limit_s = PacingSettings().first_word_deadline_s
     assert replier.overdue(30.0, [again]) is None
