@@ -109,7 +109,7 @@ MISTAKES = {
     "a voice that does not exist": (
         updating(audio={"output": {"voice": "nobody"}}), "session.audio.output.voice", "no voice 'nobody'",
     ),
-    "a transcription session": (updating(type="transcription"), "session.type", "transcription"),
+    "a session of no kind": (updating(type="telepathy"), "session.type", "telepathy"),
     "the other dialect": (
         sending("session.update", session={"voice": "v", "allow_recording": True}), "session", "dialect=unmute",
     ),
