@@ -98,7 +98,7 @@ class GaDialect:
             ev.ItemRetrieve: lambda event: [RetrieveItem(event.item_id, event.event_id)],
             ev.ItemDelete: lambda event: [DeleteItem(event.item_id, event.event_id)],
             ev.ResponseCreate: self._create_response,
-            ev.ResponseCancel: lambda event: [StopReply(event.event_id)],
+            ev.ResponseCancel: self._cancel,
         }
 
     # --- ids
@@ -197,6 +197,15 @@ class GaDialect:
             return [CreateReply(event.event_id)]
         return [CreateReply(event.event_id, self._options(event.response))]
 
+    def _cancel(self, event: ev.ResponseCancel) -> list[Request]:
+        if event.response_id not in (None, self._output.response_id):
+            raise ClientError(
+                f"no response {event.response_id!r} is active",
+                param="response_id",
+                code="response_cancel_not_active",
+            )
+        return [StopReply(event.event_id)]
+
     def _options(self, asked: ev.ResponseConfig) -> ReplyOptions:
         session, wishes = response_wishes(self._session, asked)
         try:
@@ -210,7 +219,12 @@ class GaDialect:
         said = asked.input
         return ReplyOptions(
             wishes,
-            None if said is None else [items.taken(item, item.id or "", "response.input") for item in said],
+            None
+            if said is None
+            else [
+                items.taken(item, item.id or "", f"response.input[{place}]")
+                for place, item in enumerate(said)
+            ],
             asked.conversation == "none",
             {**told, "metadata": asked.metadata},
         )

@@ -123,6 +123,11 @@ class Output:
             )
         ]
 
+    @property
+    def response_id(self) -> str | None:
+        """Of the newest response; None: there was none over this connection."""
+        return self._begun.get("id")
+
     def in_progress(self, item_id: str) -> Json | None:
         """The message of the reply under way, if that is it."""
         if self._message is None or self._outputs[self._message]["id"] != item_id:

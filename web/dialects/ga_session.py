@@ -9,7 +9,7 @@ from config.messages import Tool
 from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
-from web.dialects.reading import field_of
+from web.dialects.reading import misfit
 
 Session = dict[str, Any]
 
@@ -162,7 +162,11 @@ def _tool_choice(config: ev.SessionConfig) -> str:
     if isinstance(config.tool_choice, str):
         return config.tool_choice if config.tools else "auto"
     if config.tool_choice.name not in {tool.name for tool in config.tools}:
-        raise ClientError(f"there is no tool {config.tool_choice.name!r}", param="session.tool_choice")
+        raise ClientError(
+            f"there is no tool {config.tool_choice.name!r}",
+            param="session.tool_choice.name",
+            code="invalid_value",
+        )
     return config.tool_choice.name
 
 
@@ -218,7 +222,7 @@ def _checked(session: Session) -> ev.SessionConfig:
     try:
         config = msgspec.convert(session, ev.SessionConfig)
     except msgspec.ValidationError as error:
-        raise ClientError(str(error), param=field_of(str(error), "session")) from error
+        raise misfit(str(error), "session") from error
     return config
 
 
