@@ -207,6 +207,8 @@ TABLE: list[Row] = [
     ("asked for a reply, it starts", LISTENING, ReplyAsked(), RULES, Phase.THINKING, (do.StartReply(1),)),
     ("asked for while the text is awaited, it follows the text", replace(AWAITING, reply_wanted=False), ReplyAsked(),
      MANUAL, Phase.THINKING, ()),
+    ("who asked is answered though nothing was understood", replace(AWAITING, reply_wanted=True, reply_asked=True),
+     said("", final=True), MANUAL, Phase.THINKING, (do.TakeText(""), do.StartReply(1))),
     ("push-to-talk: the voice decides nothing", LISTENING, VoiceStarted(S), MANUAL, Phase.LISTENING, ()),
     ("push-to-talk: the client ends the turn", LISTENING, CommitAsked(3 * S), MANUAL, Phase.THINKING,
      (do.CloseUtterance(3 * S),)),

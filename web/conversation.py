@@ -31,6 +31,7 @@ from tasks.leases import Lease
 from web import actions, happenings, moments, requests, saved, turn
 from web.asked_replies import AskedReplies
 from web.dialects import base
+from web.dictation import Dictations
 from web.history import History, Scene
 from web.inbox import Inbox
 from web.item_desk import ItemDesk
@@ -69,6 +70,7 @@ class Conversation:
         send: Callable[[Iterable[str]], bool],
         before: saved.Saved | None,
         hang_up: Callable[[], None],
+        dictations: Dictations,
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
@@ -85,6 +87,7 @@ class Conversation:
         self._dialect = dialect
         self._send = send
         self._before = before
+        self._dictations = dictations
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
         self._history = History(before.history if before else (), runtime.settings, self.input.clock)
@@ -96,10 +99,11 @@ class Conversation:
         )
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
-        self._desk = ItemDesk(self._history, dialect, send, self._items_changed, self._reply_item)
+        self._desk = ItemDesk(self._history, dialect, send, self._items_changed, self._reply_item, dictations)
         self._replies = ReplyDesk(
-            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared
-        )
+            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared,
+            dictations, self._complain,
+        )  # fmt: skip
         self._user_work = UserWork(
             dialect, send, self.input, self._times, lambda: self._ahead.ask(self._history.drafted)
         )
@@ -138,6 +142,7 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
+        self._dictations.close()
         self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
@@ -147,7 +152,7 @@ class Conversation:
         now_s = time.monotonic()
         tick = turn.next_tick(self._turn, self._rules)
         tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
-        waits = (LOOK_S, tick_s, self.replier.patience_s(now_s))
+        waits = (0.0 if self._dictations.ready else LOOK_S, tick_s, self.replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
 
     def handle(self, mail: Mail) -> None:
@@ -274,6 +279,7 @@ class Conversation:
 
     def look_at_time(self) -> None:
         """Ticks, deadlines, and audio that is due."""
+        self._dictations.settle()
         now_s = time.monotonic()
         tick = turn.next_tick(self._turn, self._rules)
         if tick is not None and self.input.now >= tick:
