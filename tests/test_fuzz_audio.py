@@ -32,7 +32,12 @@ formats = st.sampled_from(get_args(AudioFormat))
 packets = st.one_of(
     st.binary(max_size=400),
     st.builds(lambda toc, rest: bytes([toc]) + rest, st.integers(0, 255), st.binary(max_size=60)),
-    st.builds(lambda toc, count, rest: bytes([toc | 3, count]) + rest, st.integers(0, 252), st.integers(0, 255), st.binary(max_size=1300)),
+    st.builds(
+        lambda toc, count, rest: bytes([toc | 3, count]) + rest,
+        st.integers(0, 252),
+        st.integers(0, 255),
+        st.binary(max_size=1300),
+    ),
 )
 
 
@@ -100,7 +105,9 @@ def test_a_reader_says_the_same_of_pages_however_they_are_cut(stream: bytes, cut
 
 
 @given(audio_format=formats, sent=st.lists(packets, max_size=6))
-def test_a_decoder_gives_sound_of_the_length_that_the_web_counted(audio_format: AudioFormat, sent: list[bytes]) -> None:
+def test_a_decoder_gives_sound_of_the_length_that_the_web_counted(
+    audio_format: AudioFormat, sent: list[bytes]
+) -> None:
     ear = decoder(audio_format)
     for packet in sent:
         pcm = ear.decode(packet)
@@ -114,24 +121,38 @@ def test_a_decoder_gives_sound_of_the_length_that_the_web_counted(audio_format: 
 
 @given(
     audio_format=formats,
-    pieces=st.lists(st.binary(max_size=2000).map(lambda data: np.frombuffer(data[: len(data) // 4 * 4], "<f4")), max_size=4),
+    pieces=st.lists(
+        st.binary(max_size=2000).map(lambda data: np.frombuffer(data[: len(data) // 4 * 4], "<f4")),
+        max_size=4,
+    ),
 )
-def test_an_encoder_takes_whatever_an_engine_gives(audio_format: AudioFormat, pieces: list[np.ndarray]) -> None:
+def test_an_encoder_takes_whatever_an_engine_gives(
+    audio_format: AudioFormat, pieces: list[np.ndarray]
+) -> None:
     mouth = encoder(audio_format)
     with np.errstate(all="ignore"):
         made = [packet for pcm in pieces for packet in mouth.encode(np.nan_to_num(pcm))] + mouth.flush()
     assert packets_samples(made, audio_format) >= sum(map(len, pieces))
 
 
-@given(audio_format=formats, data=st.one_of(packets, st.binary(max_size=3000)), sizes=st.one_of(st.none(), st.lists(st.integers(-1, 400), max_size=5)), spoilt=st.booleans())
-def test_a_ga_clients_sound_becomes_packets_or_an_error(audio_format: AudioFormat, data: bytes, sizes: list[int] | None, spoilt: bool) -> None:
+@given(
+    audio_format=formats,
+    data=st.one_of(packets, st.binary(max_size=3000)),
+    sizes=st.one_of(st.none(), st.lists(st.integers(-1, 400), max_size=5)),
+    spoilt=st.booleans(),
+)
+def test_a_ga_clients_sound_becomes_packets_or_an_error(
+    audio_format: AudioFormat, data: bytes, sizes: list[int] | None, spoilt: bool
+) -> None:
     dialect = ga()
     session = {"type": "realtime", "audio": {"input": {"format": shown(audio_format)}}}
     dialect.receive(json.dumps({"type": "session.update", "session": session}))
     text = base64.b64encode(data).decode()
     told = {"type": "input_audio_buffer.append", "audio": text[:-1] + "!" if spoilt and text else text}
     try:
-        (request,) = dialect.receive(json.dumps(told if sizes is None else {**told, "antiphon": {"packets": sizes}}))
+        (request,) = dialect.receive(
+            json.dumps(told if sizes is None else {**told, "antiphon": {"packets": sizes}})
+        )
     except ClientError as error:
         assert error.param in ("audio", "antiphon.packets") or (error.param or "").startswith("antiphon")
         return
@@ -159,7 +180,11 @@ def damaged(draw: st.DrawFn) -> bytes:
     data = bytearray(draw(st.sampled_from(RECORDINGS)))
     for _ in range(draw(st.integers(0, 6))):
         at = draw(st.one_of(st.integers(0, 120), st.integers(0, len(data) - 5)))
-        new = draw(st.one_of(st.binary(min_size=1, max_size=4), st.sampled_from([b"\xff" * 4, bytes(4), b"\0\0\0\x80"])))
+        new = draw(
+            st.one_of(
+                st.binary(min_size=1, max_size=4), st.sampled_from([b"\xff" * 4, bytes(4), b"\0\0\0\x80"])
+            )
+        )
         data[at : at + len(new)] = new
     cut = draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))
     return bytes(data[:cut]) + draw(st.binary(max_size=20))

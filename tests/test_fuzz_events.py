@@ -40,7 +40,9 @@ unmute_messages = wild.written(st.one_of(wild.bent(wild.fitting(unmute_events.Cl
 
 def speaker(voice: str) -> str:
     if voice == "nobody":
-        raise ClientError("there is no voice 'nobody'", code="voice_not_found", param="session.audio.output.voice")
+        raise ClientError(
+            "there is no voice 'nobody'", code="voice_not_found", param="session.audio.output.voice"
+        )
     return voice
 
 

@@ -57,7 +57,9 @@ def _of(info: kinds.Type) -> st.SearchStrategy[Json]:
             return texts if most is None else texts.map(lambda text: text[:most])
         case kinds.IntType(ge=least, le=most):
             return st.one_of(
-                st.integers(least, 30_000 if most is None else most), st.just(least or 0), st.just(most or 2**63 - 1)
+                st.integers(least, 30_000 if most is None else most),
+                st.just(least or 0),
+                st.just(most or 2**63 - 1),
             )
         case kinds.FloatType(ge=least, le=most):
             return st.floats(least, most, allow_nan=False, allow_infinity=False)
@@ -114,15 +116,19 @@ def written(draw: st.DrawFn, values: st.SearchStrategy[Json]) -> str:
     if draw(st.integers(0, 7)):
         return text
     at = draw(st.integers(0, len(text)))
-    return text[:at] + draw(st.one_of(st.just(""), texts, st.sampled_from(['"', "]", "\\ud800", "1e999", "NaN"]))) + text[
-        at + draw(st.integers(0, 9)) :
-    ]
+    return (
+        text[:at]
+        + draw(st.one_of(st.just(""), texts, st.sampled_from(['"', "]", "\\ud800", "1e999", "NaN"])))
+        + text[at + draw(st.integers(0, 9)) :]
+    )
 
 
 def updates(kind: type, config: type) -> st.SearchStrategy[Json]:
     """session.update, whose session is read by a struct of its own only later."""
     return fitting(kind).flatmap(
-        lambda event: st.one_of(fitting(config), bent(fitting(config))).map(lambda session: {**event, "session": session})
+        lambda event: st.one_of(fitting(config), bent(fitting(config))).map(
+            lambda session: {**event, "session": session}
+        )
     )
 
 

@@ -352,7 +352,9 @@ def _explained(error: ClientError, raw: str) -> ClientError:
         return error
     try:
         session = msgspec.json.decode(raw, type=ev.AnySession).session
-    except msgspec.DecodeError:  # it is no object, or holds numbers that nobody reads: the error says so already
+    except (
+        msgspec.DecodeError
+    ):  # it is no object, or holds numbers that nobody reads: the error says so already
         return error
     if ev.GA_FIELDS.isdisjoint(session):
         return error
