@@ -514,6 +514,12 @@ def test_a_call_that_is_malformed_fails_the_reply_and_is_not_spoken(deltas):
         run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
 
 
+def test_a_call_that_had_no_room_in_the_answer_is_nobodys_to_run():
+    stream = [chunk("One. "), calling(piece(0, '{"city": ', name="weather", id="c1")), chunk(finish="length")]
+    pieces, usage = run(Script((200, stream)), prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+    assert (pieces, usage.stopped) == (["One. "], "length")
+
+
 @pytest.mark.parametrize(
     "delta", [{"content": 7}, {"content": ["a"]}, {"tool_calls": {"a": 1}}, {"tool_calls": "a"}, "text"]
 )

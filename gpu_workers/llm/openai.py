@@ -130,7 +130,7 @@ class OpenAiLlm:
                     yield piece
                 for call in _called(chunk, calls):
                     yield call
-        for call in calls.finish():
+        for call in calls.finish(cut=usage.stopped == "length"):
             yield call
 
     async def _tries(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:

@@ -84,7 +84,11 @@ class UnmuteDialect:
 
     # --- ids, of which this dialect knows none
 
-    def user_item(self, *, closes: bool) -> str:
+    def closing_item(self) -> str:
+        """None."""
+        return ""
+
+    def unread_item(self) -> str:
         """None."""
         return ""
 
@@ -199,11 +203,11 @@ class UnmuteDialect:
         """The user's turn ended."""
         return [self._event("input_audio_buffer.speech_stopped")]
 
-    def committed(self) -> list[str]:
+    def committed(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
-    def cleared(self) -> list[str]:
+    def cleared(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
