@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from config.settings import Settings
+from config.settings import Settings, slips
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,8 @@ def set_up(settings: Settings, process: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
     logging.captureWarnings(capture=True)
+    for slip in slips():
+        log.warning("%s", slip)
     if settings.log_speech:
         log.warning("log_speech is ON: what users and the assistant SAY is written into this log, in clear")
 
