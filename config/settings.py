@@ -136,8 +136,8 @@ class Settings(BaseSettings, frozen=True):
             )
         if self.limits.audio_keep_s < self.turn.longest_turn_s:
             raise ConfigError(
-                "limits.audio_keep_s must not be less than turn.longest_turn_s: of a longer utterance the beginning would "
-                "be lost with the media server"
+                "limits.audio_keep_s must not be less than turn.longest_turn_s: of a longer utterance the beginning "
+                "would be lost with the media server"
             )
         return self
 
