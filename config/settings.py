@@ -16,7 +16,7 @@ import yaml
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config import catalogue
+from config import catalogue, variables
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
@@ -33,6 +33,7 @@ from config.tuning import (
     ScaleSettings,
     TurnSettings,
 )
+from config.variables import Slip
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -133,6 +134,11 @@ class Settings(BaseSettings, frozen=True):
             raise ConfigError(
                 "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
             )
+        if self.limits.audio_keep_s < self.turn.longest_turn_s:
+            raise ConfigError(
+                "limits.audio_keep_s must not be less than turn.longest_turn_s: of a longer utterance the beginning "
+                "would be lost with the media server"
+            )
         return self
 
     def stage(self, name: str) -> EngineChoice:
@@ -169,6 +175,11 @@ class Settings(BaseSettings, frozen=True):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the profile, which arrives as init arguments."""
         return Environment(settings_cls), init_settings
+
+
+def slips() -> list[Slip]:
+    """Environment variables that look like settings and are none."""
+    return list(variables.slips(os.environ, Settings))
 
 
 def _is_near(host: str | None) -> bool:

@@ -26,7 +26,7 @@ class TurnSettings(BaseModel, frozen=True):
     patience: float = Field(1.0, gt=0, le=10)
     """Factor on all waits: the one knob between cutting people off and keeping them waiting."""
     longest_turn_s: float = Field(30.0, gt=0)
-    """An utterance is closed here: the input stream keeps no more before it."""
+    """An utterance is closed here: no more of it is kept (`limits.audio_keep_s`) for whoever has to hear it again."""
     user_silence_timeout_s: float = Field(7.0, gt=0)
     """Silence after which the assistant takes the turn. Lower feels pushy; higher feels absent."""
     goodbye_after_silences: int = Field(3, ge=0)

@@ -20,7 +20,7 @@ ANTIPHON = (sys.executable, "-m", "cli.main")
 DEADLINE_S = 60.0
 
 #: Names a run's processes, whoever their parent is now.
-MARK = "ANTIPHON_TEST_RUN"
+MARK = "TEST_RUN_OF_ANTIPHON"
 
 
 def eventually(what: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:

@@ -22,6 +22,7 @@ from web.keyring import Keyring
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
+from web.visitor import has_bearer
 
 
 class NoDeflate:
@@ -64,7 +65,7 @@ def create_app() -> Flask:
         handshake = Handshake(
             query=request.args.to_dict(),
             subprotocols=door.subprotocols(),
-            authorized="Authorization" in request.headers,
+            authorized=has_bearer(request.headers.get("Authorization", "")),
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
         with session_metrics.connection():
@@ -74,7 +75,7 @@ def create_app() -> Flask:
                 without_redis(client, error)
                 return
             with shared.pinger.watching(client.ping):
-                admit(shared, client, handshake, door.caller())
+                door.parts(admit(shared, client, handshake, door.caller()))
 
     flask.extensions["antiphon_begin"] = begin
     flask.extensions["antiphon_drain"] = drain
