@@ -20,7 +20,7 @@ from config import catalogue
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
-from config.environment import Environment, first_fault
+from config.environment import Environment, FolderOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
 from config.tracing import TracingSettings
@@ -59,7 +59,7 @@ class Settings(BaseSettings, frozen=True):
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
     """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
     and on SIGHUP."""
-    record_dir: Path | None = None
+    record_dir: FolderOrNone = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
     nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
     record_audio: bool = False

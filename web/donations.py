@@ -134,7 +134,7 @@ class Donations:
     def _folder(self) -> Path:
         if self._rules.dir is None:
             raise DonationsOff("this server takes no voice donations; its operator has not set donation.dir")
-        return self._rules.dir.expanduser()
+        return self._rules.dir
 
     def _remember(self, text: Verification) -> None:
         left_s = text.created_at_timetamp + self._rules.read_within_s - self._clock()
