@@ -61,7 +61,7 @@ class Settings(BaseSettings, frozen=True):
     and on SIGHUP."""
     record_dir: FolderOrNone = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
-    nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
+    nothing is recorded. A folder of its own; web processes on several hosts may share one."""
     record_audio: bool = False
     """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
     record_days: float | None = Field(30.0, gt=0)

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.settings import Settings
 from web import record, record_folder
 from web.actions import Action
 from web.config import Wishes
 from web.happenings import Happening
 from web.pen import Background, Pen, in_thread
 from web.rules import Rules
+from web.runtime import Runtime
 from web.sound_track import SoundTrack
 from web.turn import Turn
+from web.withdrawals import EVENTS, SOUND, Withdrawals
 
 #: A session that ends waits so long for the disk.
 CLOSE_S = 1.0
@@ -26,11 +27,13 @@ CLOSE_S = 1.0
 class Recorder:
     """One session's recording. Says nothing until it is allowed to.
 
-    sound: the operator allows that, too. went_on: an earlier connection may have recorded something.
+    sound: the operator allows that, too. went_on: an earlier connection may have recorded something. withdrawals: tells
+    other processes of a consent that is taken back.
     """
 
     def __init__(
-        self, folder: Path | None, session: str, *, sound: bool = False, went_on: bool = False,
+        self, folder: Path | None, session: str, *,
+        sound: bool = False, went_on: bool = False, withdrawals: Withdrawals | None = None,
         background: Background = in_thread, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._folder = folder or Path()
@@ -41,6 +44,10 @@ class Recorder:
         self._sound = Pen(lambda: self._files(sound=True), background=background, clock=clock)
         self._events_there = self._sound_there = self._on and went_on
         """There may be something to delete."""
+        self._went_on = went_on
+        self._withdrawals = withdrawals
+        self._withdrawn = {EVENTS, SOUND} if self._on and went_on else set()
+        """What a consent may have been taken back for, also of an earlier connection."""
         self._allowed = False
         self._steps = -1
         """Since the header; -1: there is none yet."""
@@ -60,13 +67,29 @@ class Recorder:
         if not self._allowed and self._events_there:
             self._events.erase()
             self._steps, self._events_there = -1, False
+            self._withdraw(EVENTS)
+        elif self._allowed:
+            self._give_again(EVENTS)
         self._consent_to_sound(wishes)
+
+    def _withdraw(self, what: str) -> None:
+        self._withdrawn.add(what)
+        if self._withdrawals is not None:
+            self._withdrawals.tell(self._session, what)
+
+    def _give_again(self, what: str) -> None:
+        if what in self._withdrawn and self._withdrawals is not None:
+            self._withdrawals.tell(self._session, what, withdrawn=False)
+        self._withdrawn.discard(what)
 
     def _consent_to_sound(self, wishes: Wishes) -> None:
         wanted = self._sound_on and wishes.allow_recording and wishes.record_audio
         if not wanted and self._sound_there:
             self._sound.erase()
             self._sound_there = False
+            self._withdraw(SOUND)
+        elif wanted:
+            self._give_again(SOUND)
         audio_format = wishes.input_format if wanted else ""
         if audio_format != self._format:
             self._format, self._track = audio_format, None
@@ -120,6 +143,8 @@ class Recorder:
 
     def _begin(self, rules: Rules, state: dict[str, Any]) -> None:
         self._steps, self._before, self._events_there = 0, state, True
+        if self._went_on:
+            self._write(b"\n")  # the process before may have died in the middle of a line
         self._add(
             record.Header(
                 version=record.VERSION, began_s=time.time(), rules=record.fields_of(rules), turn=state
@@ -127,9 +152,10 @@ class Recorder:
         )
 
     def _add(self, line: record.Line) -> None:
-        self._events.write(
-            record_folder.events_file(self._folder, self._session), record.encode(line) + b"\n"
-        )
+        self._write(record.encode(line) + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        self._events.write(record_folder.events_file(self._folder, self._session), data)
 
     def close(self, wishes: Wishes) -> None:
         """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk."""
@@ -142,9 +168,12 @@ class Recorder:
         self._sound.close(deadline)
 
 
-def recorder_of(settings: Settings, session: str, *, went_on: bool) -> Recorder:
+def recorder_of(runtime: Runtime, session: str, *, went_on: bool) -> Recorder:
     """As the operator wants it."""
-    return Recorder(settings.record_dir, session, sound=settings.record_audio, went_on=went_on)
+    settings, withdrawals = runtime.settings, runtime.withdrawals
+    return Recorder(
+        settings.record_dir, session, sound=settings.record_audio, went_on=went_on, withdrawals=withdrawals
+    )
 
 
 def _sample_of(happening: Happening, now: int | None, last: int) -> int:
