@@ -152,6 +152,22 @@ def test_without_redis_it_is_deleted_here_and_told_when_redis_is_back(tmp_path, 
     ]
 
 
+def test_what_is_heard_while_redis_is_told_is_recorded_no_more(tmp_path, state, sid):
+    class Listens(Withdrawals):
+        def tell(self, session: str, what: str, *, withdrawn: bool = True) -> None:
+            pen.hear(480, PCM)  # the reader's greenlet runs meanwhile
+            super().tell(session, what, withdrawn=withdrawn)
+
+    pen = Recorder(
+        tmp_path, sid, sound=True, withdrawals=Listens(tmp_path, state), background=Threads(), clock=Clock()
+    )
+    pen.consent(ALL)
+    pen.hear(0, PCM)
+    pen.consent(NO)
+    pen.close(NO)
+    assert names(tmp_path) == set()
+
+
 def test_the_list_forgets_after_a_day(state, sid):
     withdrawn(state, sid, EVENTS, 0.0)
     assert 0 < state.ttl(keys.withdrawn()) <= 3600

@@ -12,8 +12,9 @@ from typing import Any
 from web import record, record_folder
 from web.actions import Action
 from web.config import Wishes
+from web.disk import in_thread
 from web.happenings import Happening
-from web.pen import Background, Pen, in_thread
+from web.pen import Background, Pen
 from web.rules import Rules
 from web.runtime import Runtime
 from web.sound_track import SoundTrack
@@ -64,35 +65,28 @@ class Recorder:
     def consent(self, wishes: Wishes) -> None:
         """The client consents, or refuses, or does no longer; what it does not consent to is deleted."""
         self._allowed = self._on and wishes.allow_recording
+        sound = self._sound_on and wishes.allow_recording and wishes.record_audio
+        ended = set()
         if not self._allowed and self._events_there:
             self._events.erase()
             self._steps, self._events_there = -1, False
-            self._withdraw(EVENTS)
-        elif self._allowed:
-            self._give_again(EVENTS)
-        self._consent_to_sound(wishes)
-
-    def _withdraw(self, what: str) -> None:
-        self._withdrawn.add(what)
-        if self._withdrawals is not None:
-            self._withdrawals.tell(self._session, what)
-
-    def _give_again(self, what: str) -> None:
-        if what in self._withdrawn and self._withdrawals is not None:
-            self._withdrawals.tell(self._session, what, withdrawn=False)
-        self._withdrawn.discard(what)
-
-    def _consent_to_sound(self, wishes: Wishes) -> None:
-        wanted = self._sound_on and wishes.allow_recording and wishes.record_audio
-        if not wanted and self._sound_there:
+            ended.add(EVENTS)
+        if not sound and self._sound_there:
             self._sound.erase()
             self._sound_there = False
-            self._withdraw(SOUND)
-        elif wanted:
-            self._give_again(SOUND)
-        audio_format = wishes.input_format if wanted else ""
+            ended.add(SOUND)
+        audio_format = wishes.input_format if sound else ""
         if audio_format != self._format:
             self._format, self._track = audio_format, None
+        wanted = {what for what, is_wanted in ((EVENTS, self._allowed), (SOUND, sound)) if is_wanted}
+        self._tell(ended, wanted & self._withdrawn)
+
+    def _tell(self, ended: set[str], begun: set[str]) -> None:
+        """Last of all: others may be heard while Redis is waited for."""
+        self._withdrawn = (self._withdrawn | ended) - begun
+        if self._withdrawals is not None:
+            for what in ended | begun:
+                self._withdrawals.tell(self._session, what, withdrawn=what in ended)
 
     def _files(self, *, sound: bool) -> list[Path]:
         found = record_folder.of(self._folder, self._session)

@@ -15,6 +15,7 @@ from tasks import kept
 from tasks.shared_time import shared_time
 from tasks.streams import Client, RedisError
 from web import record_folder
+from web.disk import in_thread
 from web.record_folder import Recorded
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Withdrawals:
             self._left[name] = time.time() - (now_s - at_s)
         self._upto_s = settled_s
         if self._left and self._folder is not None:
-            gevent.get_hub().threadpool.apply(self._erase, (self._folder, dict(self._left)))
+            in_thread(self._erase, self._folder, dict(self._left)).get()
 
     # --- in a thread
 
