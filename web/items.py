@@ -1,12 +1,17 @@
 """What a conversation is made of: things said, typed, called and answered, each with the id clients know. Pure."""
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from config.errors import ClientError
 from config.messages import ChatMessage
 
 #: Where `after` asks for the very beginning.
 ROOT = "root"
+
+#: Kept of a conversation, the newest: more than any prompt takes, and no more than a web process can keep for all its
+#: sessions.
+MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
 
 #: Session samples at which something began and ended to be said.
 Span = tuple[int, int]
@@ -29,6 +34,7 @@ class Items:
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = list(items)
+        self._characters = sum(map(_size, self._items))
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -39,9 +45,22 @@ class Items:
     def __getitem__(self, place: int) -> Item:
         return self._items[place]
 
-    def newest(self, count: int) -> list[Item]:
-        """The last so many."""
-        return self._items[-count:]
+    def newest(self, count: int, characters: int) -> list[Item]:
+        """The last so many, and no more than have so many characters; the very last in any case."""
+        sizes = accumulate(map(_size, reversed(self._items[-count:])))
+        fit = sum(1 for size in sizes if size <= characters)
+        return self._items[-max(1, fit) :]
+
+    def forget_oldest(self) -> int:
+        """What is more than is kept; how many that are."""
+        gone = max(0, len(self._items) - MOST_ITEMS)
+        left = self._characters - sum(map(_size, self._items[:gone]))
+        while left > MOST_CHARACTERS and gone < len(self._items) - 1:
+            left -= _size(self._items[gone])
+            gone += 1
+        del self._items[:gone]
+        self._characters = left
+        return gone
 
     def place(self, item_id: str) -> int | None:
         """Where it is; None: there is none."""
@@ -68,11 +87,25 @@ class Items:
         if self.place(item.id) is not None:
             raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
         self._items.insert(place, item)
+        self._characters += _size(item)
+
+    def make_way(self, item_id: str, place: int) -> int:
+        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        taken = self.place(item_id)
+        if taken is None:
+            return place
+        self.remove(taken)
+        return place - (taken < place)
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
+        self._characters += _size(item) - _size(self._items[place])
         self._items[place] = item
 
     def remove(self, place: int) -> None:
         """It has never been."""
-        del self._items[place]
+        self._characters -= _size(self._items.pop(place))
+
+
+def _size(item: Item) -> int:
+    return len(item.content) + sum(len(call.arguments) for call in item.tool_calls)
