@@ -74,7 +74,7 @@ class Conversation:
         self.stages = Stages(self.sid, runtime.tell)
         self.memory = Memory(runtime, lease)
         self.inbox = Inbox(self.memory.results, dict(before.applied) if before else {})
-        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
+        self._recorder = recorder_of(runtime, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
