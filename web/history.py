@@ -112,8 +112,7 @@ class History:
         """What was heard of a reply, marked where the user cut it short, and what it asked for."""
         if reply.options.aside:
             return
-        text = reply.text if whole else reply.heard_text(now_s)
-        cut = text != reply.text
+        text, cut = reply.kept(now_s, whole=whole)
         span = answer(reply, self._now, now_s)
         here = len(self._items) if self._began is None else self._began
         kept = [
@@ -123,10 +122,13 @@ class History:
             said = text + (prompt.INTERRUPTED if cut else "")
             spoken = not reply.options.wishes.text_only
             kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
+        if kept:
+            kept[0] = msgspec.structs.replace(kept[0], consulted=tuple(reply.exchanges))
         for place, item in enumerate(kept, here):
             self._items.insert(place, item)
             self._log(item)
-        past = PastReply(reply.words, reply.spans, reply.playback.sent, reply.item_id if text else "")
+        words = ["" if number in reply.fillers else word for number, word in enumerate(reply.words)]
+        past = PastReply(words, reply.spans, reply.playback.sent, reply.item_id if text else "")
         self._past.add(reply.number, past)
 
     def _log(self, message: Item) -> None:
@@ -163,10 +165,14 @@ class History:
             case actions.StartReply() | actions.ConfirmReply():
                 self._began = len(self._items)
         match action:
+            case actions.ConfirmReply():
+                return {keys.LET_OUT: action.reply}
             case actions.SpeechBegan() | actions.EndReply():
                 return self.draft(scene.next_number, scene.wishes)
             case actions.StartReply() | actions.PrepareReply():
-                return {keys.REPLY: action.reply, **self._order(action, scene)}
+                certain = isinstance(action, actions.StartReply)
+                let_out: Fields = {keys.LET_OUT: action.reply} if certain else {}
+                return {keys.REPLY: action.reply, **let_out, **self._order(action, scene)}
             case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
                 # a worker that has not yet claimed it need not begin
                 return {keys.done(stage): number for stage in MAKERS}
