@@ -73,7 +73,7 @@ def test_arguments_are_checked_and_arrive_as_the_hints_say(tmp_path: Path) -> No
 
 
 def test_names_that_pydantic_keeps_to_itself_may_be_parameters(tmp_path: Path) -> None:
-    text = 'def find(schema: str, model_config: int = 1, _x: int = 2) -> str:\n    """Finds."""\n    return schema * _x\n'
+    text = "def find(schema: str, model_config: int = 1, _x: int = 2) -> str:\n  'Finds.'\n  return schema * _x\n"
     own = load(folder(tmp_path, find=text))["find"]
     assert set(own.tool.parameters["properties"]) == {"schema", "model_config", "_x"}
     assert own.run(own.read('{"schema": "a", "_x": 3}'), 1.0) == "aaa"
