@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from config import logs, unmute_metrics
-from config.errors import DeviceLost, StageFailed
+from config.errors import AntiphonError, DeviceLost, StageFailed
 from config.messages import (
     MOST_CALLS,
     Called,
@@ -201,8 +201,9 @@ class LlmLoop(Loop):
             self._lose_device(error)
         except Exception as error:
             unmute_metrics.vllm_hard_errors.inc()
-            log.error("llm engine failed: %s", type(error).__name__, extra=pen.about)
-            self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
+            why = str(error) if isinstance(error, AntiphonError) else type(error).__name__
+            log.error("llm engine failed: %s", why, extra=pen.about)
+            self.outbox.add(pen, Failed("llm_failed", why))
             self._try_flush()
             self.leave(pen, done=True)
         finally:

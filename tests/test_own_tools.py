@@ -210,7 +210,7 @@ def test_a_model_that_asks_in_circles_is_told_to_answer(write: Write) -> None:
 def test_a_model_that_does_not_listen_ends_the_reply_with_an_error(write: Write) -> None:
     engine = Scripted(lambda prompt: [call()])
     said = write(engine, OwnTools(tools(weather), settings(most_calls=2)))
-    assert said[-1] == Failed("llm_failed", "StageFailed")
+    assert said[-1] == Failed("llm_failed", "the model asks for functions without end")
     assert told(engine.prompts[-1])[-1] == ENOUGH
 
 
