@@ -80,6 +80,8 @@ class Stage:
         tools = toolbox.load(settings.tools)
         if tools:
             log.info("%d tools of %s: %s", len(tools), settings.tools.folder, ", ".join(tools))
+        if tools and not self.engine.calls_tools:
+            log.warning("the llm engine %r tells its model of no tools: none is ever called", self.model)
         return OwnTools(tools, settings.tools, self._is_let_out, settings.llm.window_tokens)
 
     def _is_let_out(self, sid: str, reply: int) -> bool:

@@ -63,7 +63,7 @@ def load(settings: ToolSettings) -> Toolbox:
         return {}
     folder = settings.folder.expanduser()
     if not folder.is_dir():
-        raise ConfigError(f"tools.folder {str(folder)!r} is no folder")
+        raise ConfigError(f"tools.folder {str(folder.absolute())!r} is no folder")
     found: dict[str, OwnTool] = {}
     for own in _all_of(folder.resolve()):
         if (other := found.get(own.tool.name)) is not None:

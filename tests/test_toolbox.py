@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 
+from cli.main import main
 from config.errors import ConfigError
 from config.own_tools import ToolSettings
 from tasks.toolbox import load
+from tests import papers
 
 WEATHER = '''
 from datetime import date
@@ -138,3 +141,47 @@ def test_two_functions_of_one_name_are_an_error(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no folder"):
         load(ToolSettings(folder=tmp_path / "tools"))  # type: ignore[call-arg]
+
+
+# --- the guide, and the command
+
+
+def guide(tmp_path: Path) -> ToolSettings:
+    """The functions of docs/tools.md."""
+    blocks = [
+        block.text for block in papers.blocks(papers.ROOT / "docs/tools.md") if block.language == "python"
+    ]
+    return folder(tmp_path, **{f"guide{number}": text for number, text in enumerate(blocks)})
+
+
+def test_the_functions_of_the_guide_are_tools_that_work(tmp_path: Path) -> None:
+    found = load(guide(tmp_path))
+    assert {name: own.once for name, own in found.items()} == {
+        "time_of_day": False, "roll_dice": False, "book_table": True,
+    }  # fmt: skip
+    assert len(found["roll_dice"].run(found["roll_dice"].read('{"count": 3}'), 1.0)) == 3
+    clock = found["time_of_day"]
+    with pytest.raises(ValueError, match="no such zone"):
+        clock.run(clock.read('{"zone": "Europe/Nowhere"}'), 1.0)
+    assert ":" in clock.run(clock.read("{}"), 1.0)
+
+
+def test_the_command_shows_what_there_is(tmp_path: Path) -> None:
+    guide(tmp_path)
+    shown = CliRunner().invoke(main, ["tools", str(tmp_path)])
+    assert shown.exit_code == 0 and [line.split()[:3] for line in shown.output.splitlines()] == [
+        ["NAME", "PARAMETERS", "REPEATED"], ["time_of_day", "zone", "may"], ["roll_dice", "count", "may"],
+        ["book_table", "people,", "time"],
+    ]  # fmt: skip
+    document = json.loads(CliRunner().invoke(main, ["tools", str(tmp_path), "--json"]).output)
+    assert document[1]["function"]["parameters"]["properties"]["count"]["description"] == "How many dice"
+
+
+def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
+    folder(tmp_path, bad="def f(x): ...")
+    shown = CliRunner().invoke(main, ["tools", str(tmp_path)])
+    assert shown.exit_code == 2 and "bad.py: function 'f' has no docstring" in shown.output
+
+
+def test_the_command_says_where_there_is_no_folder() -> None:
+    assert "ANTIPHON_TOOLS__FOLDER" in CliRunner().invoke(main, ["tools"]).output

@@ -91,6 +91,8 @@ class _Failed(Exception):
 class OpenAiLlm:
     """One HTTP client for the process."""
 
+    calls_tools = True
+
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
         self.continues = settings.continues
