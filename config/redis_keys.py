@@ -69,6 +69,8 @@ TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
+#: Number of the newest reply that is certain to be wanted: functions with effects may be called for it.
+LET_OUT = "let_out"
 #: Mark of the API key whose client began it; empty where there were none.
 OWNER = "owner"
 #: Under which name it counts in `quota:live:{who}`, over all its connections.

@@ -23,6 +23,7 @@ from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
 from config.environment import Environment, FolderOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
+from config.own_tools import ToolSettings
 from config.tracing import TracingSettings
 from config.tuning import (
     AdmissionSettings,
@@ -105,6 +106,7 @@ class Settings(BaseSettings, frozen=True):
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
     auth: AuthSettings = AuthSettings()  # type: ignore[call-arg]
     news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
+    tools: ToolSettings = ToolSettings()  # type: ignore[call-arg]
     donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

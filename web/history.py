@@ -135,8 +135,7 @@ class History:
         """What was heard of a reply, marked where the user cut it short, and what it asked for."""
         if reply.options.aside:
             return
-        text = reply.text if whole else reply.heard_text(now_s)
-        cut = text != reply.text
+        text, cut = reply.kept(now_s, whole=whole)
         told = bool(reply.item_id and reply.words) and reply.item_id not in self._deleted
         span = answer(reply, self._now, now_s)
         here = len(self._items) if self._began is None else self._began
@@ -147,11 +146,14 @@ class History:
             said = text + (prompt.INTERRUPTED if cut and text else "")
             spoken = not reply.options.wishes.text_only
             kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
+        if kept:
+            kept[0] = msgspec.structs.replace(kept[0], consulted=tuple(reply.exchanges))
         for item in kept:
             here = self._put(here, item)
             self._log(item)
         self._forget_oldest()
-        past = PastReply(reply.words, reply.spans, reply.playback.sent, reply.item_id if told else "")
+        words = ["" if number in reply.fillers else word for number, word in enumerate(reply.words)]
+        past = PastReply(words, reply.spans, reply.playback.sent, reply.item_id if told else "")
         self._past.add(reply.number, past)
 
     def _put(self, place: int, item: Item) -> int:
@@ -196,6 +198,10 @@ class History:
 
     def remember(self, action: actions.Action, scene: Scene) -> Fields:
         """What an action changes in what was said, and in the state to be saved."""
+        self._note(action, scene)
+        return self._changed(action, scene)
+
+    def _note(self, action: actions.Action, scene: Scene) -> None:
         reply = scene.reply
         match action:
             case actions.CloseUtterance() | actions.UserSilent() if scene.closing_item:
@@ -209,11 +215,17 @@ class History:
                 self._began = None
             case actions.StartReply() | actions.ConfirmReply():
                 self._began = len(self._items)
+
+    def _changed(self, action: actions.Action, scene: Scene) -> Fields:
         match action:
+            case actions.ConfirmReply():
+                return {keys.LET_OUT: action.reply}
             case actions.SpeechBegan() | actions.EndReply():
                 return self.draft(scene.next_number, scene.wishes)
             case actions.StartReply() | actions.PrepareReply():
-                return {keys.REPLY: action.reply, **self._order(action, scene)}
+                certain = isinstance(action, actions.StartReply)
+                let_out: Fields = {keys.LET_OUT: action.reply} if certain else {}
+                return {keys.REPLY: action.reply, **let_out, **self._order(action, scene)}
             case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
                 # a worker that has not yet claimed it need not begin
                 return {keys.done(stage): number for stage in MAKERS}

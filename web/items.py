@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Literal
 
+import msgspec
+
 from config.errors import ClientError
-from config.messages import ChatMessage
+from config.messages import ChatMessage, ToolCall
 
 #: Where `after` asks for the very beginning.
 ROOT = "root"
@@ -18,6 +20,23 @@ MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
 Span = tuple[int, int]
 
 
+#: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
+REMEMBERED = 500
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """Functions of the server's own that a reply asked for, and what they gave."""
+
+    calls: tuple[ToolCall, ...]
+    results: tuple[str, ...]
+
+    def messages(self) -> Iterator[ChatMessage]:
+        """As a model is told of it."""
+        yield ChatMessage("assistant", "", self.calls)
+        for call, result in zip(self.calls, self.results, strict=True):
+            yield ChatMessage("tool", result[:REMEMBERED], tool_call_id=call.id)
+
+
 class Item(ChatMessage, frozen=True, omit_defaults=True):
     """A message of the prompt, and what clients know it by. A version that knows no items reads it as a message."""
 
@@ -28,6 +47,8 @@ class Item(ChatMessage, frozen=True, omit_defaults=True):
     """Somebody fell silent, or was made to, before its end."""
     span: Span | None = None
     """When it was said, or added; None: saved by a version that did not write it down."""
+    consulted: tuple[Exchange, ...] = ()
+    """What it was made with; models are told, clients are not."""
 
 
 def no_such(asked: Literal["retrieve", "delete", "truncate"], item_id: str) -> ClientError:
