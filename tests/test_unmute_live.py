@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -129,9 +130,12 @@ def test_a_reply_is_told_in_the_order_that_the_load_tester_wants(house: House) -
         kinds = [event["type"] for event in page.heard]
         order = [
             "session.updated", "response.created", "unmute.response.text.delta.ready", "response.text.delta",
-            "response.audio.delta", "response.text.done", "response.audio.done",
+            "response.audio.delta", "response.audio.done",
         ]  # fmt: skip
         assert [kind for kind in dict.fromkeys(kinds) if kind in order] == order
+        last_sound = len(kinds) - kinds[::-1].index("response.audio.delta")
+        assert kinds.index("response.text.done") < last_sound, "it is written long before it is heard"
+        assert kinds.index("response.text.done") > kinds.index("unmute.response.text.delta.ready")
         assert kinds[-2:] == ["unmute.additional_outputs", "response.audio.done"]
         said = " ".join(event["delta"] for event in page.of("response.text.delta"))
         ready = "".join(event["delta"] for event in page.of("unmute.response.text.delta.ready"))
@@ -156,7 +160,27 @@ def test_who_debugs_is_shown_what_goes_on_every_second(house: House) -> None:
         assert times == sorted(times) and times[-1] > times[0]
         sounding = [shown["tts_throughput"] for shown in debug if "tts_throughput" in shown]
         assert sounding and all(throughput["ratio"] > 0.5 for throughput in sounding)
-        assert set(debug[-1]["timing"]) == {"to_first_token", "tts_audio"}
+        assert all(said["time_received"] >= said["time_received_yielded"] for said in sounding)
+        assert set(debug[-1]["timing"]) == {"pause_detection", "to_first_token", "tts_audio"}
+        assert 0 < debug[-1]["timing"]["pause_detection"] < 5
+        assert {shown["connection"]["stt"] for shown in debug[1:]} == {"connected"}
+        assert "connected" in {shown["connection"]["tts"] for shown in debug}
+        assert all(0 <= shown["stt_pause_prediction"] <= 1 for shown in debug[1:])
+        assert 0 <= debug[-1]["time_since_last_message"] < 5
+
+    visit(house, scene)
+
+
+def test_it_is_shown_while_nobody_speaks_too(house: House) -> None:
+    async def scene(page: UnmutePage) -> None:
+        await page.configure()
+        await page.until("response.audio.done")
+        shown = len(page.outputs)
+        await page.until("unmute.additional_outputs", shown + 3)
+        quiet = page.outputs[shown:]
+        assert {outputs["debug_dict"]["conversation_state"] for outputs in quiet} == {"waiting_for_user"}
+        times = [outputs["debug_dict"]["last_receive_time"] for outputs in quiet]
+        assert all(0.9 < later - before < 1.5 for before, later in itertools.pairwise(times))
 
     visit(house, scene)
 

@@ -44,6 +44,11 @@ EVENTS: dict[str, dict[str, type]] = {
     "error": {"error": dict},
 }
 
+#: What its debug view always has; more is there when it was measured.
+DEBUG = {
+    "timing", "connection", "chatbot", "conversation_state", "tts_voice", "stt_pause_prediction", "last_receive_time",
+}  # fmt: skip
+
 Event = dict[str, Any]
 
 
@@ -218,6 +223,7 @@ def judge(event: Event) -> None:
             assert isinstance(event["session"]["allow_recording"], bool)
         case "unmute.additional_outputs":
             assert {"chat_history", "debug_dict", "debug_plot_data"} <= set(event["args"])
+            assert DEBUG <= set(event["args"]["debug_dict"])
 
 
 @asynccontextmanager

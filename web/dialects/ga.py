@@ -30,6 +30,7 @@ from web.dialects.base import (
     Request,
     RetrieveItem,
     StopReply,
+    Unwatched,
 )
 from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
@@ -58,7 +59,7 @@ KEPT = ("session", "user_items", "open_item", "unread_items", "voice_heard", "he
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
-class GaDialect:
+class GaDialect(Unwatched):
     """One GA client."""
 
     name = "ga"
