@@ -185,6 +185,75 @@ def test_it_is_shown_while_nobody_speaks_too(house: House) -> None:
     visit(house, scene)
 
 
+# --- its front end
+
+
+#: Where Next.js serves a page that is being worked on; its backend is expected at another port of the same machine.
+IN_DEVELOPMENT = "http://localhost:3000"
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/v1/health", "GET"),
+        ("/v1/voices", "GET"),
+        ("/v1/voices", "POST"),
+        ("/v1/voice-donation", "GET"),
+        ("/v1/voice-donation", "POST"),
+    ],
+)
+def test_a_front_end_at_another_port_may_ask_and_read_the_answer(
+    house: House, path: str, method: str
+) -> None:
+    headers = {
+        "Origin": IN_DEVELOPMENT,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-type,x-of-its-own",
+    }
+    may = httpx.options(http(house, path), headers=headers)
+    assert may.is_success
+    assert may.headers["Access-Control-Allow-Origin"] == IN_DEVELOPMENT
+    assert method in may.headers["Access-Control-Allow-Methods"]
+    assert may.headers["Access-Control-Allow-Headers"] == "content-type,x-of-its-own"
+    said = httpx.request(method, http(house, path), headers={"Origin": IN_DEVELOPMENT})
+    assert said.headers["Access-Control-Allow-Origin"] == IN_DEVELOPMENT, "of refusals, too"
+    assert said.is_success is (method == "GET")
+    foreign = httpx.options(http(house, path), headers={**headers, "Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+def test_a_front_end_that_was_built_for_a_proxy_finds_all_behind_its_prefix(house: House) -> None:
+    for path in ("/v1/health", "/v1/voices", "/v1/voice-donation"):
+        assert httpx.get(http(house, f"/api{path}")).is_success
+    for path in ("/metrics", "/v1/scale", "/v1/models"):
+        assert httpx.get(http(house, f"/api{path}")).status_code == 404
+
+    async def scene() -> None:
+        async with visiting(house.url.replace("/v1/", "/api/v1/")) as page:
+            await page.configure()
+            await page.until("response.audio.done")
+
+    asyncio.run(scene())
+
+
+def test_a_second_visit_in_the_same_page_begins_anew(house: House) -> None:
+    """It connects again without loading anew, and may send pages of its old stream first."""
+
+    async def scene(page: UnmutePage) -> None:
+        await page.configure()
+        await page.until("response.audio.delta")
+
+    visit(house, scene)
+
+    async def again() -> None:
+        async with visiting(house.url, stale=True) as page:
+            await page.configure("quiz_show")
+            await page.until("response.audio.done")
+            assert page.samples_heard and not page.of("error")
+
+    asyncio.run(again())
+
+
 def test_what_does_not_fit_is_told_and_the_talk_goes_on(house: House) -> None:
     async def scene(page: UnmutePage) -> None:
         await page.configure(voice="custom:00000000-0000-4000-8000-000000000000")
