@@ -19,6 +19,7 @@ from web.fair_share import FairShare
 from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
 from web.keyring import Keyring
+from web.prefix import Prefixed
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
@@ -82,7 +83,7 @@ def create_app() -> Flask:
     flask.extensions["antiphon_flush"] = flush
     flask.extensions["antiphon_reload"] = lambda: runtime().reload()
     flask.extensions["antiphon_check"] = lambda: startup.check(settings, keyring)
-    flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
+    flask.wsgi_app = NoDeflate(Prefixed(flask.wsgi_app))  # type: ignore[method-assign]
     return flask
 
 

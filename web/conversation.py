@@ -45,6 +45,7 @@ from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
+from web.signs import read_signs
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
@@ -91,6 +92,7 @@ class Conversation:
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
+        dialect.attend(lambda: read_signs(self._turn, self.stages, self.replier.reply, self.input))
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
@@ -105,12 +107,13 @@ class Conversation:
         )
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
-        self._requests: dict[type, Callable[[Any], None]] = {
+        self._requests: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
             **self._desk.requests,
             base.Configure: self._configure,
             base.CreateReply: self._replies.ask,
             base.HeardUpTo: self._heard_up_to,
+            base.Look: lambda _: self._send(dialect.looked()),
         }
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,

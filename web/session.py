@@ -215,6 +215,7 @@ class Session:
         self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:
+        gevent.sleep(self._runtime.settings.turn.goodbye_wait_s)  # nobody gets the turn meanwhile
         self._socket.close(1000, "goodbye")
 
     def _send(self, messages: Iterable[str]) -> bool:
