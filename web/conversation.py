@@ -46,6 +46,7 @@ from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
+from web.signs import read_signs
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
@@ -74,9 +75,9 @@ class Conversation:
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
-        self._memory = Memory(runtime, lease)
-        self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
-        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
+        self.memory = Memory(runtime, lease)
+        self.inbox = Inbox(self.memory.results, dict(before.applied) if before else {})
+        self._recorder = recorder_of(runtime, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
@@ -94,12 +95,15 @@ class Conversation:
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
+        dialect.attend(lambda: read_signs(self._turn, self.stages, self.replier.reply, self.input))
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
-        self._desk = ItemDesk(self._history, dialect, send, self._items_changed, self._reply_item, dictations)
+        self._desk = ItemDesk(
+            self._history, dialect, send, self._items_changed, lambda: self.replier.item, dictations
+        )
         self._replies = ReplyDesk(
             self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared,
             dictations, self._complain,
@@ -109,12 +113,13 @@ class Conversation:
         )
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
-        self._requests: dict[type, Callable[[Any], None]] = {
+        self._requests: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
             **self._desk.requests,
             base.Configure: self._configure,
             base.CreateReply: self._replies.ask,
             base.HeardUpTo: self._heard_up_to,
+            base.Look: lambda _: self._send(dialect.looked()),
         }
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
@@ -205,10 +210,6 @@ class Conversation:
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
         self._happen(requests.happening(request, self._turn, self.input.clock.received))
-
-    def _reply_item(self) -> str:
-        reply = self.replier.reply if self._turn.replying else None
-        return reply.item_id if reply is not None and not reply.options.aside else ""
 
     def _items_changed(self) -> None:
         self._drop_prepared()
@@ -373,7 +374,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
         )
-        self._memory.save(state, fields, ttl_s)
+        self.memory.save(state, fields, ttl_s)
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""

@@ -34,8 +34,8 @@ Fields = dict[str, Value]
 #: An utterance is deleted before its text is known, or a reply while it is made: there are few of them at a time.
 MOST_DELETED = 64
 
-#: Messages kept in the saved state.
-SAVED_MESSAGES = 200
+#: Messages kept in the saved state, and characters of them: it is written with every turn.
+SAVED_MESSAGES, SAVED_CHARACTERS = 200, 400_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class History:
     @property
     def newest(self) -> list[Item]:
         """What is saved."""
-        return self._items.newest(SAVED_MESSAGES)
+        return self._items.newest(SAVED_MESSAGES, SAVED_CHARACTERS)
 
     def append(self, item_id: str, text: str) -> bool:
         """More is understood of an item; False: it is not there any more."""
@@ -115,7 +115,14 @@ class History:
         if self._began is not None and place < self._began:
             self._began += 1
         self._log(item)
-        return self._items[place - 1].id or None if place else None
+        before = self._items[place - 1].id or None if place else None
+        self._forget_oldest()
+        return before
+
+    def _forget_oldest(self) -> None:
+        gone = self._items.forget_oldest()
+        if self._began is not None:
+            self._began = max(0, self._began - gone)
 
     @property
     def _now(self) -> int:
@@ -137,8 +144,7 @@ class History:
         """What was heard of a reply, marked where the user cut it short, and what it asked for."""
         if reply.options.aside:
             return
-        text = reply.text if whole else reply.heard_text(now_s)
-        cut = text != reply.text
+        text, cut = reply.kept(now_s, whole=whole)
         told = bool(reply.item_id and reply.words) and reply.item_id not in self._deleted
         span = answer(reply, self._now, now_s)
         here = len(self._items) if self._began is None else self._began
@@ -149,19 +155,21 @@ class History:
             said = text + (prompt.INTERRUPTED if cut and text else "")
             spoken = not reply.options.wishes.text_only
             kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
-        for place, item in enumerate(kept, here):
-            self._put(place, item)
+        if kept:
+            kept[0] = msgspec.structs.replace(kept[0], consulted=tuple(reply.exchanges))
+        for item in kept:
+            here = self._put(here, item)
             self._log(item)
-        past = PastReply(reply.words, reply.spans, reply.playback.sent, reply.item_id if told else "")
+        self._forget_oldest()
+        words = ["" if number in reply.fillers else word for number, word in enumerate(reply.words)]
+        past = PastReply(words, reply.spans, reply.playback.sent, reply.item_id if told else "")
         self._past.add(reply.number, past)
 
-    def _put(self, place: int, item: Item) -> None:
-        """One that is ours; a client that took its id has lost its own."""
-        known = self._items.place(item.id)
-        if known is None:
-            self._items.insert(place, item)
-        else:
-            self._items.replace(known, item)
+    def _put(self, place: int, item: Item) -> int:
+        """One of ours, and the place after it; a client that took its id has lost its own."""
+        here = self._items.make_way(item.id, place)
+        self._items.insert(here, item)
+        return here + 1
 
     def _understood(self, item_id: str, text: str, said: Span | None) -> None:
         """The text of an utterance, which has its place since it was over; where nothing was, there is no text."""
@@ -199,6 +207,10 @@ class History:
 
     def remember(self, action: actions.Action, scene: Scene) -> Fields:
         """What an action changes in what was said, and in the state to be saved."""
+        self._note(action, scene)
+        return self._changed(action, scene)
+
+    def _note(self, action: actions.Action, scene: Scene) -> None:
         reply = scene.reply
         match action:
             case actions.CloseUtterance() | actions.UserSilent() if scene.closing_item:
@@ -212,11 +224,17 @@ class History:
                 self._began = None
             case actions.StartReply() | actions.ConfirmReply():
                 self._began = len(self._items)
+
+    def _changed(self, action: actions.Action, scene: Scene) -> Fields:
         match action:
+            case actions.ConfirmReply():
+                return {keys.LET_OUT: action.reply}
             case actions.SpeechBegan() | actions.EndReply():
                 return self.draft(scene.next_number, scene.wishes)
             case actions.StartReply() | actions.PrepareReply():
-                return {keys.REPLY: action.reply, **self._order(action, scene)}
+                certain = isinstance(action, actions.StartReply)
+                let_out: Fields = {keys.LET_OUT: action.reply} if certain else {}
+                return {keys.REPLY: action.reply, **let_out, **self._order(action, scene)}
             case actions.CancelReply(reply=number) | actions.DropReply(reply=number):
                 # a worker that has not yet claimed it need not begin
                 return {keys.done(stage): number for stage in MAKERS}

@@ -45,6 +45,7 @@ class VllmLlm:
 
     def __init__(self, settings: Settings, slots: int, model: str, *, cpu: bool) -> None:
         self.slots = slots
+        self.calls_tools = bool(settings.tool_call_parser)
         self._settings = settings
         self._arguments = _arguments(settings, slots, model, cpu)
         self._engine: Any = None

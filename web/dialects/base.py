@@ -1,5 +1,6 @@
 """What a session and a dialect say to each other. A dialect is sans-IO: text in, requests out; notices in, text out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -8,6 +9,7 @@ from config.messages import AudioFormat, SpokenWord, ToolCall, Transcript
 from web.config import Wishes
 from web.items import Item
 from web.reply_options import ReplyOptions
+from web.signs import Signs
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,14 @@ class HeardUpTo:
     event_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """Show how it stands; no client asks for it in words. It is answered by `Dialect.looked`."""
+
+
 Request = (
     AppendAudio | Configure | CommitInput | ClearInput | AddItem | RetrieveItem | DeleteItem | CreateReply | StopReply
-    | HeardUpTo
+    | HeardUpTo | Look
 )  # fmt: skip
 
 
@@ -243,6 +250,10 @@ class Dialect(Protocol):
         """The LLM gave words."""
         ...
 
+    def reply_written(self, number: int, text: str) -> list[str]:
+        """The LLM gave all its words; most of them are still to sound."""
+        ...
+
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """Audio leaves."""
         ...
@@ -267,6 +278,14 @@ class Dialect(Protocol):
         """Something the client should know."""
         ...
 
+    def attend(self, signs: Callable[[], Signs]) -> None:
+        """Where to look for how it stands."""
+        ...
+
+    def looked(self) -> list[str]:
+        """How it stands."""
+        ...
+
     def snapshot(self) -> dict[str, object]:
         """What a later connection needs to go on; JSON types only."""
         ...
@@ -274,3 +293,18 @@ class Dialect(Protocol):
     def restore(self, snapshot: dict[str, object]) -> None:
         """Goes on from a snapshot."""
         ...
+
+
+class Unwatched:
+    """Of a dialect in which nobody is shown anything beside the talk."""
+
+    def reply_written(self, number: int, text: str) -> list[str]:
+        """Nothing: that is told at the end of the reply."""
+        return []
+
+    def attend(self, signs: Callable[[], Signs]) -> None:
+        """Nobody looks."""
+
+    def looked(self) -> list[str]:
+        """Nothing: as above."""
+        return []

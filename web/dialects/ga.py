@@ -29,6 +29,7 @@ from web.dialects.base import (
     Request,
     RetrieveItem,
     StopReply,
+    Unwatched,
 )
 from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
@@ -61,7 +62,7 @@ SESSION_S = 3600
 KEPT = ("session", "voice_heard")
 
 
-class GaDialect:
+class GaDialect(Unwatched):
     """One GA client."""
 
     name = "ga"

@@ -6,7 +6,7 @@ Fields the API may omit are omitted rather than null: SDKs take null for a value
 from typing import Any, Literal
 
 from config.errors import ClientError
-from config.messages import AudioFormat, ToolCall
+from config.messages import AudioFormat, ToolCall, require_text
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
 from web.dialects.base import AppendAudio
@@ -61,7 +61,8 @@ def _message(item: ev.Item, item_id: str, param: str) -> Item:
         )
     for place, part in enumerate(item.content):
         _understand(part, f"{param}.content[{place}]")
-    text = " ".join(part.text or part.transcript or "" for part in item.content).strip()
+    said = " ".join(part.text or part.transcript or "" for part in item.content)
+    text = require_text(said.strip(), f"{param}.content")
     spoken = any(part.type in AUDIO_KINDS.values() for part in item.content) and item.role != "system"
     if not text and not spoken:
         raise ClientError(
