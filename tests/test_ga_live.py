@@ -122,6 +122,27 @@ def test_transcripts_of_turns_that_the_client_ends(house: House) -> None:
     talk(house, program)
 
 
+def test_turns_may_be_pushed_faster_than_they_are_understood(house: House, model: ScriptedLlm) -> None:
+    async def program(client: RawClient) -> None:
+        await client.update(audio=MANUAL, output_modalities=["text"])
+        for seconds in (0.5, 0.9, 1.3):
+            await client.append(voice(seconds) + silence(0.3))
+            await client.send("input_audio_buffer.commit")
+        await client.send("response.create")
+        await client.until("response.done")
+        told = client.of(f"{TRANSCRIBED}.completed")
+        assert [len(event["transcript"].split()) for event in told] == [1, 2, 3]
+        assert [event["item_id"] for event in told] == [
+            event["item_id"] for event in client.of("input_audio_buffer.committed")
+        ]
+        assert len(model.requests[-1]["messages"][-1]["content"].split()) == 6
+        assert (await client.refused("input_audio_buffer.commit"))[
+            "code"
+        ] == "input_audio_buffer_commit_empty"
+
+    talk(house, program)
+
+
 def test_a_conversation_that_has_begun_stays_one(house: House) -> None:
     async def program(client: RawClient) -> None:
         await client.write("Hello.")
