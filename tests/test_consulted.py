@@ -105,7 +105,7 @@ def test_calls_of_the_clients_and_ours_each_stand_before_their_answers() -> None
 
 
 def test_long_results_are_remembered_in_short_and_count_for_the_room() -> None:
-    long = Item("assistant", "Yes.", consulted=(Exchange((CALL,), ("x" * 4000,)),))
+    long = Item("assistant", "Yes.", consulted=(Exchange.of([CALL], ["x" * 4000]),))
     assert len(prompt.messages("", [Item("user", "a"), long])[3].content) == REMEMBERED
     history = [Item("user", "a"), long] * 5
     plain = [Item("user", "a"), Item("assistant", "Yes.")] * 5

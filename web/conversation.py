@@ -71,8 +71,8 @@ class Conversation:
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
-        self._memory = Memory(runtime, lease)
-        self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
+        self.memory = Memory(runtime, lease)
+        self.inbox = Inbox(self.memory.results, dict(before.applied) if before else {})
         self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
@@ -373,7 +373,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
         )
-        self._memory.save(state, fields, ttl_s)
+        self.memory.save(state, fields, ttl_s)
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""

@@ -30,8 +30,8 @@ MAKERS = ("llm", "tts")
 #: Fields of the session's state.
 Fields = dict[str, Value]
 
-#: Messages kept in the saved state.
-SAVED_MESSAGES = 200
+#: Messages kept in the saved state, and characters of them: it is written with every turn.
+SAVED_MESSAGES, SAVED_CHARACTERS = 200, 400_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class History:
     @property
     def newest(self) -> list[Item]:
         """What is saved."""
-        return self._items.newest(SAVED_MESSAGES)
+        return self._items.newest(SAVED_MESSAGES, SAVED_CHARACTERS)
 
     def find(self, item_id: str) -> Item | None:
         """The item of this id."""
@@ -93,7 +93,14 @@ class History:
         if self._began is not None and place < self._began:
             self._began += 1
         self._log(item)
-        return self._items[place - 1].id or None if place else None
+        before = self._items[place - 1].id or None if place else None
+        self._forget_oldest()
+        return before
+
+    def _forget_oldest(self) -> None:
+        gone = self._items.forget_oldest()
+        if self._began is not None:
+            self._began = max(0, self._began - gone)
 
     @property
     def _now(self) -> int:
@@ -124,9 +131,12 @@ class History:
             kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
         if kept:
             kept[0] = msgspec.structs.replace(kept[0], consulted=tuple(reply.exchanges))
-        for place, item in enumerate(kept, here):
-            self._items.insert(place, item)
+        for item in kept:
+            here = self._items.make_way(item.id, here)
+            self._items.insert(here, item)
+            here += 1
             self._log(item)
+        self._forget_oldest()
         words = ["" if number in reply.fillers else word for number, word in enumerate(reply.words)]
         past = PastReply(words, reply.spans, reply.playback.sent, reply.item_id if text else "")
         self._past.add(reply.number, past)
@@ -158,6 +168,8 @@ class History:
         reply = scene.reply
         match action:
             case actions.TakeText(text=text) if text:
+                if self.find(scene.user_item) is not None:  # of a client who used the id before it was given
+                    self.delete(scene.user_item)
                 self.add(Item("user", text, id=scene.user_item, spoken=True, span=scene.said))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))

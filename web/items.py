@@ -1,6 +1,7 @@
 """What a conversation is made of: things said, typed, called and answered, each with the id clients know. Pure."""
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 import msgspec
 
@@ -10,9 +11,12 @@ from config.messages import ChatMessage, ToolCall
 #: Where `after` asks for the very beginning.
 ROOT = "root"
 
+#: Kept of a conversation, the newest: more than any prompt takes, and no more than a web process can keep for all its
+#: sessions.
+MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
+
 #: Session samples at which something began and ended to be said.
 Span = tuple[int, int]
-
 
 #: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
 REMEMBERED = 500
@@ -24,11 +28,21 @@ class Exchange(msgspec.Struct, frozen=True):
     calls: tuple[ToolCall, ...]
     results: tuple[str, ...]
 
+    @classmethod
+    def of(cls, calls: Iterable[ToolCall], results: Iterable[str]) -> "Exchange":
+        """As much of it as is remembered."""
+        return cls(tuple(calls), tuple(result[:REMEMBERED] for result in results))
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return sum(map(len, self.results)) + sum(len(call.arguments) for call in self.calls)
+
     def messages(self) -> Iterator[ChatMessage]:
         """As a model is told of it."""
         yield ChatMessage("assistant", "", self.calls)
         for call, result in zip(self.calls, self.results, strict=True):
-            yield ChatMessage("tool", result[:REMEMBERED], tool_call_id=call.id)
+            yield ChatMessage("tool", result, tool_call_id=call.id)
 
 
 class Item(ChatMessage, frozen=True, omit_defaults=True):
@@ -50,6 +64,7 @@ class Items:
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = list(items)
+        self._characters = sum(map(_size, self._items))
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -60,9 +75,22 @@ class Items:
     def __getitem__(self, place: int) -> Item:
         return self._items[place]
 
-    def newest(self, count: int) -> list[Item]:
-        """The last so many."""
-        return self._items[-count:]
+    def newest(self, count: int, characters: int) -> list[Item]:
+        """The last so many, and no more than have so many characters; the very last in any case."""
+        sizes = accumulate(map(_size, reversed(self._items[-count:])))
+        fit = sum(1 for size in sizes if size <= characters)
+        return self._items[-max(1, fit) :]
+
+    def forget_oldest(self) -> int:
+        """What is more than is kept; how many that are."""
+        gone = max(0, len(self._items) - MOST_ITEMS)
+        left = self._characters - sum(map(_size, self._items[:gone]))
+        while left > MOST_CHARACTERS and gone < len(self._items) - 1:
+            left -= _size(self._items[gone])
+            gone += 1
+        del self._items[:gone]
+        self._characters = left
+        return gone
 
     def place(self, item_id: str) -> int | None:
         """Where it is; None: there is none."""
@@ -89,11 +117,26 @@ class Items:
         if self.place(item.id) is not None:
             raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
         self._items.insert(place, item)
+        self._characters += _size(item)
+
+    def make_way(self, item_id: str, place: int) -> int:
+        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        taken = self.place(item_id)
+        if taken is None:
+            return place
+        self.remove(taken)
+        return place - (taken < place)
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
+        self._characters += _size(item) - _size(self._items[place])
         self._items[place] = item
 
     def remove(self, place: int) -> None:
         """It has never been."""
-        del self._items[place]
+        self._characters -= _size(self._items.pop(place))
+
+
+def _size(item: Item) -> int:
+    asked = sum(len(call.arguments) for call in item.tool_calls)
+    return len(item.content) + asked + sum(exchange.size for exchange in item.consulted)

@@ -199,7 +199,7 @@ class Tool(msgspec.Struct):
     """A function that the assistant may ask the client to call."""
 
     type: Literal["function"]
-    name: Id
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     description: Text = ""
     parameters: dict[str, Any] = {}
 

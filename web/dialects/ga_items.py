@@ -6,7 +6,7 @@ Fields the API may omit are omitted rather than null: SDKs take null for a value
 from typing import Any, Literal
 
 from config.errors import ClientError
-from config.messages import ToolCall
+from config.messages import ToolCall, require_text
 from web.dialects import ga_events as ev
 from web.items import Item
 from web.prompt import INTERRUPTED
@@ -50,7 +50,7 @@ def _message(item: ev.Item, item_id: str, param: str) -> Item:
     for part, text in zip(item.content, said, strict=True):
         if not text and part.type not in TEXT_KINDS.values():
             raise ClientError(f"content of type {part.type!r} is not supported yet", param=f"{param}.content")
-    text = " ".join(said).strip()
+    text = require_text(" ".join(said).strip(), f"{param}.content")
     if not text:
         raise ClientError("this message is empty", param=f"{param}.content")
     spoken = any(part.type in AUDIO_KINDS.values() for part in item.content)

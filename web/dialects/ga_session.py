@@ -9,7 +9,7 @@ from config.messages import Tool
 from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
-from web.dialects.reading import field_of
+from web.dialects.reading import field_of, require_plain
 
 Session = dict[str, Any]
 
@@ -96,8 +96,7 @@ def of_response(error: ClientError) -> ClientError:
 
 def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
     """The session with the fields of `patch`, and what it now asks for. Raises ClientError that names the field."""
-    if _deeper_than(MAX_DEPTH, patch):
-        raise ClientError(f"session is nested deeper than {MAX_DEPTH} levels", param="session")
+    require_plain(patch, MAX_DEPTH, "session")
     merged = _merge(session, {name: value for name, value in patch.items() if name in FIELDS})
     size = len(msgspec.json.encode(merged))
     if size > MAX_SESSION_BYTES:
@@ -176,11 +175,6 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _deeper_than(levels: int, value: object) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper_than(levels - 1, one) for one in inner)
 
 
 def _same_type(old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -11,6 +11,9 @@ T = TypeVar("T")
 #: What is quoted back of a client's own words: enough to recognise them.
 MAX_QUOTE = 64
 
+#: Beyond, msgpack has no word for them.
+WHOLE_NUMBERS = range(-(1 << 63), 1 << 64)
+
 
 class _Loose(msgspec.Struct):
     """What can be said of an event that does not fit."""
@@ -44,6 +47,16 @@ def field_of(message: str, root: str = "") -> str | None:
         return None
     path = message.rsplit("`$", 1)[1].strip("`.")
     return f"{root}.{path}".strip(".") or None
+
+
+def require_plain(value: object, levels: int, param: str) -> None:
+    """Raises ClientError for what cannot be saved and sent on as it is: nested deeper, or with numbers beyond 64 bits."""
+    if levels == 0:
+        raise ClientError(f"{param} is nested too deeply", param=param)
+    if isinstance(value, int) and value not in WHOLE_NUMBERS:
+        raise ClientError(f"{param} holds a whole number beyond 64 bits", param=param)
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        require_plain(one, levels - 1, param)
 
 
 def _misfit(raw: str, complaint: str) -> ClientError:

@@ -350,7 +350,12 @@ def _explained(error: ClientError, raw: str) -> ClientError:
     """The same error, or a hint to who speaks the other dialect."""
     if not (error.param or "").startswith("session"):
         return error
-    session = msgspec.json.decode(raw, type=ev.AnySession).session
+    try:
+        session = msgspec.json.decode(raw, type=ev.AnySession).session
+    except (
+        msgspec.DecodeError
+    ):  # it is no object, or holds numbers that nobody reads: the error says so already
+        return error
     if ev.GA_FIELDS.isdisjoint(session):
         return error
     return ClientError(
