@@ -33,6 +33,7 @@ from tasks.own_tools import ENOUGH, UNKNOWN, OwnTools
 from tasks.talk import Talk
 from tasks.tool_threads import ToolThreads
 from tasks.toolbox import OwnTool, own_tool
+from tests.samples import Change
 
 DEADLINE_S = 10.0
 
@@ -454,6 +455,19 @@ def test_what_is_no_json_is_a_failure() -> None:
         return object()
 
     assert run(thing) == "The function failed."
+
+
+def test_runs_are_counted_by_how_they_ended() -> None:
+    def fail() -> str:
+        """Fails."""
+        raise ValueError("no")
+
+    outcomes = ("done", "failed", "refused")
+    counted = [Change("antiphon_tool_seconds_count", outcome=outcome) for outcome in outcomes]
+    run(weather, '{"town": "Rome"}')
+    run(fail)
+    run(weather, "{}")
+    assert [change() for change in counted] == [1, 1, 1]
 
 
 def test_arguments_that_do_not_fit_are_told_and_nothing_runs(caplog: pytest.LogCaptureFixture) -> None:
