@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ga_line import SERVER
 from tests.house import House, open_house, wait_for
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 from tests.talker import Talker
@@ -152,6 +153,8 @@ def play(house: House, model: ScriptedLlm, tools: Path, request: pytest.FixtureR
                 except AssertionError as error:
                     raise AssertionError(f"{error}\n{talker.story()}\n{house.said()}") from error
                 assert talker.complaints == [] and talker.errors == []
+                for heard in talker.heard:
+                    SERVER.validate_python(heard.event)
 
         asyncio.run(run())
 
