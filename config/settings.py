@@ -16,11 +16,11 @@ import yaml
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config import catalogue
+from config import catalogue, variables
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
-from config.environment import Environment, first_fault
+from config.environment import Environment, FolderOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
 from config.own_tools import ToolSettings
@@ -34,6 +34,7 @@ from config.tuning import (
     ScaleSettings,
     TurnSettings,
 )
+from config.variables import Slip
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -60,9 +61,9 @@ class Settings(BaseSettings, frozen=True):
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
     """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
     and on SIGHUP."""
-    record_dir: Path | None = None
+    record_dir: FolderOrNone = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
-    nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
+    nothing is recorded. A folder of its own; web processes on several hosts may share one."""
     record_audio: bool = False
     """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
     record_days: float | None = Field(30.0, gt=0)
@@ -135,6 +136,11 @@ class Settings(BaseSettings, frozen=True):
             raise ConfigError(
                 "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
             )
+        if self.limits.audio_keep_s < self.turn.longest_turn_s:
+            raise ConfigError(
+                "limits.audio_keep_s must not be less than turn.longest_turn_s: of a longer utterance the beginning "
+                "would be lost with the media server"
+            )
         return self
 
     def stage(self, name: str) -> EngineChoice:
@@ -171,6 +177,11 @@ class Settings(BaseSettings, frozen=True):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the profile, which arrives as init arguments."""
         return Environment(settings_cls), init_settings
+
+
+def slips() -> list[Slip]:
+    """Environment variables that look like settings and are none."""
+    return list(variables.slips(os.environ, Settings))
 
 
 def _is_near(host: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Literal
 
 import msgspec
 
@@ -59,6 +60,15 @@ class Item(ChatMessage, frozen=True, omit_defaults=True):
     """What it was made with; models are told, clients are not."""
 
 
+def no_such(asked: Literal["retrieve", "delete", "truncate"], item_id: str) -> ClientError:
+    """What somebody wanted to do is not possible with an item that is not there. The API has a code for each."""
+    return ClientError(
+        f"cannot {asked} item {item_id!r}: there is no such item",
+        param="item_id",
+        code=f"item_{asked}_invalid_item_id",
+    )
+
+
 class Items:
     """In the order of the conversation; ids are unique, but for those that have none."""
 
@@ -109,13 +119,19 @@ class Items:
         if item_id == ROOT:
             return 0
         if (place := self.place(item_id)) is None:
-            raise ClientError("there is no item of this id", param="previous_item_id", code="item_not_found")
+            raise ClientError(
+                f"there is no item {item_id!r} to follow",
+                param="previous_item_id",
+                code="item_create_invalid_previous_item_id",
+            )
         return place + 1
 
     def insert(self, place: int, item: Item) -> None:
         """Raises ClientError where there is one of its id."""
         if self.place(item.id) is not None:
-            raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
+            raise ClientError(
+                f"there is an item {item.id!r} already", param="item.id", code="item_create_duplicate_item_id"
+            )
         self._items.insert(place, item)
         self._characters += _size(item)
 
@@ -126,6 +142,11 @@ class Items:
             return place
         self.remove(taken)
         return place - (taken < place)
+
+    @property
+    def telling(self) -> list[Item]:
+        """Those that say something: a model need not know of others."""
+        return [item for item in self._items if item.content or item.tool_calls or item.role == "tool"]
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""

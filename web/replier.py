@@ -57,6 +57,7 @@ class Replier:
         self._send(self._dialect.reply_started(reply.number, reply.options, again=again))
         if reply.words:
             self._send(self._dialect.reply_words(reply.number, reply.words))
+        self._tell_written(reply)
         for index, call in enumerate(reply.calls.values()):
             self._send(self._dialect.reply_called(reply.number, index, call))
 
@@ -79,6 +80,7 @@ class Replier:
                 self._called(reply, body, now_s)
             case TextDone():
                 reply.end_text(body)
+                self._tell_written(reply)
                 return "llm"
             case Speech():
                 reply.add_speech(body, now_s)
@@ -86,6 +88,10 @@ class Replier:
                 reply.samples = samples
                 return "tts"
         return None
+
+    def _tell_written(self, reply: Reply) -> None:
+        if reply.text_done is not None and not reply.held:
+            self._send(self._dialect.reply_written(reply.number, reply.text))
 
     def _called(self, reply: Reply, body: Called | Consulting | Consulted, now_s: float) -> None:
         """Clients hear of the calls that are theirs."""

@@ -143,6 +143,12 @@ class Reply:
         return self.cut_at
 
     @property
+    def made(self) -> int:
+        """Samples that are here, or were."""
+        newest = self.audio[-1].pos + self.audio[-1].samples if self.audio else 0
+        return max(newest, self.playback.sent)
+
+    @property
     def all_sent(self) -> bool:
         """Nothing more will be sent."""
         if self.options.wishes.text_only:

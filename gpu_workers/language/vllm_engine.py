@@ -244,7 +244,7 @@ class _Answer:
         return [text] if text else []
 
     def finish(self, *, cut: bool) -> Sequence[ToolCall]:
-        """Calls that were whole only because nothing followed. cut: the answer was, at its longest."""
+        """Calls that were whole only because nothing followed; cut: the answer had no more room."""
         return self._calls.finish(cut=cut)
 
 
