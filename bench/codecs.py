@@ -155,7 +155,7 @@ def _section(found: dict[AudioFormat, Cost], seconds: float) -> Section:
         f"For a second of sound: {seconds:g} s of recorded speech, of each figure the median of {RUNS} runs, on one "
         f"thread. Packets are of 20 ms; one comes in an event, {STEP} leave in one.",
         "Workers: G.711 with its change of rate, 8 to 24 kHz and back. Web: JSON and base64 by the GA dialect; neither "
-        "sockets nor Redis nor turn-taking. No codec runs there but where a reply goes on after a mute: 0.2 ms for Opus.",
+        "sockets nor Redis nor turn-taking. No codec runs there but where a muted reply goes on: 0.2 ms for Opus.",
         "kbit/s: of packets alone. Base64 makes a third more of them, and each event has some 100 bytes of its own.",
     ]
     data = {str(name): msgspec.to_builtins(cost) for name, cost in found.items()}

