@@ -1,5 +1,5 @@
-"""Hostile clients on a running server, for some seconds: no process dies, and others hold their conversations. `make fuzz`
-does it for long, and looks at memory."""
+"""Hostile clients on a running server, for some seconds: no process dies, and others hold their conversations. The same
+for long, with a look at memory: `make fuzz`."""
 
 import pytest
 
