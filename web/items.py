@@ -136,7 +136,7 @@ class Items:
         self._characters += _size(item)
 
     def make_way(self, item_id: str, place: int) -> int:
-        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
         taken = self.place(item_id)
         if taken is None:
             return place
