@@ -23,6 +23,7 @@ COMMANDS = {
     "sessions": ("cli.sessions", "List the sessions there are, or end one."),
     "keys": ("cli.keys", "Make API keys, list them, and take them back."),
     "voices": ("cli.voices", "Check voices.yaml, and have it read again."),
+    "tools": ("cli.tools", "Check the functions that the LLM may call, and show what it is told of them."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "recordings": ("cli.recordings", "List, delete and prune recorded sessions."),
     "models": ("cli.models", "List, fetch and check the weights of models."),

@@ -22,6 +22,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
 | news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
 | donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
+| recordings:withdrawn    | state  | zset    | web: `session/events` or `session/sound`, by when (unix s) consent to it was taken back -> all web processes | a day after the newest |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
 | late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
@@ -68,6 +69,8 @@ TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
+#: Number of the newest reply that is certain to be wanted: functions with effects may be called for it.
+LET_OUT = "let_out"
 #: Mark of the API key whose client began it; empty where there were none.
 OWNER = "owner"
 #: Under which name it counts in `quota:live:{who}`, over all its connections.
@@ -182,6 +185,11 @@ def voice_owner(voice: str) -> str:
 def custom_voices() -> str:
     """Ids of the cloned voices there are."""
     return "voice:customs"
+
+
+def withdrawn() -> str:
+    """Recordings whose consent was taken back."""
+    return "recordings:withdrawn"
 
 
 def ephemeral_key(digest: str) -> str:

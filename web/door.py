@@ -30,6 +30,9 @@ PUBLIC = frozenset({"/", "/v1/health", "/v1/scale", "/metrics", "/v1/openapi.jso
 #: What is a session's own wants its resume token, which the route asks for, and no key.
 OF_SESSIONS = "/v1/sessions/"
 
+#: A browser that was told what it may ask need not ask again for so long.
+PREFLIGHT_S = 600
+
 #: Headers by which proxies say that they stand between.
 OF_PROXIES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
 
@@ -67,7 +70,8 @@ class Door:
         return None
 
     def after(self, answer: Response) -> Response:
-        """A token that was wrong is counted; a page of another origin that is allowed may read the answer."""
+        """A token that was wrong is counted; a page of another origin that is allowed may read the answer, and send any
+        header: SDKs have their own."""
         if answer.status_code == SessionUnknown.http_status and request.path.startswith(OF_SESSIONS):
             try:
                 self._guard.mistook(knock())
@@ -76,8 +80,12 @@ class Door:
         asks = visitor()
         if asks.origin and asks.may_come_from(self._rules.origins) and not asks.is_same_origin():
             answer.headers["Access-Control-Allow-Origin"] = asks.origin
-            answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-            answer.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+            answer.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            if request.method == "OPTIONS":
+                wanted = request.headers.get("Access-Control-Request-Headers")
+                answer.headers["Access-Control-Allow-Headers"] = wanted or "Authorization, Content-Type"
+                answer.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+                answer.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)
             answer.headers.add("Vary", "Origin")
         return answer
 

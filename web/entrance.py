@@ -68,6 +68,7 @@ def make_dialect(
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
         context_tokens=settings.llm.window_tokens,
+        transcribes=handshake.transcribes,
     )
 
 

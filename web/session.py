@@ -27,6 +27,7 @@ from web import saved
 from web.admission import Ticket
 from web.conversation import Conversation
 from web.dialects import base
+from web.fair_share import ERROR_S, price_s
 from web.mailbox import Gap, GivenUp, Mailbox
 from web.presence import Fate
 from web.runtime import Runtime
@@ -183,16 +184,24 @@ class Session:
     def _receive(self, raw: str) -> bool:
         """In the reader's greenlet: audio goes straight to the intake, all else to the mailbox. False: no more."""
         try:
-            for request in self._dialect.receive(raw):
-                if isinstance(request, base.AppendAudio):
-                    if not self._unplaced and not (self._in_line() and self._said_enough()):
-                        self._conversation.input.hear(request.packets, request.samples, request.format)
-                elif not self._mailbox.put(request, MAILBOX_WAIT_S, self._in_line):
-                    self._socket.close(1008, "events come faster than they can be served")
-                    return False
+            requests = self._dialect.receive(raw)
         except ClientError as error:
-            self._mailbox.post(error)
+            self._socket.share.charge(ERROR_S)
+            return self._hand_in(error)
+        for request in requests:
+            self._socket.share.charge(price_s(request, self._conversation.memory.bytes))
+            if isinstance(request, base.AppendAudio):
+                if not self._unplaced and not (self._in_line() and self._said_enough()):
+                    self._conversation.input.hear(request.packets, request.samples, request.format)
+            elif not self._hand_in(request):
+                return False
         return True
+
+    def _hand_in(self, letter: base.Request | ClientError) -> bool:
+        if self._mailbox.put(letter, MAILBOX_WAIT_S, self._in_line):
+            return True
+        self._socket.close(1008, "events come faster than they can be served")
+        return False
 
     def take(self, result: Result) -> None:
         """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
@@ -206,6 +215,7 @@ class Session:
         self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:
+        gevent.sleep(self._runtime.settings.turn.goodbye_wait_s)  # nobody gets the turn meanwhile
         self._socket.close(1000, "goodbye")
 
     def _send(self, messages: Iterable[str]) -> bool:

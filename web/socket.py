@@ -17,6 +17,7 @@ import gevent
 from simple_websocket import Server
 
 from web import session_metrics
+from web.fair_share import FairShare
 from web.frames import (
     BINARY,
     CLOSE,
@@ -63,11 +64,15 @@ class NoThread:
 class ClientSocket:
     """Text messages in and out. `close_code` says how the client left: 1006 when it just vanished."""
 
-    def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int, silent_s: float) -> None:
-        """silent_s: a client that acknowledges nothing, or answers no ping, for so long has gone without a word."""
+    def __init__(
+        self, server: Server, *, message_bytes: int, spill_bytes: int, silent_s: float, share: FairShare
+    ) -> None:
+        """silent_s: a client that acknowledges nothing, or answers no ping, for so long has gone without a word. share:
+        how fast it is read, at the most."""
         self._socket = server.sock
         self._server = server
         self._frames = FrameReader(message_bytes)
+        self.share = share
         self._spill_bytes = spill_bytes
         self._spill = bytearray()
         self._draining = False
@@ -195,15 +200,27 @@ class ClientSocket:
             if not data:
                 self._drop()
                 return
+            began_s = time.thread_time()
             try:
                 for opcode, payload in self._frames.read(data):
                     if opcode == TEXT:
                         yield text_of(payload)
                     elif not self._control(opcode, payload):
                         return
+                    began_s = self._rest(began_s)
+                self._rest(began_s)
             except Violation as error:
                 self.close(error.code, str(error))
                 return
+
+    def _rest(self, began_s: float) -> float:
+        """Lets others have their turn, where it is theirs; returns the thread's time from which to count on."""
+        now_s = time.thread_time()
+        pause_s = self.share.spend(now_s - began_s, time.monotonic())
+        if pause_s is None:
+            return now_s
+        gevent.sleep(pause_s)
+        return time.thread_time()
 
     def _control(self, opcode: int, payload: bytes) -> bool:
         """Answers pings and goodbyes; False when nothing more will come."""
