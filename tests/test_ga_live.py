@@ -28,7 +28,6 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-        return
     env = {
         "ANTIPHON_LLM__ENGINE": "openai",
         "ANTIPHON_LLM__OPTIONS": f'{{"url": "{model.url}"}}',

@@ -15,7 +15,6 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Room for one."""
-        return
     env = {"ANTIPHON_TURN__ECHO_SETTLE_S": "0"}
     folder = tmp_path_factory.mktemp("plain")
     with open_house(folder, workers=1, env=env, worker_options=("--slots", "1")) as house:

@@ -91,7 +91,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-        return
     env = {
         "ANTIPHON_LLM__ENGINE": "openai",
         "ANTIPHON_LLM__OPTIONS": json.dumps({"url": model.url}),

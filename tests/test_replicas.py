@@ -29,7 +29,6 @@ RESUME_S = 4
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-        return
     env = {"ANTIPHON_OWNERSHIP__RESUME_S": str(RESUME_S)}
     with open_house(tmp_path_factory.mktemp("replicas"), workers=1, env=env) as house:
         yield house
