@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from cli.doctor.variables import OTHERS
+from config.variables import OTHERS
 from cli.main import main
 from config.settings import Settings
 from tests import papers, promql
