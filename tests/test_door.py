@@ -31,6 +31,7 @@ from config import redis_keys as keys
 from config.voice_messages import CustomVoice
 from tasks import recordings
 from tests.house import House, open_house, wait_for
+from web.client_secrets import RECEIVE_S
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -304,6 +305,14 @@ def test_an_ephemeral_key_is_not_made_for_what_could_not_begin(
     with pytest.raises(openai.BadRequestError) as refused:
         keyed.client.post("/realtime/client_secrets", body=body, cast_to=object)
     assert refused.value.param == param
+
+
+def test_who_begins_a_request_and_does_not_go_on_is_told_and_let_go(keyed: Keyed) -> None:
+    begun = f"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keyed.key}\r\n"
+    with socket_of(keyed.house) as raw:
+        raw.sendall(f"{begun}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{".encode())
+        raw.settimeout(RECEIVE_S + DEADLINE_S)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 def test_a_body_that_is_no_json_is_refused_as_such(keyed: Keyed) -> None:

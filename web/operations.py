@@ -75,7 +75,7 @@ OPERATIONS = (
         "POST", "/v1/realtime/client_secrets", "createClientSecret",
         "An ephemeral key for a browser, with the session that it carries",
         {200: gives_json(ClientSecret, "It can be used until it expires")},
-        refuses=(errors.ClientError, errors.TooMany, errors.RedisAway),
+        refuses=(errors.ClientError, errors.UploadSlow, errors.TooMany, errors.RedisAway),
         tag="conversation",
         takes=(Body("application/json", ClientSecretAsked),),
     ),
