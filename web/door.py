@@ -67,7 +67,7 @@ class Door:
         asks = visitor()
         if asks.origin and asks.may_come_from(self._rules.origins) and not asks.is_same_origin():
             answer.headers["Access-Control-Allow-Origin"] = asks.origin
-            answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            answer.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, {RESUME_HEADER}"
             answer.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
             answer.headers.add("Vary", "Origin")
         return answer
