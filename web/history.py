@@ -17,7 +17,7 @@ from web import actions, prompt
 from web.clock import SessionClock
 from web.config import Wishes
 from web.items import Item, Items, Span
-from web.moments import answer
+from web.moments import Times, answer
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
 from web.reply_options import ReplyOptions
@@ -57,8 +57,8 @@ class History:
         """clock: the session's; without one, of a session that begins now."""
         self._items = Items(items)
         self._clock = clock or SessionClock(time.monotonic())
-        self._not_before = max((item.span[1] for item in self._items if item.span), default=0)
-        """While nobody was connected the clock stood."""
+        last = max((item.span[1] for item in self._items if item.span), default=0)
+        self._times = Times(self._clock, time.monotonic(), not_before=last)
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
@@ -87,7 +87,7 @@ class History:
         Raises ClientError where it can go there not.
         """
         if item.span is None:
-            item = msgspec.structs.replace(item, span=(self._now, self._now))
+            item = msgspec.structs.replace(item, span=self._times.now(time.monotonic()))
         place = self._items.place_after(after)
         self._items.insert(place, item)
         if self._began is not None and place < self._began:
@@ -101,10 +101,6 @@ class History:
         gone = self._items.forget_oldest()
         if self._began is not None:
             self._began = max(0, self._began - gone)
-
-    @property
-    def _now(self) -> int:
-        return max(self._not_before, self._clock.now(time.monotonic()))
 
     def delete(self, item_id: str) -> None:
         """It has never been said. Raises ClientError where there is none."""
@@ -121,7 +117,7 @@ class History:
             return
         text = reply.text if whole else reply.heard_text(now_s)
         cut = text != reply.text
-        span = answer(reply, self._now, now_s)
+        span = self._times.told(answer(reply, self._clock.now(now_s), now_s), now_s)
         here = len(self._items) if self._began is None else self._began
         kept = [
             Item("assistant", "", (call,), id=call_id, span=span) for call_id, call in reply.calls.items()
@@ -168,7 +164,8 @@ class History:
             case actions.TakeText(text=text) if text:
                 if self.find(scene.user_item) is not None:  # of a client who used the id before it was given
                     self.delete(scene.user_item)
-                self.add(Item("user", text, id=scene.user_item, spoken=True, span=scene.said))
+                span = scene.said and self._times.told(scene.said, time.monotonic())
+                self.add(Item("user", text, id=scene.user_item, spoken=True, span=span))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))
                 self._began = None
