@@ -83,14 +83,14 @@ def test_items_go_where_the_client_says_and_are_known_by_their_ids() -> None:
     [
         (
             lambda history: history.add(Item("user", "x", id="b"), after="z"),
-            "item_not_found",
+            "item_create_invalid_previous_item_id",
             "previous_item_id",
         ),
-        (lambda history: history.add(Item("user", "x", id="a")), "item_id_taken", "item.id"),
-        (lambda history: history.delete("z"), "item_not_found", "item_id"),
+        (lambda history: history.add(Item("user", "x", id="a")), "item_create_duplicate_item_id", "item.id"),
+        (lambda history: history.delete("z"), "item_delete_invalid_item_id", "item_id"),
         (
             lambda history: history.resolved(ReplyOptions(Wishes(), [Item("user", "", id="z")])),
-            "item_not_found",
+            "invalid_value",
             "response.input",
         ),
     ],

@@ -260,7 +260,7 @@ async def _break_rules(house: House) -> None:
     errors = house.metric("antiphon_errors_total", code="invalid_event")
     refused = house.metric("antiphon_sessions_refused_total", reason="session_unknown")
     async with websockets.connect(f"{house.url}?model=x") as socket:
-        await socket.send("{}")
+        await socket.send("[]")
         async for text in socket:  # what is not dealt with when a client goes is dropped
             if json.loads(text)["type"] == "error":
                 break

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import Literal
+
+import msgspec
 
 from config.errors import ClientError
-from config.messages import ChatMessage
+from config.messages import ChatMessage, ToolCall
 
 #: Where `after` asks for the very beginning.
 ROOT = "root"
@@ -17,6 +20,23 @@ MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
 Span = tuple[int, int]
 
 
+#: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
+REMEMBERED = 500
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """Functions of the server's own that a reply asked for, and what they gave."""
+
+    calls: tuple[ToolCall, ...]
+    results: tuple[str, ...]
+
+    def messages(self) -> Iterator[ChatMessage]:
+        """As a model is told of it."""
+        yield ChatMessage("assistant", "", self.calls)
+        for call, result in zip(self.calls, self.results, strict=True):
+            yield ChatMessage("tool", result[:REMEMBERED], tool_call_id=call.id)
+
+
 class Item(ChatMessage, frozen=True, omit_defaults=True):
     """A message of the prompt, and what clients know it by. A version that knows no items reads it as a message."""
 
@@ -27,6 +47,17 @@ class Item(ChatMessage, frozen=True, omit_defaults=True):
     """Somebody fell silent, or was made to, before its end."""
     span: Span | None = None
     """When it was said, or added; None: saved by a version that did not write it down."""
+    consulted: tuple[Exchange, ...] = ()
+    """What it was made with; models are told, clients are not."""
+
+
+def no_such(asked: Literal["retrieve", "delete", "truncate"], item_id: str) -> ClientError:
+    """What somebody wanted to do is not possible with an item that is not there. The API has a code for each."""
+    return ClientError(
+        f"cannot {asked} item {item_id!r}: there is no such item",
+        param="item_id",
+        code=f"item_{asked}_invalid_item_id",
+    )
 
 
 class Items:
@@ -79,13 +110,19 @@ class Items:
         if item_id == ROOT:
             return 0
         if (place := self.place(item_id)) is None:
-            raise ClientError("there is no item of this id", param="previous_item_id", code="item_not_found")
+            raise ClientError(
+                f"there is no item {item_id!r} to follow",
+                param="previous_item_id",
+                code="item_create_invalid_previous_item_id",
+            )
         return place + 1
 
     def insert(self, place: int, item: Item) -> None:
         """Raises ClientError where there is one of its id."""
         if self.place(item.id) is not None:
-            raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
+            raise ClientError(
+                f"there is an item {item.id!r} already", param="item.id", code="item_create_duplicate_item_id"
+            )
         self._items.insert(place, item)
         self._characters += size(item)
 
@@ -96,6 +133,11 @@ class Items:
             return place
         self.remove(taken)
         return place - (taken < place)
+
+    @property
+    def telling(self) -> list[Item]:
+        """Those that say something: a model need not know of others."""
+        return [item for item in self._items if item.content or item.tool_calls or item.role == "tool"]
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""

@@ -68,7 +68,7 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
-        self.presence = Presence(self.media)
+        self.presence = Presence(self.media, settings.ownership.resume_s)
         self.pinger = Pinger(settings.observe.ping_s)
         serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(

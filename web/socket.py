@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 #: What one read takes from the kernel: three packets of 80 ms, and no memory that must be asked of the kernel first.
 READ_BYTES = 16_384
 
+#: <netinet/tcp.h>: the only state of a connection whose other end has neither closed nor reset it.
+TCP_ESTABLISHED = 1
+
 #: A client that takes nothing for this long is gone.
 SEND_DEADLINE_S = 20.0
 
@@ -93,6 +96,16 @@ class ClientSocket:
         if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux has it
             with contextlib.suppress(OSError):  # of a socket that is not TCP's
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, max(1, int(1000 * silent_s)))
+
+    @property
+    def hung_up(self) -> bool:
+        """The client has closed the connection already, whatever it sent before that waits to be read. False where the
+        system does not tell."""
+        try:
+            state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except (OSError, AttributeError):
+            return False
+        return bool(state[0] != TCP_ESTABLISHED)
 
     # --- sending
 
