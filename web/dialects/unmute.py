@@ -87,7 +87,11 @@ class UnmuteDialect:
 
     # --- ids, of which this dialect knows none
 
-    def user_item(self, *, closes: bool) -> str:
+    def closing_item(self) -> str:
+        """None."""
+        return ""
+
+    def unread_item(self) -> str:
         """None."""
         return ""
 
@@ -204,11 +208,11 @@ class UnmuteDialect:
         self._insight.turn_ended()
         return [self._event("input_audio_buffer.speech_stopped")]
 
-    def committed(self) -> list[str]:
+    def committed(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
-    def cleared(self) -> list[str]:
+    def cleared(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
@@ -361,7 +365,12 @@ def _explained(error: ClientError, raw: str) -> ClientError:
     """The same error, or a hint to who speaks the other dialect."""
     if not (error.param or "").startswith("session"):
         return error
-    session = msgspec.json.decode(raw, type=ev.AnySession).session
+    try:
+        session = msgspec.json.decode(raw, type=ev.AnySession).session
+    except (
+        msgspec.DecodeError
+    ):  # it is no object, or holds numbers that nobody reads: the error says so already
+        return error
     if ev.GA_FIELDS.isdisjoint(session):
         return error
     return ClientError(
