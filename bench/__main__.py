@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from bench import codecs, llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
+from bench.fuzz import run as fuzz
 from bench.machines import run as machines
 from bench.report import Section
 from bench.steps import run as steps
@@ -261,6 +262,18 @@ def turns_command(
 def scale_command(days: int) -> Section:
     """How well /v1/scale follows a day's load, in virtual time."""
     return scale.measure(scale.Scope(days), _say)
+
+
+@main.command(name="fuzz")
+@click.option("--seconds", default=fuzz.Scope.seconds, show_default=True, type=click.FloatRange(min=5))
+@click.option("--hostile", default=fuzz.Scope.hostile, show_default=True, type=click.IntRange(min=1))
+@click.option("--innocent", default=fuzz.Scope.innocent, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=fuzz.Scope.seed, show_default=True, type=int, help="Of what the hostile do.")
+@click.option("--trick", default="", help="The only one that is done; without: all of them.")
+@_finding
+def fuzz_command(seconds: float, hostile: int, innocent: int, seed: int, trick: str) -> Section:
+    """Hostile clients beside innocent ones: nothing dies, nobody else is harmed, memory stays flat."""
+    return fuzz.measure(fuzz.Scope(seconds, hostile, innocent, seed, trick), _say)
 
 
 if __name__ == "__main__":

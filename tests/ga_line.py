@@ -105,6 +105,7 @@ SPOKEN = [
 ]
 BEGUN = [
     "response.created",
+    "rate_limits.updated",
     "response.output_item.added",
     "conversation.item.added",
     "response.content_part.added",

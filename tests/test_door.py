@@ -400,7 +400,7 @@ def test_who_tries_keys_is_slowed_down(keyed: Keyed) -> None:
     assert statuses == [401] * 12 + [429] * 2
     status, error, headers = keyed.refused(keyed.key, address=address)
     assert (status, int(headers["Retry-After"])) == (429, 5)
-    assert "your address may begin 12" in error["message"]
+    assert "your address may show 12 keys or tokens a minute that are wrong" in error["message"]
 
 
 # --- commands

@@ -54,7 +54,7 @@ def test_an_utterance_without_text_yet_and_a_reply_under_way_can_be_asked_for():
     assert (shown["item"]["status"], shown["item"]["content"][0]["transcript"]) == ("in_progress", "Well,")
     with pytest.raises(ClientError) as raised:
         line.dialect.item_retrieved(RetrieveItem("nobody"), None)
-    assert (raised.value.wire_code, raised.value.param) == ("item_not_found", "item_id")
+    assert (raised.value.wire_code, raised.value.param) == ("item_retrieve_invalid_item_id", "item_id")
 
 
 def test_what_follows_a_deleted_item_follows_the_one_before_it():

@@ -45,10 +45,10 @@ MISTAKES = {
     "nested too deeply to keep": (updating(audio={"x": nested(900)}), "session", "nested"),
     "an unknown event": (sending("session.refresh"), "type", "no event type 'session.refresh'"),
     "an event with a very long type": (sending("x" * 5000), "type", "no event type"),
-    "no type": ('{"event_id": "e7"}', None, "type"),
+    "no type": ('{"event_id": "e7"}', "type", "type"),
     "wrong base64": (sending("input_audio_buffer.append", audio="&&"), "audio", "base64"),
     "odd bytes": (sending("input_audio_buffer.append", audio="AAAA"), "audio", "even number"),
-    "no audio field": (sending("input_audio_buffer.append"), None, "`audio`"),
+    "no audio field": (sending("input_audio_buffer.append"), "audio", "`audio`"),
     "a format not offered": (
         updating(audio={"input": {"format": {"type": "audio/mp3"}}}), "session.audio.input.format.type", "audio/pcmu",
     ),
@@ -109,14 +109,14 @@ MISTAKES = {
     "a voice that does not exist": (
         updating(audio={"output": {"voice": "nobody"}}), "session.audio.output.voice", "no voice 'nobody'",
     ),
-    "a transcription session": (updating(type="transcription"), "session.type", "transcription"),
+    "a session of no kind": (updating(type="telepathy"), "session.type", "telepathy"),
     "the other dialect": (
         sending("session.update", session={"voice": "v", "allow_recording": True}), "session", "dialect=unmute",
     ),
     "an item of no kind": (typing(type="mcp_call"), "item.type", "not supported"),
     "a result of no call": (typing(type="function_call_output", output="1"), "item.call_id", "missing"),
     "a tool that must be called and is none": (
-        updating(tools=[TOOL], tool_choice={"type": "function", "name": "other"}), "session.tool_choice",
+        updating(tools=[TOOL], tool_choice={"type": "function", "name": "other"}), "session.tool_choice.name",
         "no tool 'other'",
     ),
     "a response in a voice of nobody": (
@@ -128,7 +128,7 @@ MISTAKES = {
         sending("response.create", response={"max_output_tokens": 0}), "response.max_output_tokens", "1",
     ),
     "an empty message": (typing(type="message", content=[]), "item.content", "empty"),
-    "an image": (typing(type="message", content=[{"type": "input_image"}]), "item.content", "input_image"),
+    "an image": (typing(type="message", content=[{"type": "input_image"}]), "item.content[0].type", "images"),
     "typed text too long": (
         typing(type="message", content=[{"type": "input_text", "text": "x" * 20_001}]),
         "item.content[0].text",

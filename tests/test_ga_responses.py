@@ -31,7 +31,7 @@ def test_a_reply_that_only_asks_for_functions_has_no_message():
     for index in range(2):
         line.hear(line.dialect.reply_called(1, index, CALL))
     line.end(1, text="")
-    assert line.kinds() == ["response.created", *CALLED * 2, "response.done"]
+    assert line.kinds() == ["response.created", "rate_limits.updated", *CALLED * 2, "response.done"]
     statuses = [event["item"]["status"] for event in line.events if "item" in event]
     assert statuses == ["in_progress", "in_progress", "completed", "completed"] * 2, "or the tool runs twice"
     arguments = [event["item"]["arguments"] for event in line.events if "item" in event]

@@ -36,7 +36,7 @@ MakeGuard = Callable[..., Guard]
 
 @pytest.fixture
 def guard(state: redis.Redis, media: redis.Redis) -> MakeGuard:
-    shared = Shared(state, Leases(state, 1000), Presence(media))
+    shared = Shared(state, Leases(state, 1000), Presence(media, 120))
 
     def made(**rules: object) -> Guard:
         settings = AuthSettings(**rules)  # type: ignore[arg-type]
@@ -122,7 +122,10 @@ def test_an_ephemeral_key_is_as_good_as_the_key_it_was_made_with(
 ) -> None:
     key, _ = api_keys.new_key("me")
     made = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
-    assert ephemeral.keep(state, api_keys.digest(made), Ephemeral("me", 0, {"instructions": "x"}), 60, 1000)
+    assert (
+        ephemeral.keep(state, api_keys.digest(made), Ephemeral(key.mark, 0, {"instructions": "x"}), 60, 1000)
+        == 0
+    )
     asked = knock(ELSEWHERE, made)
     assert guard(keys=str(key)).judge(asked)[0].session == {"instructions": "x"}
     assert verdict(guard(keys=str(key)), knock(ELSEWHERE, made, path="/v1/voices")) is NotAllowed
@@ -133,7 +136,7 @@ def test_an_ephemeral_key_is_as_good_as_the_key_it_was_made_with(
 def test_one_key_has_a_bounded_number_of_ephemeral_keys(state: redis.Redis) -> None:
     def made(owner: str) -> bool:
         secret = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
-        return ephemeral.keep(state, api_keys.digest(secret), Ephemeral(owner, 0), 60, 2)
+        return not ephemeral.keep(state, api_keys.digest(secret), Ephemeral(owner, 0), 60, 2)
 
     owner = api_keys.new_secret()
     assert [made(owner), made(owner), made(owner), made(f"not-{owner}")] == [True, True, False, True]

@@ -11,7 +11,7 @@ from tests.samples import Change
 from web import actions
 from web.config import Wishes
 from web.history import History, Scene
-from web.items import Item
+from web.items import MOST_CHARACTERS, MOST_ITEMS, Item
 from web.pacing import Playback
 from web.reply import Reply
 from web.reply_options import ReplyOptions
@@ -83,14 +83,14 @@ def test_items_go_where_the_client_says_and_are_known_by_their_ids() -> None:
     [
         (
             lambda history: history.add(Item("user", "x", id="b"), after="z"),
-            "item_not_found",
+            "item_create_invalid_previous_item_id",
             "previous_item_id",
         ),
-        (lambda history: history.add(Item("user", "x", id="a")), "item_id_taken", "item.id"),
-        (lambda history: history.delete("z"), "item_not_found", "item_id"),
+        (lambda history: history.add(Item("user", "x", id="a")), "item_create_duplicate_item_id", "item.id"),
+        (lambda history: history.delete("z"), "item_delete_invalid_item_id", "item_id"),
         (
             lambda history: history.resolved(ReplyOptions(Wishes(), [Item("user", "", id="z")])),
-            "item_not_found",
+            "invalid_value",
             "response.input",
         ),
     ],
@@ -146,3 +146,45 @@ def test_a_version_that_knows_no_items_reads_messages() -> None:
     assert msgspec.msgpack.decode(saved, type=list[ChatMessage]) == [ChatMessage("user", "hi")]
     old = msgspec.msgpack.encode([ChatMessage("user", "hi")])
     assert msgspec.msgpack.decode(old, type=list[Item]) == [Item("user", "hi")]
+
+
+def test_an_id_of_the_servers_own_is_taken_back_from_a_client_who_used_it() -> None:
+    history = History([], load())
+    history.add(Item("user", "I am your answer.", id="a1"))
+    history.add(Item("user", "And I am your question.", id="u1"))
+    for action in (actions.TakeText("Hi"), actions.StartReply(1), actions.EndReply(1)):
+        history.remember(action, scene(heard_reply()))
+    assert [(item.id, item.content) for item in history.newest] == [("u1", "Hi"), ("a1", "Well, no.")]
+
+
+def test_a_conversation_keeps_no_more_items_than_a_prompt_could_hold() -> None:
+    history = History([], load())
+    for number in range(MOST_ITEMS + 50):
+        history.add(Item("user", str(number), id=f"i{number}"))
+    assert history.find("i49") is None
+    assert history.find("i50") is not None
+    assert history.last_id == f"i{MOST_ITEMS + 49}"
+
+
+def test_a_conversation_keeps_no_more_than_so_many_characters() -> None:
+    history = History([], load())
+    for number in range(150):
+        history.add(Item("user", "x" * 20_000, id=f"i{number}"))
+    assert history.find("i49") is None
+    assert history.find("i50") is not None
+    for number in range(50, 150):
+        history.delete(f"i{number}")
+    history.add(Item("user", "x" * (MOST_CHARACTERS - 1), id="large"))
+    history.add(Item("user", "y", id="small"))
+    assert [item.id for item in history.newest] == ["small"], "what was taken out does not count"
+    assert history.find("large") is not None
+
+
+def test_the_answer_finds_its_place_when_the_oldest_is_forgotten_meanwhile() -> None:
+    history = History([], load())
+    history.add(Item("user", "x" * (MOST_CHARACTERS - 10), id="large"))
+    for action in (actions.TakeText("Hi"), actions.StartReply(1)):
+        history.remember(action, scene())
+    history.add(Item("user", "What time is it?"))
+    history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
+    assert [item.content for item in history.newest] == ["Hi", "Well,—", "What time is it?"]

@@ -162,9 +162,9 @@ BIG = LIMITS.message_bytes
 RUBBISH = {
     "no JSON": ("{", "invalid_json"),
     "JSON that is no event": ("[1, 2]", "invalid_event"),
-    "an unknown type": ('{"type": "make.coffee"}', "invalid_event"),
-    "a type that is no text": ('{"type": 7}', "invalid_event"),
-    "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "***"}', "invalid_event"),
+    "an unknown type": ('{"type": "make.coffee"}', "invalid_value"),
+    "a type that is no text": ('{"type": 7}', "invalid_value"),
+    "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "***"}', "invalid_value"),
     "half a sample": ('{"type": "input_audio_buffer.append", "audio": "AAAA"}', "invalid_audio"),
     "a format that does not exist": (
         '{"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/mp3"}}}}}',

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def first_sound(talker: Talker) -> Heard:
 
 def test_the_third_silence_is_goodbye_and_the_call_ends(house: House) -> None:
     async def scene() -> list[dict[str, object]]:
-        events = []
+        events, heard_s = [], 0.0
         async with connect(house.url, subprotocols=["realtime"], compression=None) as socket:  # type: ignore[list-item]
             session = {"instructions": {"type": "constant", "text": "Be brief."}, "allow_recording": False}
             await socket.send(json.dumps({"type": "session.update", "session": session}))
@@ -142,7 +143,10 @@ def test_the_third_silence_is_goodbye_and_the_call_ends(house: House) -> None:
                 with pytest.raises(websockets.ConnectionClosedOK) as ended:
                     while True:
                         events.append(json.loads(await socket.recv()))
+                        if events[-1]["type"] == "response.audio.done":
+                            heard_s = time.monotonic()
         assert ended.value.rcvd is not None and ended.value.rcvd.code == 1000
+        assert time.monotonic() - heard_s > 0.9, "a player that buffers loses nothing of the goodbye"
         return events
 
     events = asyncio.run(scene())

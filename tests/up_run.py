@@ -25,7 +25,7 @@ DEADLINE_S = 60.0
 MOST_WORKERS = 6
 
 #: Names a run's processes, whoever their parent is now.
-MARK = "ANTIPHON_TEST_RUN"
+MARK = "TEST_RUN_OF_ANTIPHON"
 
 
 def eventually(what: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:

@@ -19,7 +19,7 @@ from web.answering import answered
 from web.answers import ClientSecret
 from web.dialects.ga import GaDialect
 from web.dialects.ga_session import MAX_SESSION_BYTES
-from web.dialects.reading import field_of
+from web.dialects.reading import misfit
 from web.entrance import make_dialect
 from web.guard import Guard
 from web.handshake import Handshake
@@ -52,7 +52,7 @@ def read(body: bytes) -> ClientSecretAsked:
     try:
         return msgspec.json.decode(body or b"{}", type=ClientSecretAsked)
     except msgspec.ValidationError as error:
-        raise ClientError(str(error), param=field_of(str(error))) from error
+        raise misfit(str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise ClientError("the body is not JSON, or nested too deeply", code="invalid_json") from error
 
@@ -66,7 +66,7 @@ def secrets_of(guard: Guard) -> Blueprint:
         try:
             guard.count(door.knock(), door.caller())
             request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
-            return answered(_made(read(request.get_data(cache=False)), door.caller().key))
+            return answered(_made(read(request.get_data(cache=False)), door.caller().mark))
         except RequestEntityTooLarge:
             return problem(
                 ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
@@ -87,8 +87,13 @@ def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     expires_at = int(time.time()) + life_s
     secret, most = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth.ephemeral_keys
     key = Ephemeral(owner, expires_at, session)
-    if not ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most):
-        raise TooMany(f"there are {most} ephemeral keys of this API key, which is the limit", life_s)
+    try:
+        wait_ms = ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most)
+    except OverflowError as error:
+        raise ClientError("a number in the session has more than 64 bits", param="session") from error
+    if wait_ms:
+        wait_s = -(-wait_ms // 1000)
+        raise TooMany(f"there are {most} ephemeral keys of this API key; try again in {wait_s} s", wait_s)
     return ClientSecret(secret, expires_at, shown)
 
 

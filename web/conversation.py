@@ -25,7 +25,7 @@ from config.messages import (
     VoiceEnded,
     VoiceStarted,
     encode,
-)
+)  # fmt: skip
 from tasks import streams, submit
 from tasks.leases import Lease
 from web import actions, happenings, moments, requests, saved, turn
@@ -40,10 +40,12 @@ from web.memory import Memory
 from web.read_ahead import ReadAhead
 from web.recorder import recorder_of
 from web.replier import Replier
+from web.reply_desk import ReplyDesk
 from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
+from web.signs import read_signs
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
@@ -71,9 +73,9 @@ class Conversation:
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
-        self._memory = Memory(runtime, lease)
-        self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
-        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
+        self.memory = Memory(runtime, lease)
+        self.inbox = Inbox(self.memory.results, dict(before.applied) if before else {})
+        self._recorder = recorder_of(runtime, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
@@ -90,23 +92,28 @@ class Conversation:
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
+        dialect.attend(lambda: read_signs(self._turn, self.stages, self.replier.reply, self.input))
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
-        self._desk = ItemDesk(self._history, dialect, send, self._items_changed)
+        self._desk = ItemDesk(self._history, dialect, send, self._items_changed, self._reply_item)
+        self._replies = ReplyDesk(
+            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared
+        )
         self._user_work = UserWork(
             dialect, send, self.input, self._times, lambda: self._ahead.ask(self._history.drafted)
         )
         self._reply_heard_at = 0
         """Session sample at which the newest reply that was heard to its end was over."""
-        self._requests: dict[type, Callable[[Any], None]] = {
+        self._requests: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
             **self._desk.requests,
             base.Configure: self._configure,
-            base.CreateReply: self._reply_asked,
+            base.CreateReply: self._replies.ask,
             base.HeardUpTo: self._heard_up_to,
+            base.Look: lambda _: self._send(dialect.looked()),
         }
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
@@ -128,6 +135,7 @@ class Conversation:
     def begin(self) -> None:
         """The connection is new: a client that need not say who shall speak is listened to at once."""
         if not self._dialect.speaks_first:
+            self._recorder.consent(self._dialect.wishes)
             self._prepare()
             self._listening.begin()
 
@@ -196,16 +204,9 @@ class Conversation:
     def _turn_asked(self, request: requests.TurnRequest) -> None:
         self._happen(requests.happening(request, self._turn, self.input.clock.received))
 
-    def _reply_asked(self, request: base.CreateReply) -> None:
-        options = None if request.options is None else self._history.resolved(request.options)
-        if self._asked.wait(options, busy=self._turn.phase is not turn.Phase.LISTENING):
-            return
-        happening = requests.happening(request, self._turn, self.input.clock.received)
-        if options is not None:
-            self._drop_prepared()
-        self._asked.newest = options
-        self._times.reply_asked(time.monotonic())
-        self._happen(happening)
+    def _reply_item(self) -> str:
+        reply = self.replier.reply if self._turn.replying else None
+        return reply.item_id if reply is not None and not reply.options.aside else ""
 
     def _items_changed(self) -> None:
         self._drop_prepared()
@@ -283,7 +284,7 @@ class Conversation:
         self._look_for_transcript(now_s)
         self._look_for_room()
         if not self._turn.replying and not self._turn.prepared:
-            self._say_aside()
+            self._replies.look()
             return
         if self.replier.may_begin():
             self._times.sound_begins(now_s)
@@ -299,12 +300,6 @@ class Conversation:
         if self._work.report_played(now_s):
             self.save({})
 
-    def _say_aside(self) -> None:
-        """What was asked for beside the conversation has its turn when nobody else has."""
-        if self._turn.phase is turn.Phase.LISTENING and self._asked.next_aside():
-            self._times.reply_asked(time.monotonic())
-            self._happen(happenings.ReplyAsked())
-
     def _look_for_room(self) -> None:
         """Replies are made ahead only while others would not miss the slots."""
         if self._rules.prepare and self._runtime.watchdog.spare != self._turn.room:
@@ -314,7 +309,8 @@ class Conversation:
         """A turn that ended gets its transcript in time, or an error."""
         awaited, unheard = bool(self._turn.awaiting), self.stages.unclaimed("stt")
         if self._times.transcript_late(now_s, awaited=awaited, unheard=unheard):
-            self._complain(StageFailed("your words could not be understood in time; please say them again"))
+            error = StageFailed("your words could not be understood in time; please say them again")
+            self._complain(error, self._asked.give_up())
             self._send(self._dialect.not_understood())
             self._happen(happenings.TranscriptLate(self.input.now))
 
@@ -335,9 +331,10 @@ class Conversation:
         fields: dict[str, Any] = self._trace.happened(self._turn, happening, actions)
         if not actions and self._turn.phase is before.phase:
             return
+        closing, unread = self._user_work.items_of(actions)
         scene = Scene(
             self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1,
-            self._user_work.item_of(actions), moments.utterance(before, happening),
+            unread, moments.utterance(before, happening), closing,
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)
@@ -373,7 +370,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
         )
-        self._memory.save(state, fields, ttl_s)
+        self.memory.save(state, fields, ttl_s)
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
@@ -382,6 +379,8 @@ class Conversation:
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
+        if self._turn.phase is turn.Phase.HEARING:
+            self._send(self._dialect.speech_began(self._turn.voice_from))
         if self._turn.replying:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])

@@ -16,12 +16,14 @@ class ItemDesk:
         dialect: base.Dialect,
         send: Callable[[Iterable[str]], bool],
         changed: Callable[[], None],
+        under_way: Callable[[], str],
     ) -> None:
-        """changed: called before the client is told."""
+        """changed: called before the client is told. under_way: id of the reply that is being made; empty: none is."""
         self._history = history
         self._dialect = dialect
         self._send = send
         self._changed = changed
+        self._under_way = under_way
         self.requests: dict[type, Callable[[Any], None]] = {
             base.AddItem: self.add,
             base.RetrieveItem: self.retrieve,
@@ -31,7 +33,7 @@ class ItemDesk:
 
     def add(self, request: base.AddItem) -> None:
         """Something was typed, or a function was run."""
-        before = self._history.add(request.item, request.after)
+        before = self._history.add(request.item, request.after, under_way=self._under_way())
         self._changed()
         self._send(self._dialect.item_added(request, before))
 
@@ -41,6 +43,6 @@ class ItemDesk:
 
     def delete(self, request: base.DeleteItem) -> None:
         """It is not said again to the model."""
-        self._history.delete(request.item_id)
+        self._history.delete(request.item_id, under_way=self._under_way())
         self._changed()
         self._send(self._dialect.item_deleted(request, self._history.last_id))

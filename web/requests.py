@@ -17,7 +17,7 @@ def happening(request: TurnRequest, turn: Turn, received: int) -> Happening:
             return CommitAsked(received)
         case ClearInput():
             return ClearAsked(received)
-        case CreateReply() if turn.replying:
+        case CreateReply() if turn.replying or turn.reply_asked:
             code = "conversation_already_has_active_response"
             raise ClientError("a response is already active", code=code)
         case CreateReply():

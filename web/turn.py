@@ -84,7 +84,9 @@ class Turn:
     awaiting: bool = False
     """The turn ended; its transcript is still to come."""
     reply_wanted: bool = False
-    """A reply starts as soon as the transcript is there."""
+    """A reply starts as soon as the transcript is there, if it has words."""
+    reply_asked: bool = False
+    """The client itself waits for that reply, words or not."""
     prepared: int = 0
     """Number of the reply that is made ahead; 0: none."""
     prepared_for: str = ""
@@ -159,7 +161,7 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case _, ClearAsked(at):
             return _cleared(turn, at, rules)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
-            return replace(turn, reply_wanted=True), ()
+            return replace(turn, reply_wanted=True, reply_asked=True), ()
         case Phase.LISTENING | Phase.HEARING, ReplyAsked():
             return _start_reply(replace(turn, silences=0))
         case _, CancelAsked(at) if turn.replying:
@@ -185,9 +187,8 @@ def next_tick(turn: Turn, rules: Rules) -> int | None:
         return turn.voice_from + rules.longest_turn if turn.voice or turn.ends_at is None else turn.ends_at
     if turn.muted:
         return _believed_at(turn, rules) if turn.voice else turn.voice_to + rules.resume_silence
-    if turn.phase is Phase.LISTENING and rules.user_silence and turn.reply:
-        return turn.quiet_since + rules.user_silence
-    return None
+    left_alone = turn.phase is Phase.LISTENING and rules.user_silence and turn.reply
+    return turn.quiet_since + rules.user_silence if left_alone else None
 
 
 # --- the user's turn
@@ -203,7 +204,7 @@ def _hearing(turn: Turn, at: int) -> Turn:
 def _listening(turn: Turn, at: int) -> Turn:
     return replace(
         turn, phase=Phase.LISTENING, voice=False, ends_at=None, awaiting=False, reply_wanted=False, muted=False,
-        text="", quiet_since=at,
+        text="", quiet_since=at, reply_asked=False,
     )  # fmt: skip
 
 
@@ -231,7 +232,7 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
     stopped = now if turn.voice else turn.voice_to
     waiting = replace(
         turn, phase=Phase.THINKING, voice=False, voice_to=stopped, ends_at=None, awaiting=True,
-        reply_wanted=rules.create_response,
+        reply_wanted=rules.create_response or turn.reply_asked,
     )  # fmt: skip
     actions = (SpeechStopped(stopped), CloseUtterance(now))
     if turn.settled_to >= stopped and turn.settled_to > turn.taken_to:
@@ -243,9 +244,8 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
 def _left_to_assistant(turn: Turn, now: int, rules: Rules) -> Step:
     """The user says nothing: the assistant has the turn, and in the end says goodbye."""
     silences = turn.silences + 1
-    goodbye = 0 < rules.goodbye_after <= silences
     silent = (UserSilent(turn.quiet_since, now), TakeText(SILENCE))
-    return _start_reply(replace(turn, silences=silences), silent, goodbye=goodbye)
+    return _start_reply(replace(turn, silences=silences), silent, goodbye=0 < rules.goodbye_after <= silences)
 
 
 def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
@@ -297,7 +297,7 @@ def _take(turn: Turn, text: str, to: int) -> Step:
     if not turn.awaiting:
         dropped = (DropReply(turn.prepared),) if turn.prepared else ()
         return replace(taken, prepared=0, prepared_for=""), (*dropped, *took)
-    if turn.reply_wanted and text.strip():
+    if turn.reply_wanted and (text.strip() or turn.reply_asked):
         return _reply_to(replace(taken, awaiting=False), text, took)
     return _listening(taken, max(turn.voice_to, turn.quiet_since)), took
 
@@ -335,13 +335,13 @@ def _reply_to(turn: Turn, text: str, before: Sequence[Action]) -> Step:
 
 
 def _start_reply(turn: Turn, before: Sequence[Action] = (), *, goodbye: bool = False) -> Step:
-    number = turn.reply + 1
-    return _thinking(replace(turn, reply=number)), (*before, StartReply(number, goodbye))
+    return _thinking(replace(turn, reply=turn.reply + 1)), (*before, StartReply(turn.reply + 1, goodbye))
 
 
 def _thinking(turn: Turn) -> Turn:
     return replace(
-        turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, muted=False, false_mutes=0, prepared_times=0,
+        turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, reply_asked=False, muted=False, false_mutes=0,
+        prepared_times=0,
     )  # fmt: skip
 
 

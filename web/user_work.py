@@ -39,10 +39,11 @@ class UserWork:
         }
         """How each is done."""
 
-    def item_of(self, decided: Sequence[actions.Action]) -> str:
-        """Id of the utterance whose text comes next: it may be closed only now."""
+    def items_of(self, decided: Sequence[actions.Action]) -> tuple[str, str]:
+        """Id of the utterance that is closed by this, and of the one whose text comes next, which may be the same."""
         closes = any(isinstance(action, actions.CloseUtterance | actions.UserSilent) for action in decided)
-        return self._dialect.user_item(closes=closes)
+        closing = self._dialect.closing_item() if closes else ""
+        return closing, self._dialect.unread_item() or closing
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
         self._send(self._dialect.speech_began(action.at))
@@ -58,8 +59,8 @@ class UserWork:
 
     def _close_utterance(self, action: actions.CloseUtterance) -> None:
         self._input.put(Commit(action.pos))
-        self._send(self._dialect.committed())
+        self._send(self._dialect.committed(action.pos))
 
     def _forget_input(self, action: actions.ForgetInput) -> None:
         self._input.put(Clear(action.pos))
-        self._send(self._dialect.cleared())
+        self._send(self._dialect.cleared(action.pos))

@@ -6,7 +6,7 @@ Fields the API may omit are omitted rather than null: SDKs take null for a value
 from typing import Any, Literal
 
 from config.errors import ClientError
-from config.messages import ToolCall
+from config.messages import ToolCall, require_text
 from web.dialects import ga_events as ev
 from web.items import Item
 from web.prompt import INTERRUPTED
@@ -23,6 +23,10 @@ TEXT_KINDS = {"user": "input_text", "system": "input_text", "assistant": "output
 AUDIO_KINDS = {"user": "input_audio", "assistant": "output_audio"}
 
 
+#: Content of any role.
+PARTS = {*TEXT_KINDS.values(), *AUDIO_KINDS.values()}
+
+
 def taken(item: ev.Item, item_id: str, param: str = "item") -> Item:
     """What a client's item says. Raises ClientError for what nobody here understands."""
     match item.type:
@@ -36,25 +40,45 @@ def taken(item: ev.Item, item_id: str, param: str = "item") -> Item:
             return Item("tool", item.output or "", tool_call_id=call_id, id=item_id)
         case "item_reference" if param != "item":
             return Item("user", "", id=_need(item.id, f"{param}.id"))
-    raise ClientError(f"items of type {item.type!r} are not supported", param=f"{param}.type")
+    raise ClientError(
+        f"items of type {item.type!r} are not supported", param=f"{param}.type", code="invalid_value"
+    )
 
 
 def _need(value: str | None, param: str) -> str:
     if not value:
-        raise ClientError(f"{param.rpartition('.')[2]} is missing", param=param)
+        name = param.rpartition(".")[2]
+        raise ClientError(f"{name} is missing", param=param, code="missing_required_parameter")
     return value
 
 
 def _message(item: ev.Item, item_id: str, param: str) -> Item:
-    said = [part.text or part.transcript or "" for part in item.content]
-    for part, text in zip(item.content, said, strict=True):
-        if not text and part.type not in TEXT_KINDS.values():
-            raise ClientError(f"content of type {part.type!r} is not supported yet", param=f"{param}.content")
-    text = " ".join(said).strip()
-    if not text:
-        raise ClientError("this message is empty", param=f"{param}.content")
-    spoken = any(part.type in AUDIO_KINDS.values() for part in item.content)
-    return Item(item.role, text, id=item_id, spoken=spoken and item.role != "system")
+    if not item.content:
+        raise ClientError(
+            "this message is empty", param=f"{param}.content", code="missing_required_parameter"
+        )
+    for place, part in enumerate(item.content):
+        _understand(part, f"{param}.content[{place}]")
+    said = " ".join(part.text or part.transcript or "" for part in item.content)
+    text = require_text(said.strip(), f"{param}.content")
+    spoken = any(part.type in AUDIO_KINDS.values() for part in item.content) and item.role != "system"
+    if not text and not spoken:
+        raise ClientError(
+            "this message is empty", param=f"{param}.content[0].text", code="missing_required_parameter"
+        )
+    return Item(item.role, text, id=item_id, spoken=spoken)
+
+
+def _understand(part: ev.ContentPart, param: str) -> None:
+    """Raises ClientError for what nobody here sees or hears."""
+    if part.type == "input_image":
+        raise ClientError(
+            "images are not understood here", param=f"{param}.type", code="unsupported_content_type"
+        )
+    if part.type not in PARTS and not (part.text or part.transcript):
+        raise ClientError(
+            f"there is no content of type {part.type!r}", param=f"{param}.type", code="invalid_value"
+        )
 
 
 def shown(item: Item, status: Status = "completed") -> Json:
