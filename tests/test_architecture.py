@@ -109,6 +109,7 @@ MAY_IMPORT = {
         "web.record",
         "web.record_folder",
         "web.rules",
+        "web.ticks",
         "web.turn",
         "web.happenings",
         "web.actions",
