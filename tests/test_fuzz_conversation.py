@@ -1,5 +1,5 @@
-"""A conversation that everybody disturbs: a client that says anything at any time, workers that are early, late, double
-or fail, a clock that jumps, connections that change. Nothing raises, and the client hears nothing but what it can read."""
+"""A conversation that everybody disturbs: a client that says anything at any time, workers that are late, or double,
+or fail, a clock that jumps, connections that change. Nothing raises, and its client can read all that it is told."""
 
 import json
 import time
