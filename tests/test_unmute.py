@@ -338,6 +338,20 @@ def test_every_kind_of_instructions_becomes_a_part(kind):
         play(cast, {"type": kind}, "nobody", now=noon, dice=Random(1))
 
 
+@pytest.mark.parametrize("language", [None, "en", "fr", "en/fr", "fr/en"])
+@pytest.mark.parametrize("more", [{}, {"text": None}, {"text": ""}, {"text": "Be kind."}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "kind", ["constant", "smalltalk", "guess_animal", "quiz_show", "news", "unmute_explanation"]
+)
+def test_whatever_instructions_unmutes_clients_may_send_make_a_prompt(kind, more, language):
+    cast = roles.cast(voices.load(settings.load("null").voices_file), settings.load("null"))
+    wanted = {"type": kind, "language": language, **more}
+    part = play(cast, wanted, "", now=datetime(2026, 8, 1, 12, 0), dice=Random(1))
+    assert len(part.prompt) > len(characters.FRAME)
+    assert part.language == (language or cast[0].character.language)[:2]
+    assert ("Be kind." in part.prompt) is (more.get("text") == "Be kind.")
+
+
 def test_ready_words_carry_the_space_before_them():
     dialect = new()
     said = [dialect.reply_words(1, words) for words in (["One ", "two "], ["three "], [" "], ["four."])]
@@ -456,13 +470,13 @@ MISTAKES = {
     "not an object": ("[1]", None, "JSON object"),
     "JSON nested too deeply": ('{"type":' + "[" * 50_000, None, "not JSON|nested"),
     "an unknown event": ('{"type": "response.create"}', "type", "no event type 'response.create'"),
-    "an event without a type": ("{}", None, "type"),
+    "an event without a type": ("{}", "type", "type"),
     "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "#"}', "audio", "base64"),
     "audio that is no Ogg": (append(b"RIFF" + bytes(500)), "audio", "Ogg-Opus: these bytes are no Ogg page"),
     "a damaged page": (append(damaged(stream())[-60:]), "audio", "Ogg"),
     "Ogg that is not Opus": (append(OggOpusWriter(1)._page([b"\1vorbis"], 2)), "audio", "not mono or stereo Opus"),
     "minutes of audio at once": (append(stream(MAX_APPEND // 480 + 1)), "audio", "10 s"),
-    "no consent given or refused": (update({"voice": "v"}), "session", "allow_recording"),
+    "no consent given or refused": (update({"voice": "v"}), "session.allow_recording", "allow_recording"),
     "unknown instructions": (
         update({"instructions": {"type": "pirate"}, "allow_recording": False}),
         "session.instructions.type",

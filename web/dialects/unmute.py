@@ -224,6 +224,10 @@ class UnmuteDialect:
         """Nothing: nobody types in this dialect, and items have no ids."""
         return []
 
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """Nothing: as above."""
+        return []
+
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
         """Nothing: as above."""
         return []
@@ -250,6 +254,7 @@ class UnmuteDialect:
     def _user_words(self, words: str, since: int) -> list[str]:
         if not words:
             return []
+        self._insight.user_says(words)
         kind = "conversation.item.input_audio_transcription.delta"
         return [self._event(kind, delta=words, start_time=round(since / SAMPLE_RATE, 3))]
 
