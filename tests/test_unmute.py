@@ -470,13 +470,15 @@ MISTAKES = {
     "not an object": ("[1]", None, "JSON object"),
     "JSON nested too deeply": ('{"type":' + "[" * 50_000, None, "not JSON|nested"),
     "an unknown event": ('{"type": "response.create"}', "type", "no event type 'response.create'"),
-    "an event without a type": ("{}", None, "type"),
+    "an event without a type": ("{}", "type", "type"),
     "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "#"}', "audio", "base64"),
     "audio that is no Ogg": (append(b"RIFF" + bytes(500)), "audio", "Ogg-Opus: these bytes are no Ogg page"),
     "a damaged page": (append(damaged(stream())[-60:]), "audio", "Ogg"),
     "Ogg that is not Opus": (append(OggOpusWriter(1)._page([b"\1vorbis"], 2)), "audio", "not mono or stereo Opus"),
     "minutes of audio at once": (append(stream(MAX_APPEND // 480 + 1)), "audio", "10 s"),
-    "no consent given or refused": (update({"voice": "v"}), "session", "allow_recording"),
+    "no consent given or refused": (
+        update({"voice": "v"}), "session.allow_recording", "allow_recording",
+    ),
     "unknown instructions": (
         update({"instructions": {"type": "pirate"}, "allow_recording": False}),
         "session.instructions.type",
