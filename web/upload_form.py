@@ -2,10 +2,12 @@
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
@@ -82,6 +84,8 @@ def receive(environ: dict[str, Any], rules: FormRules) -> Form:
         raise ClientError(f"send one file, in the field {FIELD!r} of a form", param=FIELD) from error
     except ClientDisconnected as error:
         raise ClientError("the upload is shorter than its Content-Length says", param=FIELD) from error
+    if len(files.getlist(FIELD)) > 1:
+        raise ClientError(f"send one file in the field {FIELD!r}", param=FIELD)
     if FIELD not in files:
         raise ClientError(f"send the recording in the field {FIELD!r} of a multipart form", param=FIELD)
     data: bytes = files[FIELD].read()
@@ -89,7 +93,17 @@ def receive(environ: dict[str, Any], rules: FormRules) -> Form:
         raise _too_big(rules)
     if not data:
         raise ClientError("the recording is empty", param=FIELD)
-    return Form(data, fields.to_dict())
+    return Form(data, {**_texts(files), **fields.to_dict()})
+
+
+def _texts(files: Mapping[str, FileStorage]) -> dict[str, str]:
+    """Fields that came as files: browsers send so what a page gives a type of its own."""
+    texts = {}
+    for name, file in files.items():
+        sent = b"" if name == FIELD else file.read(FORM_BYTES)
+        with suppress(UnicodeDecodeError):
+            texts[name] = sent.decode()
+    return texts
 
 
 def known(data: bytes) -> str:
