@@ -59,8 +59,8 @@ def sid(new_sid: Callable[[], str]) -> str:
     return new_sid()
 
 
-#: The order in which files begin, by a mark of any of their tests. Those with servers wait more than they reckon, and run
-#: beside each other from the start. Those with models reckon long, and what takes no time fills up the end.
+#: The order in which files begin, by a mark of any of their tests. Those with servers wait most of the time; they run
+#: beside each other from the start. Those with models reckon long; what takes no time fills up the end.
 FIRST = ("server", "model")
 
 
