@@ -109,6 +109,7 @@ MAY_IMPORT = {
         "web.record",
         "web.record_folder",
         "web.rules",
+        "web.ticks",
         "web.turn",
         "web.happenings",
         "web.actions",
@@ -314,6 +315,17 @@ def environ_uses(tree: ast.Module) -> list[int]:
     found = [node.lineno for node in used if isinstance(node.value, ast.Name) and node.value.id == "os"]
     taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "os"]
     return found + [node.lineno for node in taken if any(alias.name in names for alias in node.names)]
+
+
+CODECS = ("opuslib", "soundfile", "soxr", "av", "tasks.codec", "tasks.telephone", "tasks.g711")
+
+
+@every_module
+def test_no_codec_works_in_the_web_but_where_a_muted_reply_goes_on(module):
+    """web/fade.py does, for the first 40 ms of what goes on; all else is coded by workers."""
+    if module.room == "web" and module.name != "web.fade":
+        wrong = [f"{name} (line {line})" for name, line in module.imports if under(name, *CODECS)]
+        assert not wrong, f"{module.name} imports {wrong}"
 
 
 def test_importing_the_web_loads_no_engine():

@@ -85,6 +85,15 @@ class History:
         """What is saved."""
         return self._items.newest(SAVED_MESSAGES, SAVED_CHARACTERS)
 
+    def append(self, item_id: str, text: str) -> bool:
+        """More is understood of an item; False: it is not there any more."""
+        place = self._items.place(item_id)
+        if place is None:
+            return False
+        item = self._items[place]
+        self._items.replace(place, msgspec.structs.replace(item, content=f"{item.content} {text}".strip()))
+        return True
+
     def find(self, item_id: str) -> Item | None:
         """The item of this id."""
         return self._items.find(item_id)
@@ -265,4 +274,4 @@ class History:
 
 
 def _refers(item: Item) -> bool:
-    return not item.content and not item.tool_calls and item.role != "tool"
+    return not (item.content or item.spoken or item.tool_calls or item.role == "tool")

@@ -19,7 +19,6 @@ MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
 #: Session samples at which something began and ended to be said.
 Span = tuple[int, int]
 
-
 #: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
 REMEMBERED = 500
 
@@ -30,11 +29,21 @@ class Exchange(msgspec.Struct, frozen=True):
     calls: tuple[ToolCall, ...]
     results: tuple[str, ...]
 
+    @classmethod
+    def of(cls, calls: Iterable[ToolCall], results: Iterable[str]) -> "Exchange":
+        """As much of it as is remembered."""
+        return cls(tuple(calls), tuple(result[:REMEMBERED] for result in results))
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return sum(map(len, self.results)) + sum(len(call.arguments) for call in self.calls)
+
     def messages(self) -> Iterator[ChatMessage]:
         """As a model is told of it."""
         yield ChatMessage("assistant", "", self.calls)
         for call, result in zip(self.calls, self.results, strict=True):
-            yield ChatMessage("tool", result[:REMEMBERED], tool_call_id=call.id)
+            yield ChatMessage("tool", result, tool_call_id=call.id)
 
 
 class Item(ChatMessage, frozen=True, omit_defaults=True):
@@ -127,7 +136,7 @@ class Items:
         self._characters += size(item)
 
     def make_way(self, item_id: str, place: int) -> int:
-        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
         taken = self.place(item_id)
         if taken is None:
             return place
@@ -151,4 +160,5 @@ class Items:
 
 def size(item: Item) -> int:
     """Characters, as they count for what is kept."""
-    return len(item.content) + sum(len(call.arguments) for call in item.tool_calls)
+    asked = sum(len(call.arguments) for call in item.tool_calls)
+    return len(item.content) + asked + sum(exchange.size for exchange in item.consulted)

@@ -27,6 +27,7 @@ from web import saved
 from web.admission import Ticket
 from web.conversation import Conversation
 from web.dialects import base
+from web.dictation import Dictations
 from web.fair_share import ERROR_S, price_s
 from web.mailbox import Gap, GivenUp, Mailbox
 from web.presence import Fate
@@ -59,7 +60,10 @@ class Session:
         self._token = token
         self._resumed = before is not None
         self._mailbox = Mailbox(runtime.settings.limits.mailbox_items)
-        self._conversation = Conversation(runtime, lease, dialect, self._send, before, self._hang_up)
+        dictations = Dictations(runtime, self.sid, self._mailbox.wake)
+        self._conversation = Conversation(
+            runtime, lease, dialect, self._send, before, self._hang_up, dictations
+        )
         self._ticket = ticket
         #: It goes on, and waits: what is heard now has no position yet, and is dropped.
         self._unplaced = self._resumed and bool(ticket.place)

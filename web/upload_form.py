@@ -8,7 +8,7 @@ from typing import Any
 
 import gevent
 from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_input_stream
@@ -20,6 +20,9 @@ FORM_BYTES = 1 << 14
 
 #: What werkzeug may hold of it that is no file; its parser takes 64 KiB at a time, and counts them.
 FORM_MEMORY_BYTES = 1 << 18
+
+#: Of a length that anybody means; Python makes no number of 5000.
+LENGTH_DIGITS = 18
 
 #: Fields and files of a form.
 FORM_PARTS = 8
@@ -50,7 +53,7 @@ def require_length(environ: Mapping[str, Any], rules: FormRules) -> None:
     length = environ.get("CONTENT_LENGTH", "")
     if not length.isascii() or not length.isdigit():
         raise UploadLengthMissing("the upload must say its length (Content-Length)")
-    if int(length) > rules.file_bytes + FORM_BYTES:
+    if len(length) > LENGTH_DIGITS or int(length) > rules.file_bytes + FORM_BYTES:
         raise _too_big(rules)
 
 
@@ -79,6 +82,8 @@ def receive(environ: dict[str, Any], rules: FormRules) -> Form:
             _, fields, files = parser.parse(get_input_stream(environ), kind, length, options)
     except RequestEntityTooLarge as error:
         raise ClientError(f"send one file, in the field {FIELD!r} of a form", param=FIELD) from error
+    except ClientDisconnected as error:
+        raise ClientError("the upload is shorter than its Content-Length says", param=FIELD) from error
     if len(files.getlist(FIELD)) > 1:
         raise ClientError(f"send one file in the field {FIELD!r}", param=FIELD)
     if FIELD not in files:

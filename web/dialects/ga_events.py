@@ -54,6 +54,7 @@ class ContentPart(msgspec.Struct):
     type: Id = "input_text"
     text: Text | None = None
     transcript: Text | None = None
+    audio: bytes | None = None
 
 
 class Item(msgspec.Struct):
