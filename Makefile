@@ -10,6 +10,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Where pip and uv find torch's CPU build, if not where they are configured to look: make test-vllm WHEELS=--find-links=FOLDER
 WHEELS ?=
 LOCK_VLLM := $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK))
+# The tests run in so many processes: most of them wait for servers most of the time, and two CPUs have enough to do with
+# three. A few, chosen by ARGS, run one after the other in one: make test ARGS="-k ownership" PROCESSES=3
+PROCESSES ?= $(if $(ARGS),0,3)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -45,7 +48,7 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)
 
 test: setup-dev .venv-sdks/.installed ## run the tests: make test ARGS="-k ownership"
-	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not torch and not vllm" $(ARGS)
 
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:

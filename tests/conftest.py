@@ -57,3 +57,12 @@ def new_sid() -> Callable[[], str]:
 def sid(new_sid: Callable[[], str]) -> str:
     """A session id of this test alone."""
     return new_sid()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start servers come first: they wait more than they reckon, and who tests beside them has time left.
+
+    With `make test`, files are given out in this order, and what only reckons fills up the end.
+    """
+    waits = {item.path for item in items if item.get_closest_marker("server")}
+    items.sort(key=lambda item: item.path not in waits)

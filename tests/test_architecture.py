@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +69,21 @@ def modules() -> list[Module]:
 MODULES = modules()
 NAMES = {module.name for module in MODULES}
 
-every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+
+def every_module(rule: Callable[[Module], None]) -> Callable[[], None]:
+    """A test that all modules keep the rule; who breaks it is told at once."""
+
+    def test() -> None:
+        broken = []
+        for module in MODULES:
+            try:
+                rule(module)
+            except AssertionError as error:
+                broken.append(f"{module.name}: {error}")
+        assert not broken, "\n".join(broken)
+
+    test.rule = rule
+    return test
 
 
 def under(name: str, *roots: str) -> bool:
@@ -387,7 +401,7 @@ def broken(tmp_path: Path, name: str, source: str) -> Module:
 )
 def test_a_broken_rule_is_noticed(tmp_path, name, source, check):
     with pytest.raises(AssertionError):
-        check(broken(tmp_path, name, source))
+        check.rule(broken(tmp_path, name, source))
 
 
 @pytest.mark.parametrize(
@@ -406,7 +420,7 @@ def test_a_broken_rule_is_noticed(tmp_path, name, source, check):
     ],
 )
 def test_what_keeps_a_rule_passes(tmp_path, name, source, check):
-    check(broken(tmp_path, name, source))
+    check.rule(broken(tmp_path, name, source))
 
 
 def test_a_cycle_is_found():

@@ -4,6 +4,7 @@ nothing breaks."""
 import io
 import json
 import string
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_a_visitor_from_elsewhere_is_never_taken_for_one_of_this_machine(
 class OneSession:
     """Leases that know one session, begun with a secret."""
 
-    known = {keys.TOKEN: digest("secret").encode(), keys.STATE: b"state"}
+    known: ClassVar = {keys.TOKEN: digest("secret").encode(), keys.STATE: b"state"}
 
     def read(self, sid, fields):
         return [self.known.get(field) if sid == "here" else None for field in fields]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from config.errors import AntiphonError, KeyRefused, NotAllowed, OriginRefused
+from config.errors import AntiphonError, KeyRefused, NotAllowed, OriginRefused, TooMany
 from web.answers import ErrorAnswer
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{name}"
 
 #: Where a key is wanted, these may be told instead of what was asked for.
-AT_THE_DOOR: tuple[type[AntiphonError], ...] = (KeyRefused, NotAllowed, OriginRefused)
+AT_THE_DOOR: tuple[type[AntiphonError], ...] = (KeyRefused, NotAllowed, OriginRefused, TooMany)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ OPERATIONS = (
         "POST", "/v1/realtime/client_secrets", "createClientSecret",
         "An ephemeral key for a browser, with the session that it carries",
         {200: gives_json(ClientSecret, "It can be used until it expires")},
-        refuses=(errors.ClientError, errors.TooMany, errors.RedisAway),
+        refuses=(errors.ClientError, errors.UploadSlow, errors.TooMany, errors.RedisAway),
         tag="conversation",
         takes=(Body("application/json", ClientSecretAsked, required=False),),
     ),
@@ -87,7 +87,7 @@ OPERATIONS = (
             Body("application/json", Minutes), Body("application/x-subrip", schema=TEXT),
             Body("text/plain", schema=TEXT),
         ))},
-        refuses=(errors.ClientError, errors.SessionUnknown, errors.RedisAway),
+        refuses=(errors.ClientError, errors.SessionUnknown, errors.TooMany, errors.RedisAway),
         tag="conversation",
         parameters=(
             path("session_id", "`session.id`, with or without `sess_`", "sess_4f7c1d0e9b3a4c5d8e6f7a8b9c0d1e2f"),

@@ -30,7 +30,8 @@ UNREADABLE = "the file cannot be decoded; send WAV, FLAC, MP3 or Ogg (Opus or Vo
 def read(data: bytes, longest_s: float) -> tuple[Pcm, int]:
     """Mono samples in [-1, 1] and their rate, of a WAV, FLAC, MP3 or Ogg file.
 
-    Raises BadVoiceSample for what cannot be decoded, is longer than `longest_s` and `SLACK_S`, or is no recording of one voice.
+    Raises BadVoiceSample for what cannot be decoded, is longer than `longest_s` and `SLACK_S`, or is no recording of
+    one voice.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
