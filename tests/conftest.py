@@ -15,7 +15,7 @@ settings.register_profile(
     "antiphon",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize=bool(os.environ.get("CI")),  # a change is judged by what it does: others find what is new, and `make fuzz`
+    derandomize=bool(os.environ.get("CI")),  # what is new is found elsewhere, and by `make fuzz`
 )
 settings.load_profile("antiphon")
 
