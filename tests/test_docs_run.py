@@ -46,6 +46,7 @@ NOT_RUN = {
     r"\bPUBLIC_HOST\b": "a host of the reader's",
     r"antiphon (drain vm-|sessions end )": "a worker, a session of the reader's; test_operator_live.py has its own",
     r"antiphon keys (new|remove) ": "shuts the other readers out; test_api_keys.py has a file of its own",
+    r"^git clone|^pnpm |unmute/loadtest": "Unmute's own programs, from elsewhere; docs/unmute.md says what was tried",
     r"drafts/|ANTIPHON_TURN__PATIENC=": "shows what becomes of a slip; test_operator.py and test_doctor.py have such",
 }  # fmt: skip
 

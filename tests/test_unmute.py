@@ -338,6 +338,20 @@ def test_every_kind_of_instructions_becomes_a_part(kind):
         play(cast, {"type": kind}, "nobody", now=noon, dice=Random(1))
 
 
+@pytest.mark.parametrize("language", [None, "en", "fr", "en/fr", "fr/en"])
+@pytest.mark.parametrize("more", [{}, {"text": None}, {"text": ""}, {"text": "Be kind."}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "kind", ["constant", "smalltalk", "guess_animal", "quiz_show", "news", "unmute_explanation"]
+)
+def test_whatever_instructions_unmutes_clients_may_send_make_a_prompt(kind, more, language):
+    cast = roles.cast(voices.load(settings.load("null").voices_file), settings.load("null"))
+    wanted = {"type": kind, "language": language, **more}
+    part = play(cast, wanted, "", now=datetime(2026, 8, 1, 12, 0), dice=Random(1))
+    assert len(part.prompt) > len(characters.FRAME)
+    assert part.language == (language or cast[0].character.language)[:2]
+    assert ("Be kind." in part.prompt) is (more.get("text") == "Be kind.")
+
+
 def test_ready_words_carry_the_space_before_them():
     dialect = new()
     said = [dialect.reply_words(1, words) for words in (["One ", "two "], ["three "], [" "], ["four."])]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from config.messages import Speech
+from config.messages import Speech, Transcript
 from config.settings import SAMPLE_RATE
 from tests.unmute_bench import (
     SMALLTALK,
@@ -110,6 +110,44 @@ def test_a_reply_under_way_is_shown_as_far_as_it_sounded_and_how_fast_it_comes()
     assert args["debug_dict"]["timing"] == {"to_first_token": 0.12, "tts_audio": 0.08}
     dialect.speech_began(0)
     assert debug(dialect.user_text("stop"))["timing"] == {}
+
+
+def test_the_users_words_are_shown_as_they_are_understood():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    dialect.user_text("hi")
+    dialect.reply_started(1, USUAL, again=False)
+    dialect.reply_audio(speech(1, (0, "Well "), (1, "then ")))
+    for text in ("wait", "wait", "wait a"):
+        dialect.partial_text(Transcript(text, 0, 100))
+    (args,) = shown(dialect.looked())
+    assert [(line["role"], line["content"]) for line in args["chat_history"]] == [
+        ("user", "hi"),
+        ("assistant", "Well then"),
+        ("user", "wait"),
+    ]
+    dialect.reply_ended(outcome(1, "Well then listen.", heard="Well", status="cancelled"))
+    (args,) = shown(dialect.user_text("wait a minute"))
+    assert [line["content"] for line in args["chat_history"]] == ["hi", "Well—", "wait a minute"]
+
+
+def test_words_that_came_to_nothing_are_shown_no_more():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    for text in ("hm", "hm"):
+        dialect.partial_text(Transcript(text, 0, 100))
+    assert shown(dialect.looked())[0]["chat_history"] == [{"role": "user", "content": "hm"}]
+    assert shown(dialect.user_text(""))[0]["chat_history"] == []
+
+
+def test_words_over_a_reply_that_goes_on_are_no_turn():
+    dialect = new()
+    dialect.receive(update(SMALLTALK))
+    dialect.reply_started(1, USUAL, again=False)
+    for text in ("mm", "mm"):
+        dialect.partial_text(Transcript(text, 0, 100))
+    (args,) = shown(dialect.reply_ended(outcome(1, "Well.")))
+    assert args["chat_history"] == [{"role": "assistant", "content": "Well."}]
 
 
 def test_what_is_known_of_workers_and_pauses_is_shown_as_it_is_at_that_moment():

@@ -74,7 +74,7 @@ class Items:
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = list(items)
-        self._characters = sum(map(_size, self._items))
+        self._characters = sum(map(size, self._items))
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -87,16 +87,16 @@ class Items:
 
     def newest(self, count: int, characters: int) -> list[Item]:
         """The last so many, and no more than have so many characters; the very last in any case."""
-        sizes = accumulate(map(_size, reversed(self._items[-count:])))
+        sizes = accumulate(map(size, reversed(self._items[-count:])))
         fit = sum(1 for size in sizes if size <= characters)
         return self._items[-max(1, fit) :]
 
     def forget_oldest(self) -> int:
         """What is more than is kept; how many that are."""
         gone = max(0, len(self._items) - MOST_ITEMS)
-        left = self._characters - sum(map(_size, self._items[:gone]))
+        left = self._characters - sum(map(size, self._items[:gone]))
         while left > MOST_CHARACTERS and gone < len(self._items) - 1:
-            left -= _size(self._items[gone])
+            left -= size(self._items[gone])
             gone += 1
         del self._items[:gone]
         self._characters = left
@@ -133,10 +133,10 @@ class Items:
                 f"there is an item {item.id!r} already", param="item.id", code="item_create_duplicate_item_id"
             )
         self._items.insert(place, item)
-        self._characters += _size(item)
+        self._characters += size(item)
 
     def make_way(self, item_id: str, place: int) -> int:
-        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
         taken = self.place(item_id)
         if taken is None:
             return place
@@ -150,14 +150,15 @@ class Items:
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
-        self._characters += _size(item) - _size(self._items[place])
+        self._characters += size(item) - size(self._items[place])
         self._items[place] = item
 
     def remove(self, place: int) -> None:
         """It has never been."""
-        self._characters -= _size(self._items.pop(place))
+        self._characters -= size(self._items.pop(place))
 
 
-def _size(item: Item) -> int:
+def size(item: Item) -> int:
+    """Characters, as they count for what is kept."""
     asked = sum(len(call.arguments) for call in item.tool_calls)
     return len(item.content) + asked + sum(exchange.size for exchange in item.consulted)

@@ -254,6 +254,7 @@ class UnmuteDialect:
     def _user_words(self, words: str, since: int) -> list[str]:
         if not words:
             return []
+        self._insight.user_says(words)
         kind = "conversation.item.input_audio_transcription.delta"
         return [self._event(kind, delta=words, start_time=round(since / SAMPLE_RATE, 3))]
 

@@ -38,6 +38,8 @@ class Insight:
         self._dropped = 0
         self._said: list[str] = []
         """Words of the reply under way whose sound was sent."""
+        self._saying: list[str] = []
+        """Words of the user's turn under way that were told."""
         self._sent = 0
         self._sounds_since: int | None = None
 
@@ -57,11 +59,16 @@ class Insight:
         if signs.since_voice_s is not None:
             self._timing["pause_detection"] = round(signs.since_voice_s, 3)
 
+    def user_says(self, words: str) -> None:
+        """Some words of theirs are known."""
+        self._saying.append(words)
+
     def user_said(self, text: str) -> None:
         """A turn of theirs, or nothing after all."""
+        self._saying = []
         self.state = "user_speaking" if text else "waiting_for_user"
         if text:
-            self._remember("user", text)
+            self.history = joined(self.history, "user", text)
 
     def reply_began(self) -> None:
         """The assistant has the turn."""
@@ -75,23 +82,20 @@ class Insight:
         self._said += words
 
     def reply_ended(self, outcome: ReplyOutcome) -> None:
-        """What was heard of it goes into the history."""
+        """What was heard of it goes into the history. Words over it that did not end it are nobody's turn."""
         self._said = []
+        if outcome.status == "completed":
+            self._saying = []
         if self.state == "bot_speaking":
             self.state = "waiting_for_user"
         if outcome.text:
-            self._remember("assistant", outcome.text + INTERRUPTED * (outcome.text != outcome.full_text))
+            said = outcome.text + INTERRUPTED * (outcome.text != outcome.full_text)
+            self.history = joined(self.history, "assistant", said)
         if outcome.llm_first_token_ms is not None:
             self._timing["to_first_token"] = outcome.llm_first_token_ms / 1000
         if outcome.tts_first_audio_ms is not None:
             self._timing["tts_audio"] = outcome.tts_first_audio_ms / 1000
         self._dropped = outcome.dropped
-
-    def _remember(self, role: Literal["user", "assistant"], text: str) -> None:
-        if self.history and self.history[-1].role == role:
-            text = f"{self.history.pop().content} {text}"
-        self.history.append(ChatMessage(role, text))
-        del self.history[:-HISTORY_MESSAGES]
 
     # --- what is shown
 
@@ -121,8 +125,16 @@ class Insight:
             debug["tts_throughput"] = self._throughput(self._sounds_since, max(signs.made, self._sent))
         if self._dropped:
             debug["dropped_messages"] = self._dropped
-        said = [ChatMessage("assistant", " ".join(self._said))] if self._said else []
-        return {"chat_history": [*self.history, *said], "debug_dict": debug, "debug_plot_data": []}
+        return {"chat_history": self._heard_so_far(), "debug_dict": debug, "debug_plot_data": []}
+
+    def _heard_so_far(self) -> list[ChatMessage]:
+        """The history, and what sounds or is understood just now; who interrupts speaks second."""
+        shown = self.history
+        if self._said:
+            shown = joined(shown, "assistant", " ".join(self._said))
+        if self._saying:
+            shown = joined(shown, "user", " ".join(self._saying))
+        return shown
 
     def _note_words(self, signs: Signs) -> None:
         """The figure stays when the turn is over, as Unmute's does."""
@@ -138,3 +150,10 @@ class Insight:
             "time_since_start": round(since_s, 2),
             "ratio": round(sent_s / (since_s + 0.01), 2),
         }
+
+
+def joined(history: list[ChatMessage], role: Literal["user", "assistant"], text: str) -> list[ChatMessage]:
+    """With a message more, or a longer one if the same was speaking; the oldest go."""
+    if history and history[-1].role == role:
+        return [*history[:-1], ChatMessage(role, f"{history[-1].content} {text}")]
+    return [*history, ChatMessage(role, text)][-HISTORY_MESSAGES:]
