@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
-from config.errors import StageFailed
+from config.errors import ConfigError, StageFailed
 from config.messages import Order, Tool, ToolCall
 from config.own_tools import ToolSettings
 from config.tokens import text_tokens
@@ -25,6 +25,9 @@ ASK_S = 0.05
 
 #: Longest wait for that; a web process that died says neither.
 HOLD_S = 10.0
+
+#: Of a model's window, for being told of functions.
+MOST_SHARE = 0.5
 
 #: What a model is told that does not stop asking.
 ENOUGH = "No more functions can be called in this answer. Answer with what you know."
@@ -141,6 +144,16 @@ class OwnTools:
             log.warning("tool %s: not run again after its worker's death", call.name)
             return UNKNOWN
         return await self._threads.run(own, call.arguments)
+
+
+def require_room(toolbox: Toolbox, window_tokens: int | None) -> None:
+    """Raises ConfigError where a model that is told of all these has too little room left for a conversation."""
+    needed = _tokens([own.tool for own in toolbox.values()])
+    if window_tokens is not None and needed > window_tokens * MOST_SHARE:
+        raise ConfigError(
+            f"the functions of tools.folder make about {needed} tokens, of {window_tokens} that prompt and answer "
+            "have: shorten their docstrings, name fewer in tools.enabled, or give the model more room"
+        )
 
 
 def _tokens(tools: Sequence[Tool]) -> int:

@@ -21,7 +21,7 @@ from tasks.celery import carried, waits_since
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
 from tasks.loop import Loop
-from tasks.own_tools import OwnTools
+from tasks.own_tools import OwnTools, require_room
 from tasks.passage import record
 from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
@@ -80,7 +80,9 @@ class Stage:
         tools = toolbox.load(settings.tools)
         if tools:
             log.info("%d tools of %s: %s", len(tools), settings.tools.folder, ", ".join(tools))
-        if tools and not self.engine.calls_tools:
+        if tools and self.engine.calls_tools:
+            require_room(tools, settings.llm.window_tokens)
+        elif tools:
             log.warning("the llm engine %r tells its model of no tools: none is ever called", self.model)
         return OwnTools(tools, settings.tools, self._is_let_out, settings.llm.window_tokens)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
+from config import metrics
 from config.own_tools import ToolSettings
 from tasks.toolbox import OwnTool
 
@@ -30,31 +31,35 @@ class ToolThreads:
     async def run(self, own: OwnTool, arguments: str) -> str:
         """What the model is told of a call; never raises but when it is cancelled."""
         began = time.monotonic()
-        text, outcome = await self._outcome(own, arguments)
+        text, outcome, why = await self._outcome(own, arguments)
+        took_s = time.monotonic() - began
+        metrics.tool_seconds.labels(outcome).observe(took_s)
         level = logging.INFO if outcome == "done" else logging.WARNING
-        log.log(level, "tool %s: %s after %.2f s", own.tool.name, outcome, time.monotonic() - began)
+        log.log(
+            level, "tool %s: %s after %.2f s%s", own.tool.name, outcome, took_s, f" ({why})" if why else ""
+        )
         most = self._settings.result_characters
         return text if len(text) <= most else text[: most - len(CUT)] + CUT
 
-    async def _outcome(self, own: OwnTool, arguments: str) -> tuple[str, str]:
-        """The result, and what becomes of it in the log, where nothing stands that a user said."""
+    async def _outcome(self, own: OwnTool, arguments: str) -> tuple[str, str, str]:
+        """The result; how it ended, and why, for the log, where nothing stands that a user said."""
         try:
             given = own.read(arguments)
         except ValidationError as refused:
-            return f"The arguments do not fit: {_faults(refused)}.", "arguments refused"
+            return f"The arguments do not fit: {_faults(refused)}.", "refused", "arguments"
         try:
             async with asyncio.timeout(self._settings.timeout_s) as limit:
                 await self._room.acquire()
                 value, error = await self._in_thread(own, given)
         except TimeoutError:
             assert limit.expired()
-            return f"There is no result: it took longer than {self._settings.timeout_s:g} s.", "given up"
+            return f"There is no result: it took longer than {self._settings.timeout_s:g} s.", "given up", ""
         if error is not None:
-            return _failure(error), f"failed ({_whereabouts(error, own)})"
+            return _failure(error), "failed", _whereabouts(error, own)
         try:
-            return _as_text(value), "done"
+            return _as_text(value), "done", ""
         except pydantic_core.PydanticSerializationError:
-            return "The function failed.", f"failed (it returned {type(value).__name__}, which is no JSON)"
+            return "The function failed.", "failed", f"it returned {type(value).__name__}, which is no JSON"
 
     async def _in_thread(self, own: OwnTool, given: dict[str, Any]) -> tuple[Any, BaseException | None]:
         loop = asyncio.get_running_loop()

@@ -55,10 +55,10 @@ def test_what_only_bridged_a_wait_is_not_remembered_and_what_was_asked_is() -> N
     assert (said.content, said.consulted, said.cut) == ("It's sunny.", (EXCHANGE,), False)
 
 
-@pytest.mark.parametrize(("seconds", "content"), [(1.5, None), (2.5, "It's—")])
-def test_of_an_interrupted_reply_the_models_own_words_are_kept(seconds: float, content: str | None) -> None:
+@pytest.mark.parametrize(("seconds", "content"), [(1.5, ""), (2.5, "It's—")])
+def test_of_an_interrupted_reply_the_models_own_words_are_kept(seconds: float, content: str) -> None:
     items = kept(actions.CancelReply(1, "turn_detected"), seconds)
-    assert [item.content for item in items] == ([content] if content else [])
+    assert [item.content for item in items] == [content]
 
 
 def test_the_client_mends_what_was_heard_without_the_phrase() -> None:
@@ -105,7 +105,7 @@ def test_calls_of_the_clients_and_ours_each_stand_before_their_answers() -> None
 
 
 def test_long_results_are_remembered_in_short_and_count_for_the_room() -> None:
-    long = Item("assistant", "Yes.", consulted=(Exchange((CALL,), ("x" * 4000,)),))
+    long = Item("assistant", "Yes.", consulted=(Exchange.of([CALL], ["x" * 4000]),))
     assert len(prompt.messages("", [Item("user", "a"), long])[3].content) == REMEMBERED
     history = [Item("user", "a"), long] * 5
     plain = [Item("user", "a"), Item("assistant", "Yes.")] * 5

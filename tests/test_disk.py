@@ -1,11 +1,16 @@
 """Work on a disk: in its order, as many at a time as there are threads, and nobody waits who does not want to."""
 
+import stat
 import threading
+from pathlib import Path
 
 import gevent
 import pytest
 
-from web.disk import THREADS, Disk, in_thread
+from config.settings import load
+from web import startup
+from web.disk import THREADS, Disk, fault, in_thread
+from web.keyring import Keyring
 
 
 def test_a_disk_that_hangs_holds_up_nobody_who_asks_for_more():
@@ -42,3 +47,26 @@ def test_names_are_resolved_while_the_disk_hangs():
     assert gevent.get_hub().threadpool.apply(int, ("7",)) == 7
     mended.set()
     gevent.wait(jobs, timeout=10.0)
+
+
+def test_a_folder_that_is_not_there_is_made_for_the_server_alone(tmp_path: Path):
+    folder = tmp_path / "a" / "b"
+    assert fault(folder, 10.0) == ""
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and not list(folder.iterdir())
+
+
+def test_a_folder_in_which_nothing_can_be_kept_is_told_at_the_start(tmp_path: Path, caplog, server):
+    file = tmp_path / "file"
+    file.touch()
+    settings = load("null").model_copy(
+        update={"record_dir": file / "recordings", "redis_url": server.url(0), "media_url": server.url(1)}
+    )
+    startup.check(settings, Keyring(settings.auth))
+    assert f"recordings (record_dir) cannot be kept in {file}/recordings: Not a directory" in caplog.text
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_start(tmp_path: Path, monkeypatch):
+    mended = threading.Event()
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: mended.wait(30.0))
+    assert fault(tmp_path / "far", 0.05) == "the disk does not answer"
+    mended.set()

@@ -12,9 +12,9 @@ import click
 import pytest
 import yaml
 
-from cli.doctor.variables import OTHERS
 from cli.main import main
 from config.settings import Settings
+from config.variables import OTHERS
 from tests import papers, promql
 from tests.papers import PAPERS, ROOT
 from tools import configuration_tables, model_tables

@@ -139,6 +139,25 @@ def test_a_form_without_metadata_is_refused(donations):
         donations.submit(environ)
 
 
+def test_metadata_may_come_as_a_file_as_pages_send_json(donations, folder):
+    text = donations.begin()
+    metadata = json.dumps({**DONOR, "verification_id": text.id}).encode()
+    fields = {
+        "file": (io.BytesIO(WAV), "me.wav"),
+        "metadata": (io.BytesIO(metadata), "blob", "application/json"),
+    }
+    donations.submit(EnvironBuilder("/v1/voice-donation", method="POST", data=fields).get_environ())
+    assert (folder / f"{text.id}.json").exists()
+
+
+def test_of_two_recordings_nobody_knows_which_is_meant(donations, folder):
+    text = donations.begin()
+    metadata = json.dumps({**DONOR, "verification_id": text.id})
+    fields = {"file": [(io.BytesIO(WAV), "1.wav"), (io.BytesIO(WAV), "2.wav")], "metadata": metadata}
+    with pytest.raises(ClientError, match="one file"):
+        donations.submit(EnvironBuilder("/v1/voice-donation", method="POST", data=fields).get_environ())
+
+
 def test_other_files_and_large_ones_are_refused(donations):
     text = donations.begin()
     with pytest.raises(UploadUnreadable, match="WebM"):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from config.settings import SAMPLE_RATE
+from config.tuning import LimitSettings
 from web.dialects import base
 from web.fair_share import LONGEST_PAUSE_S, TURN_S, FairShare, price_s
 
@@ -46,8 +48,11 @@ def test_a_debt_is_forgotten_in_time() -> None:
     assert share.spend(0.0, 100.0) is None
 
 
-def test_sound_is_free_and_replies_are_dear() -> None:
-    assert price_s(base.AppendAudio([b""], 480), 0) == 0.0
+def test_sound_at_the_pace_of_speech_is_well_within_a_share() -> None:
+    assert 4 * price_s(base.AppendAudio([b""], SAMPLE_RATE), 0) < LimitSettings().client_share
+
+
+def test_replies_are_dear() -> None:
     assert price_s(base.CreateReply(), 0) > price_s(base.RetrieveItem("item"), 0)
 
 

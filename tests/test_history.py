@@ -1,5 +1,7 @@
 """What was said, in the order in which people said it."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -101,6 +103,39 @@ def test_an_item_that_is_not_there_is_an_error_that_names_the_field(act, code, p
         act(history)
     assert (raised.value.wire_code, raised.value.param) == (code, param)
     assert [item.id for item in history.newest] == ["a"]
+
+
+def test_an_utterance_has_its_place_before_its_words_and_what_is_deleted_does_not_come_back() -> None:
+    history = History([], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    history.remember(actions.CloseUtterance(1), over)
+    history.add(Item("user", "typed", id="t"))
+    assert history.find("u1") is not None and history.last_id == "t"
+    history.remember(actions.TakeText("spoken"), over)
+    assert [item.content for item in history.newest] == ["spoken", "typed"]
+    second = replace(scene(), user_item="u2", closing_item="u2")
+    history.remember(actions.CloseUtterance(2), second)
+    history.delete("u2")
+    history.remember(actions.TakeText("too late"), second)
+    assert [item.id for item in history.newest] == ["u1", "t"]
+
+
+def test_what_says_nothing_is_not_told_to_a_model() -> None:
+    history = History([], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    for action in (actions.CloseUtterance(1), actions.TakeText(""), actions.StartReply(1)):
+        fields = history.remember(action, over)
+    order = decode_order(bytes(fields[keys.ORDER]))  # type: ignore[arg-type]
+    assert [message.role for message in order.messages] == ["system", "user"]
+    assert history.find("u1") is not None
+
+
+def test_a_client_that_takes_the_id_of_an_utterance_to_come_harms_itself_alone() -> None:
+    history = History([Item("user", "mine", id="u1")], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    history.remember(actions.CloseUtterance(1), over)
+    history.remember(actions.TakeText("spoken"), over)
+    assert [item.content for item in history.newest] == ["spoken"]
 
 
 def test_a_reply_stays_where_it_began_whatever_is_put_before_it_or_taken_away() -> None:

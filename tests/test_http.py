@@ -249,6 +249,22 @@ def test_plain_http_where_conversations_are_held_is_told_so(client):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "websocket_mismatch")
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"Sec-WebSocket-Key": "abc"}, 400),
+        ({"Sec-WebSocket-Version": "13"}, 400),
+        ({"Sec-WebSocket-Key": "abc", "Sec-WebSocket-Version": "8"}, 426),
+    ],
+)
+def test_a_handshake_that_is_none_is_told_so(headers, status, client):
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", **headers}
+    answer = client.get("/v1/realtime?model=antiphon", headers=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, "bad_handshake")
+    assert answer.headers.get("Sec-WebSocket-Version", "13") == "13"
+
+
 # --- health and models
 
 

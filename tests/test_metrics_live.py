@@ -47,6 +47,7 @@ MOVED_ELSEWHERE = {
     "slots_shed": "test_loop_failures.test_a_slot_that_goes_wrong_ends_its_own_seat_alone",
     "messages_dropped": "test_versions.test_a_kind_that_only_the_next_version_knows_leaves_no_hole_in_the_order",
     "history_dropped": "test_history.test_what_a_prompt_has_no_room_for_is_counted_once",
+    "tool_seconds": "test_own_tools.test_runs_are_counted_by_how_they_ended",
     "voices_cloned": "test_voice_cloning.test_cloned_voices_are_counted_by_what_became_of_them",
     "voice_donation_submissions": "test_unmute_live.test_a_voice_is_given_away",
 }

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import json
 import logging
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing, StageFailed
@@ -13,7 +16,9 @@ from config.messages import ChatMessage, Tool, ToolCall
 from config.settings import load
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.language.calls import Calls
 from gpu_workers.language.chat_messages import chat, fitting, marks_of
+from gpu_workers.language.text_calls import FIELDS, MARKS, TextCalls
 from gpu_workers.language.upstreams import Circuits
 from tests.conftest import missing
 
@@ -555,6 +560,41 @@ def test_a_call_that_is_malformed_fails_the_reply_and_is_not_spoken(deltas):
     script = Script((200, [chunk("One. "), calling(*deltas), chunk(finish="tool_calls")]))
     with pytest.raises(StageFailed, match=r"call|broke off"):
         run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_calls_survive_any_cutting_and_mixing(data):
+    """However a server cuts its calls, and in whatever order their pieces come."""
+    wanted = [
+        ToolCall(f"c{number}", f"f{number}", json.dumps(arguments, ensure_ascii=data.draw(st.booleans())))
+        for number, arguments in enumerate(
+            data.draw(st.lists(st.dictionaries(st.text(), st.text()), min_size=1, max_size=4))
+        )
+    ]
+    queues = []
+    for number, call in enumerate(wanted):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(call.arguments)), max_size=6)))
+        parts = [call.arguments[a:b] for a, b in pairwise([0, *cuts, len(call.arguments)])]
+        queues.append([{"index": number, "id": call.id, "function": {"name": call.name, "arguments": ""}},
+                       *({"index": number, "function": {"arguments": part}} for part in parts)])  # fmt: skip
+    calls, found = Calls(), []
+    while left := [queue for queue in queues if queue]:
+        found += calls.add_delta(data.draw(st.sampled_from(left)).pop(0), 0)
+    found += calls.finish()
+    assert sorted(found, key=lambda call: call.id) == wanted
+
+
+@given(st.lists(st.text(st.sampled_from('<|tol_ca>[]{}"name: FUNCTIO ')), max_size=12))
+def test_text_is_let_through_whole_or_is_a_call(pieces):
+    text = TextCalls(offered=True)
+    try:
+        said = "".join(map(text.take, pieces)) + text.rest()
+    except StageFailed:
+        packed = "".join("".join(pieces).split())
+        assert any(mark in "".join(pieces) for mark in MARKS) or packed.startswith(FIELDS)
+    else:
+        assert said == "".join(pieces) and not any(mark in said for mark in MARKS)
 
 
 def test_an_id_that_is_missing_is_made_up_and_no_two_are_the_same():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+from config.errors import ConfigError
 from config.messages import (
     Body,
     Called,
@@ -25,14 +26,16 @@ from config.messages import (
     Words,
 )
 from config.own_tools import ToolSettings
+from gpu_workers.clauses.speech_text import Rules, clause
 from gpu_workers.engine import Prompt, Usage
 from tasks import streams
 from tasks.leases import Emitter, Lease
 from tasks.llm_loop import LlmLoop, Pen
-from tasks.own_tools import ENOUGH, UNKNOWN, OwnTools
+from tasks.own_tools import ENOUGH, UNKNOWN, OwnTools, require_room
 from tasks.talk import Talk
 from tasks.tool_threads import ToolThreads
 from tasks.toolbox import OwnTool, own_tool
+from tests.samples import Change
 
 DEADLINE_S = 10.0
 
@@ -110,16 +113,22 @@ def write(media: redis.Redis, new_sid: Callable[[], str]) -> Iterator[Write]:
     ) -> list[Body]:
         loop = LlmLoop(engine, Emitter(media, 100, 60), 2, own)  # type: ignore[arg-type]
         loops.append(loop)
-        talk = Talk()
+        talk, own_talk = Talk(), Talk()
         for body in before:
             talk.take(body)
+            own_talk.take(body)
         slot = loop.take_slot()
         assert slot is not None
-        pen = Pen(Lease("llm", new_sid(), "me-1", 1, 1), slot, order=of or order(), talk=talk)
+        pen = Pen(Lease("llm", new_sid(), "me-1", 1, 1), slot, order=of or order(), talk=own_talk)
         loop.enter(pen)
         loop.start()
         assert pen.over.wait(DEADLINE_S), "the reply is never over"
         said = [result.body for result in streams.results_after(media, "llm", pen.sid, 1, 0, 0)]
+        for body in said:
+            talk.take(body)
+        assert (talk.words, talk.rounds) == (pen.talk.words, pen.talk.rounds), (
+            "a successor would know the same"
+        )
         return said[1:]  # that it was claimed
 
     yield written
@@ -256,6 +265,18 @@ def test_results_push_old_messages_out_of_a_small_model_and_never_the_question(w
     assert [message.content for message in second.messages if message.role == "user"][-1] == "How is it?"
 
 
+def test_functions_that_leave_no_room_for_a_conversation_stop_the_start() -> None:
+    def much(town: str) -> str:
+        """Much."""
+        return town
+
+    much.__doc__ = "word " * 1000
+    require_room(tools(much), None)
+    require_room(tools(much), 8192)
+    with pytest.raises(ConfigError, match=r"make about \d+ tokens, of 2048 .* shorten their docstrings"):
+        require_room(tools(much), 2048)
+
+
 # --- a wait
 
 
@@ -316,6 +337,13 @@ def test_the_language_chooses_the_phrase(write: Write, slow: Any) -> None:
     threading.Timer(0.2, slow.go_on.set).start()
     own = OwnTools(tools(slow), settings(wait_phrase_after_ms=5))
     assert phrased(write(Scripted(slow_answer), own, of=order(language="fr-CA"))) == ["Un instant. "]
+
+
+def test_the_usual_phrases_are_spoken_at_once() -> None:
+    """A voice waits for the end of a clause."""
+    for language, phrase in settings().wait_phrases.items():
+        words = [f"{word} " for word in phrase.split()]
+        assert clause(words, Rules(), first=True, done=False) == len(words), language  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(("on", "phrases"), [(False, []), (True, ["One moment. "])])
@@ -454,6 +482,19 @@ def test_what_is_no_json_is_a_failure() -> None:
         return object()
 
     assert run(thing) == "The function failed."
+
+
+def test_runs_are_counted_by_how_they_ended() -> None:
+    def fail() -> str:
+        """Fails."""
+        raise ValueError("no")
+
+    outcomes = ("done", "failed", "refused")
+    counted = [Change("antiphon_tool_seconds_count", outcome=outcome) for outcome in outcomes]
+    run(weather, '{"town": "Rome"}')
+    run(fail)
+    run(weather, "{}")
+    assert [change() for change in counted] == [1, 1, 1]
 
 
 def test_arguments_that_do_not_fit_are_told_and_nothing_runs(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.ga_line import SERVER
 from tests.house import House, open_house, wait_for
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 from tests.talker import Talker
@@ -92,8 +94,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     env = {
-        "ANTIPHON_LLM__ENGINE": "openai",
-        "ANTIPHON_LLM__OPTIONS": json.dumps({"url": model.url}),
+        **model.settings,
         "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.16}',
         "ANTIPHON_TOOLS__FOLDER": str(tools),
         "ANTIPHON_TOOLS__TIMEOUT_S": str(TIMEOUT_S),
@@ -152,6 +153,8 @@ def play(house: House, model: ScriptedLlm, tools: Path, request: pytest.FixtureR
                 except AssertionError as error:
                     raise AssertionError(f"{error}\n{talker.story()}\n{house.said()}") from error
                 assert talker.complaints == [] and talker.errors == []
+                for heard in talker.heard:
+                    SERVER.validate_python(heard.event)
 
         asyncio.run(run())
 
@@ -209,7 +212,7 @@ def test_an_exception_is_something_to_talk_about_and_nothing_for_the_log(play: P
         answer = await scene.talker.answered(1)
         assert answer.transcript.strip() == "It is The function failed (RuntimeError)."
         log = "".join(child.log.read_text() for child in house.workers["llm"])
-        assert "tool broken: failed (RuntimeError at weather.py:" in log
+        assert re.search(r"tool broken: failed after [\d.]+ s \(RuntimeError at weather.py:\d+\)", log)
         assert "secret" not in log and scene.gate not in log
 
     play("broken", story)

@@ -20,9 +20,8 @@ OTHER_RUN = (
 def few(monkeypatch: pytest.MonkeyPatch) -> range:
     """As many ports in a row, taken by nobody: tests that run at the same time are given none above the others."""
     start = ports.PORTS.stop + 3 * randbelow(100)
-    row = next(
-        row for at in range(start, start + 90, 3) if all(map(ports._bindable, row := range(at, at + 3)))
-    )
+    rows = (range(first, first + 3) for first in range(start, start + 90, 3))
+    row = next(row for row in rows if ports._given.isdisjoint(row) and all(map(ports._bindable, row)))
     monkeypatch.setattr(ports, "PORTS", row)
     return row
 

@@ -217,7 +217,7 @@ def test_who_sends_without_end_leaves_others_their_turns():
     line.reader.kill()
     for _ in range(200):
         line.say(TEXT, b"more")
-    between, seen = [0], 0
+    between = [0]
 
     def others() -> None:
         while True:
@@ -225,12 +225,11 @@ def test_who_sends_without_end_leaves_others_their_turns():
             gevent.sleep(0)
 
     waiting = gevent.spawn(others)
-    for _ in line.ours.messages():
+    for seen, _ in enumerate(line.ours.messages(), 1):
         busy_until = time.thread_time() + 0.001
         while time.thread_time() < busy_until:
             pass
         between[-1] += 1
-        seen += 1
         if seen == 200:
             break
     waiting.kill()

@@ -757,6 +757,16 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], line: str, said: Path
     assert line in json.loads(result.stdout)["errors"][0]
 
 
+def test_a_variable_that_names_no_setting_is_told_of_before_anything_is_done() -> None:
+    slip = {"ANTIPHON_API_KYE": "ak_x"}
+    said = CliRunner().invoke(main, ["talk"], env=slip)
+    assert said.exit_code == 2
+    assert "antiphon: ANTIPHON_API_KYE names no setting, and changes nothing" in said.stderr
+    assert "ak_x" not in said.output
+    assert "names no setting" not in CliRunner().invoke(main, ["talk"], env={"ANTIPHON_API_KEY": "x"}).output
+    assert "names no setting" not in CliRunner().invoke(main, ["doctor", "--help"], env=slip).output
+
+
 def test_the_help_names_every_command() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0

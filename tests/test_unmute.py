@@ -476,9 +476,7 @@ MISTAKES = {
     "a damaged page": (append(damaged(stream())[-60:]), "audio", "Ogg"),
     "Ogg that is not Opus": (append(OggOpusWriter(1)._page([b"\1vorbis"], 2)), "audio", "not mono or stereo Opus"),
     "minutes of audio at once": (append(stream(MAX_APPEND // 480 + 1)), "audio", "10 s"),
-    "no consent given or refused": (
-        update({"voice": "v"}), "session.allow_recording", "allow_recording",
-    ),
+    "no consent given or refused": (update({"voice": "v"}), "session.allow_recording", "allow_recording"),
     "unknown instructions": (
         update({"instructions": {"type": "pirate"}, "allow_recording": False}),
         "session.instructions.type",

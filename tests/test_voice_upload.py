@@ -141,6 +141,17 @@ def test_an_upload_without_a_length_is_refused(uploads, length):
     assert caught.value.http_status == 411
 
 
+def test_an_upload_that_is_shorter_than_it_says_is_told_so(uploads):
+    environ = form()
+    with pytest.raises(ClientError, match="shorter than its Content-Length"):
+        uploads.clone({**environ, "CONTENT_LENGTH": str(int(environ["CONTENT_LENGTH"]) + 1)})
+
+
+def test_an_upload_of_a_length_that_is_no_number_to_python_is_too_large(uploads):
+    with pytest.raises(UploadTooBig):
+        uploads.clone({**form(), "CONTENT_LENGTH": "9" * 5000})
+
+
 @pytest.mark.parametrize(
     "environ",
     [

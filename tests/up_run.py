@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests import fair_clock
 from tests.ports import free_port, free_row
 
 ROOT = Path(__file__).parent.parent
@@ -29,9 +30,9 @@ MARK = "TEST_RUN_OF_ANTIPHON"
 
 def eventually(what: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
     """Waits until it is true."""
-    deadline = time.monotonic() + deadline_s
+    deadline = fair_clock.now_s() + deadline_s
     while not what():
-        assert time.monotonic() < deadline, "not in time"
+        assert fair_clock.now_s() < deadline, "not in time"
         time.sleep(0.02)
 
 

@@ -1,10 +1,11 @@
-"""What strangers send: values near those that our structs take, and what damage makes of them. Strategies, and no tests.
+"""What strangers send: values near those that our structs take, and what damage makes of them. Strategies, no tests.
 
 Near is what finds something: of bytes at random hardly one in a thousand gets past the first brace.
 """
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -41,37 +42,39 @@ def fitting(kind: Any) -> st.SearchStrategy[Json]:
     return _of(kinds.type_info(kind))
 
 
+def _integers(info: kinds.IntType) -> st.SearchStrategy[Json]:
+    most = 30_000 if info.le is None else info.le
+    return st.one_of(st.integers(info.ge, most), st.just(info.ge or 0), st.just(info.le or 2**63 - 1))
+
+
+def _floats(info: kinds.FloatType) -> st.SearchStrategy[Json]:
+    return st.floats(info.ge, info.le, allow_nan=False, allow_infinity=False)
+
+
+def _lists(info: kinds.ListType) -> st.SearchStrategy[Json]:
+    least = info.min_length or 0
+    return st.lists(_of(info.item_type), min_size=least, max_size=max(3, least))
+
+
+#: By what msgspec calls a type.
+STRATEGIES: dict[type, Callable[[Any], st.SearchStrategy[Json]]] = {
+    kinds.StructType: lambda info: st.deferred(lambda: _struct(info)),
+    kinds.UnionType: lambda info: st.one_of(*map(_of, info.types)),
+    kinds.LiteralType: lambda info: st.sampled_from(info.values),
+    kinds.ListType: _lists,
+    kinds.DictType: lambda info: st.dictionaries(_of(info.key_type), _of(info.value_type), max_size=3),
+    kinds.StrType: lambda info: texts.map(lambda text: text[: info.max_length]),
+    kinds.IntType: _integers,
+    kinds.FloatType: _floats,
+    kinds.BoolType: lambda info: st.booleans(),
+    kinds.NoneType: lambda info: st.none(),
+    kinds.BytesType: lambda info: st.binary(max_size=64).map(lambda data: base64.b64encode(data).decode()),
+    kinds.AnyType: lambda info: anything,
+}
+
+
 def _of(info: kinds.Type) -> st.SearchStrategy[Json]:
-    match info:
-        case kinds.StructType():
-            return st.deferred(lambda: _struct(info))
-        case kinds.UnionType(types=types):
-            return st.one_of(*map(_of, types))
-        case kinds.LiteralType(values=values):
-            return st.sampled_from(values)
-        case kinds.ListType(item_type=item, min_length=least):
-            return st.lists(_of(item), min_size=least or 0, max_size=max(3, least or 0))
-        case kinds.DictType(key_type=key, value_type=value):
-            return st.dictionaries(_of(key), _of(value), max_size=3)
-        case kinds.StrType(max_length=most):
-            return texts if most is None else texts.map(lambda text: text[:most])
-        case kinds.IntType(ge=least, le=most):
-            return st.one_of(
-                st.integers(least, 30_000 if most is None else most),
-                st.just(least or 0),
-                st.just(most or 2**63 - 1),
-            )
-        case kinds.FloatType(ge=least, le=most):
-            return st.floats(least, most, allow_nan=False, allow_infinity=False)
-        case kinds.BoolType():
-            return st.booleans()
-        case kinds.NoneType():
-            return st.none()
-        case kinds.BytesType():
-            return st.binary(max_size=64).map(lambda data: base64.b64encode(data).decode())
-        case kinds.AnyType():
-            return anything
-    raise AssertionError(f"nobody has said yet what fits {info}")
+    return STRATEGIES[type(info)](info)
 
 
 def _struct(info: kinds.StructType) -> st.SearchStrategy[Json]:
@@ -139,3 +142,8 @@ def utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def append(data: bytes) -> str:
+    """The event that brings bytes."""
+    return f'{{"type": "input_audio_buffer.append", "audio": "{base64.b64encode(data).decode()}"}}'

@@ -5,12 +5,13 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
+import gevent
 import msgspec
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import api_keys
-from config.errors import AntiphonError, ClientError, RedisAway, TooMany
+from config.errors import AntiphonError, ClientError, RedisAway, TooMany, UploadSlow
 from tasks import ephemeral
 from tasks.ephemeral import Ephemeral
 from tasks.streams import RedisError
@@ -31,6 +32,9 @@ USUAL_S = 600
 
 #: What a request has besides the session.
 REST_BYTES = 1 << 10
+
+#: By then all of it has come: 128 KiB over 256 kbit/s take 4 s.
+RECEIVE_S = 5.0
 
 
 class ExpiresAfter(msgspec.Struct):
@@ -65,8 +69,7 @@ def secrets_of(guard: Guard) -> Blueprint:
     def client_secrets() -> Response:
         try:
             guard.count(door.knock(), door.caller())
-            request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
-            return answered(_made(read(request.get_data(cache=False)), door.caller().mark))
+            return answered(_made(read(_body()), door.caller().mark))
         except RequestEntityTooLarge:
             return problem(
                 ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
@@ -79,21 +82,34 @@ def secrets_of(guard: Guard) -> Blueprint:
     return routes
 
 
+def _body() -> bytes:
+    """Raises RequestEntityTooLarge, and UploadSlow: who begins a request and does not go on must not stay for ever."""
+    request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
+    with gevent.Timeout(RECEIVE_S, UploadSlow(f"the request did not arrive within {RECEIVE_S:g} s")):
+        return request.get_data(cache=False)
+
+
 def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     """The answer. Raises ClientError, TooMany and RedisError."""
     shared, session = runtime(), asked.session or {}
     shown = _effective(session)
     life_s = (asked.expires_after or ExpiresAfter()).seconds
     expires_at = int(time.time()) + life_s
-    secret, most = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth.ephemeral_keys
+    secret, rules = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth
     key = Ephemeral(owner, expires_at, session)
     try:
-        wait_ms = ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most)
+        wait_ms = ephemeral.keep(
+            shared.state, api_keys.digest(secret), key, life_s, rules.ephemeral_keys, rules.ephemeral_bytes
+        )
     except OverflowError as error:
         raise ClientError("a number in the session has more than 64 bits", param="session") from error
     if wait_ms:
         wait_s = -(-wait_ms // 1000)
-        raise TooMany(f"there are {most} ephemeral keys of this API key; try again in {wait_s} s", wait_s)
+        raise TooMany(
+            f"this API key may have {rules.ephemeral_keys} ephemeral keys, with {rules.ephemeral_bytes >> 20} MiB of "
+            f"sessions; the first expires in {wait_s} s",
+            wait_s,
+        )
     return ClientSecret(secret, expires_at, shown)
 
 

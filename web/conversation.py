@@ -11,26 +11,15 @@ from typing import Any
 
 import msgspec
 
-from config import metrics
+from config import messages, metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, StageFailed
-from config.messages import (
-    Cancel,
-    Claimed,
-    Commit,
-    Failed,
-    Pause,
-    Result,
-    Transcript,
-    VoiceEnded,
-    VoiceStarted,
-    encode,
-)  # fmt: skip
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, moments, requests, saved, turn
+from web import actions, happenings, moments, requests, saved, ticks, turn
 from web.asked_replies import AskedReplies
 from web.dialects import base
+from web.dictation import Dictations
 from web.history import History, Scene
 from web.inbox import Inbox
 from web.item_desk import ItemDesk
@@ -62,6 +51,9 @@ LOOK_S = 0.5
 class Conversation:
     """Handles letters, looks at the clock, saves and acts."""
 
+    _reply_heard_at = 0
+    """Session sample at which the newest reply that was heard to its end was over."""
+
     def __init__(
         self,
         runtime: Runtime,
@@ -70,6 +62,7 @@ class Conversation:
         send: Callable[[Iterable[str]], bool],
         before: saved.Saved | None,
         hang_up: Callable[[], None],
+        dictations: Dictations,
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
@@ -86,6 +79,7 @@ class Conversation:
         self._dialect = dialect
         self._send = send
         self._before = before
+        self._dictations = dictations
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
         self._history = History(before.history if before else (), runtime.settings, self.input.clock)
@@ -98,15 +92,16 @@ class Conversation:
         )
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
-        self._desk = ItemDesk(self._history, dialect, send, self._items_changed, self._reply_item)
-        self._replies = ReplyDesk(
-            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared
+        self._desk = ItemDesk(
+            self._history, dialect, send, self._items_changed, lambda: self.replier.item, dictations
         )
+        self._replies = ReplyDesk(
+            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared,
+            dictations, self._complain,
+        )  # fmt: skip
         self._user_work = UserWork(
             dialect, send, self.input, self._times, lambda: self._ahead.ask(self._history.drafted)
         )
-        self._reply_heard_at = 0
-        """Session sample at which the newest reply that was heard to its end was over."""
         self._requests: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
             **self._desk.requests,
@@ -118,7 +113,10 @@ class Conversation:
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
             actions.StartReply: lambda a: self._work.start(
-                a.reply, self._times.ended_s, self._asked.begin(self._usual), self._history.dropped
+                a.reply,
+                self._times.ended_s,
+                self._asked.begin(self._usual),
+                self._history.dropped,
             ),
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._usual, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
@@ -141,6 +139,7 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
+        self._dictations.close()
         self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
@@ -148,14 +147,14 @@ class Conversation:
     def patience_s(self) -> float:
         """Seconds until time brings something."""
         now_s = time.monotonic()
-        tick = turn.next_tick(self._turn, self._rules)
+        tick = ticks.next_tick(self._turn, self._rules)
         tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
-        waits = (LOOK_S, tick_s, self.replier.patience_s(now_s))
+        waits = (0.0 if self._dictations.ready else LOOK_S, tick_s, self.replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
 
     def handle(self, mail: Mail) -> None:
         """One letter."""
-        if isinstance(mail, Result):
+        if isinstance(mail, messages.Result):
             first = self.stages.first_owner(mail.stage, mail.reply)
             for result in self.inbox.accept(mail, first_owner=first):
                 self._apply(result)
@@ -192,7 +191,7 @@ class Conversation:
         wishes = self._dialect.wishes
         listen = self._listening.set_up(wishes)
         draft = self._history.draft(self._turn.reply + 1, wishes)
-        self.save({keys.LISTEN: encode(listen), **draft})
+        self.save({keys.LISTEN: messages.encode(listen), **draft})
         if draft and not self._dialect.speaks_first:
             self._ahead.ask(self._history.drafted)
 
@@ -202,11 +201,9 @@ class Conversation:
         )
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
-        self._happen(requests.happening(request, self._turn, self.input.clock.received))
-
-    def _reply_item(self) -> str:
-        reply = self.replier.reply if self._turn.replying else None
-        return reply.item_id if reply is not None and not reply.options.aside else ""
+        received, closed_to = self.input.clock.received, self._user_work.closed_to
+        manual = self._rules.detection == "manual"
+        self._happen(requests.happening(request, self._turn, received, closed_to, manual=manual))
 
     def _items_changed(self) -> None:
         self._drop_prepared()
@@ -233,20 +230,20 @@ class Conversation:
             for result in self.inbox.catch_up(stage, 0 if stage == "stt" else self._turn.reply):
                 self._apply(result)
 
-    def _apply(self, result: Result) -> None:
+    def _apply(self, result: messages.Result) -> None:
         body = result.body
         self._trace.took(result)
-        if isinstance(body, Claimed):
+        if isinstance(body, messages.Claimed):
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
-                self.stages.tell(result.stage, Cancel(self.sid, result.reply))
-        elif isinstance(body, Transcript):
+                self.stages.tell(result.stage, messages.Cancel(self.sid, result.reply))
+        elif isinstance(body, messages.Transcript):
             self._understood(body)
-        elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
+        elif isinstance(body, messages.VoiceStarted | messages.VoiceEnded | messages.Pause):
             self._happen(body)
         elif not self._wanted(result.reply):
             log.debug("a result of %s came too late", result.stage)
-        elif isinstance(body, Failed) or self.replier.misses(body):
+        elif isinstance(body, messages.Failed) or self.replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
             self._given_up(result.stage, failure(body))
         else:
@@ -257,7 +254,7 @@ class Conversation:
     def _wanted(self, reply: int) -> bool:
         return reply == self._turn.reply and bool(self._turn.replying or self._turn.prepared)
 
-    def _understood(self, heard: Transcript) -> None:
+    def _understood(self, heard: messages.Transcript) -> None:
         """What comes back of the assistant's own words is nobody's, and it comes late: when the reply may be over."""
         overlaps = self._rules.detection != "manual" and self._turn.voice_from < self._reply_heard_at
         if (self._turn.replying or overlaps) and self.replier.echoes(heard.text, time.monotonic()):
@@ -277,8 +274,9 @@ class Conversation:
 
     def look_at_time(self) -> None:
         """Ticks, deadlines, and audio that is due."""
+        self._dictations.settle()
         now_s = time.monotonic()
-        tick = turn.next_tick(self._turn, self._rules)
+        tick = ticks.next_tick(self._turn, self._rules)
         if tick is not None and self.input.now >= tick:
             self._happen(happenings.Tick(self.input.now))
         self._look_for_transcript(now_s)
@@ -307,11 +305,11 @@ class Conversation:
 
     def _look_for_transcript(self, now_s: float) -> None:
         """A turn that ended gets its transcript in time, or an error."""
-        awaited, unheard = bool(self._turn.awaiting), self.stages.unclaimed("stt")
-        if self._times.transcript_late(now_s, awaited=awaited, unheard=unheard):
+        unheard = self.stages.unclaimed("stt")
+        if self._times.transcript_late(now_s, self._turn.awaited, unheard=unheard):
             error = StageFailed("your words could not be understood in time; please say them again")
             self._complain(error, self._asked.give_up())
-            self._send(self._dialect.not_understood())
+            self._user_work.not_understood(self._turn.awaited)
             self._happen(happenings.TranscriptLate(self.input.now))
 
     def _retry(self, watch: StageWatch) -> None:
@@ -389,7 +387,9 @@ class Conversation:
             self._work.pick_up(number, options, self.inbox, sent_before=sent, muted=self._turn.muted)
         self._catch_up()
         if self._turn.awaiting:
-            self.input.put(Commit(self.input.clock.received))  # the first may have died with its process
+            self.input.put(
+                messages.Commit(self.input.clock.received)
+            )  # the first may have died with its process
 
     def _complain(self, error: AntiphonError, event_id: str | None = None) -> None:
         metrics.errors.labels(error.wire_code if isinstance(error, ClientError) else error.code).inc()

@@ -3,11 +3,14 @@
 Not gevent's own ten: they resolve names, too, and whoever asks for one when all are taken has to wait.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
+import gevent
 from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
@@ -51,3 +54,24 @@ def _ours() -> Disk:
 def in_thread(work: Callable[..., Any], *given: Any) -> AsyncResult:
     """In one of this process's threads; see `Disk.begin`."""
     return _ours().begin(work, *given)
+
+
+def fault(folder: Path, within_s: float) -> str:
+    """Why nothing can be written into a folder, which is made if it is not there; empty: it can."""
+    try:
+        in_thread(_require_writable, folder).get(timeout=within_s)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except gevent.Timeout:
+        return "the disk does not answer"
+    return ""
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    probe = folder / f".{os.getpid()}.probe"
+    try:
+        probe.touch(mode=0o600)
+    finally:
+        probe.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
-"""How much of a web process one client may take with what it sends: as long as it is little, nothing; else it is read more
-slowly. Pure: moments and durations are handed in.
+"""How much work one client may make: as long as it is little, it is read at once; beyond, more slowly. Pure: moments
+and durations are handed in.
 
-Greenlets take turns only where one waits, and a client that sends faster than it is served never makes its reader wait: one
-of them, unchecked, stops the conversations of all others.
+Greenlets take turns only where one waits, and a client that sends faster than it is served never makes its reader wait:
+unchecked, one of them stops the conversations of all others.
 """
 
+from config.settings import SAMPLE_RATE
 from web.dialects import base
 
 #: After so long at a stretch others have their turn: a packet of audio lasts ten times that.
@@ -20,7 +21,11 @@ REQUEST_S = 0.001
 ERROR_S = 0.0002
 
 #: The same of those that put workers to work: two tasks are sent, claimed and called off; a prompt is read ahead.
-DEAR_S: dict[type, float] = {base.CreateReply: 0.02, base.CommitInput: 0.005, base.Configure: 0.005}
+DEAR_S: dict[type, float] = {base.CreateReply: 0.01, base.CommitInput: 0.005, base.Configure: 0.005}
+
+#: What a second of sound takes, of Redis and the STT: with the usual share it may come ten times as fast as it was
+#: spoken, after the first 20 s.
+SOUND_S = 0.005
 
 #: Of the session's state that is saved with most requests: bytes that take a second of a core to write and to keep.
 SAVED_BYTES_PER_S = 50_000_000
@@ -29,7 +34,7 @@ SAVED_BYTES_PER_S = 50_000_000
 def price_s(request: base.Request, state_bytes: int) -> float:
     """Seconds of a core for a request of a session whose state has so many bytes."""
     if isinstance(request, base.AppendAudio):
-        return 0.0
+        return SOUND_S * request.samples / SAMPLE_RATE
     return DEAR_S.get(type(request), REQUEST_S) + state_bytes / SAVED_BYTES_PER_S
 
 
@@ -49,7 +54,7 @@ class FairShare:
         self._debt_s += price_s
 
     def spend(self, cpu_s: float, now_s: float) -> float | None:
-        """Its reader worked so long; for how many seconds it pauses now. 0: others have their turn; None: it goes on."""
+        """Its reader worked so long: for how many seconds it pauses. 0: others have their turn; None: it goes on."""
         paid_s = self._share * (now_s - self._at_s)
         self._debt_s = max(0.0, self._debt_s - paid_s) + cpu_s
         self._at_s = now_s

@@ -18,7 +18,7 @@ from web import actions, prompt
 from web.clock import SessionClock
 from web.config import Wishes
 from web.items import Item, Items, Span, no_such
-from web.moments import answer
+from web.moments import Times, answer
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
 from web.reply_options import ReplyOptions
@@ -63,8 +63,8 @@ class History:
         """clock: the session's; without one, of a session that begins now."""
         self._items = Items(items)
         self._clock = clock or SessionClock(time.monotonic())
-        self._not_before = max((item.span[1] for item in self._items if item.span), default=0)
-        """While nobody was connected the clock stood."""
+        last = max((item.span[1] for item in self._items if item.span), default=0)
+        self._times = Times(self._clock, time.monotonic(), not_before=last)
         self._goodbyes = settings.turn.goodbyes
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
@@ -85,6 +85,15 @@ class History:
         """What is saved."""
         return self._items.newest(SAVED_MESSAGES, SAVED_CHARACTERS)
 
+    def append(self, item_id: str, text: str) -> bool:
+        """More is understood of an item; False: it is not there any more."""
+        place = self._items.place(item_id)
+        if place is None:
+            return False
+        item = self._items[place]
+        self._items.replace(place, msgspec.structs.replace(item, content=f"{item.content} {text}".strip()))
+        return True
+
     def find(self, item_id: str) -> Item | None:
         """The item of this id."""
         return self._items.find(item_id)
@@ -95,7 +104,7 @@ class History:
         under_way: id of the reply that is being made. Raises ClientError where it can go there not.
         """
         if item.span is None:
-            item = msgspec.structs.replace(item, span=(self._now, self._now))
+            item = msgspec.structs.replace(item, span=self._times.now(time.monotonic()))
         if under_way and after == under_way and self._began is not None:
             self._items.insert(self._began, item)
             return after
@@ -115,10 +124,6 @@ class History:
         if self._began is not None:
             self._began = max(0, self._began - gone)
 
-    @property
-    def _now(self) -> int:
-        return max(self._not_before, self._clock.now(time.monotonic()))
-
     def delete(self, item_id: str, *, under_way: str = "") -> None:
         """It has never been said. under_way: as in `add`. Raises ClientError where there is none."""
         place = self._items.place(item_id)
@@ -137,7 +142,7 @@ class History:
             return
         text, cut = reply.kept(now_s, whole=whole)
         told = bool(reply.item_id and reply.words) and reply.item_id not in self._deleted
-        span = answer(reply, self._now, now_s)
+        span = self._times.told(answer(reply, self._clock.now(now_s), now_s), now_s)
         here = len(self._items) if self._began is None else self._began
         kept = [
             Item("assistant", "", (call,), id=call_id, span=span) for call_id, call in reply.calls.items()
@@ -171,6 +176,9 @@ class History:
             self._log(item)
         elif text and item_id not in self._deleted:
             self.add(item)
+
+    def _told(self, said: Span | None) -> Span | None:
+        return said and self._times.told(said, time.monotonic())
 
     def _log(self, message: Item) -> None:
         """For those who asked for it; `config.logs` warns of it."""
@@ -206,10 +214,11 @@ class History:
         match action:
             case actions.CloseUtterance() | actions.UserSilent() if scene.closing_item:
                 self._put(
-                    len(self._items), Item("user", "", id=scene.closing_item, spoken=True, span=scene.said)
+                    len(self._items),
+                    Item("user", "", id=scene.closing_item, spoken=True, span=self._told(scene.said)),
                 )
             case actions.TakeText(text=text):
-                self._understood(scene.user_item, text, scene.said)
+                self._understood(scene.user_item, text, self._told(scene.said))
             case actions.CancelReply() | actions.EndReply() if reply is not None:
                 self._keep(reply, time.monotonic(), whole=isinstance(action, actions.EndReply))
                 self._began = None
@@ -265,4 +274,4 @@ class History:
 
 
 def _refers(item: Item) -> bool:
-    return not item.content and not item.tool_calls and item.role != "tool"
+    return not (item.content or item.spoken or item.tool_calls or item.role == "tool")

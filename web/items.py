@@ -19,7 +19,6 @@ MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
 #: Session samples at which something began and ended to be said.
 Span = tuple[int, int]
 
-
 #: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
 REMEMBERED = 500
 
@@ -30,11 +29,21 @@ class Exchange(msgspec.Struct, frozen=True):
     calls: tuple[ToolCall, ...]
     results: tuple[str, ...]
 
+    @classmethod
+    def of(cls, calls: Iterable[ToolCall], results: Iterable[str]) -> "Exchange":
+        """As much of it as is remembered."""
+        return cls(tuple(calls), tuple(result[:REMEMBERED] for result in results))
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return sum(map(len, self.results)) + sum(len(call.arguments) for call in self.calls)
+
     def messages(self) -> Iterator[ChatMessage]:
         """As a model is told of it."""
         yield ChatMessage("assistant", "", self.calls)
         for call, result in zip(self.calls, self.results, strict=True):
-            yield ChatMessage("tool", result[:REMEMBERED], tool_call_id=call.id)
+            yield ChatMessage("tool", result, tool_call_id=call.id)
 
 
 class Item(ChatMessage, frozen=True, omit_defaults=True):
@@ -65,7 +74,7 @@ class Items:
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = list(items)
-        self._characters = sum(map(_size, self._items))
+        self._characters = sum(map(size, self._items))
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -78,16 +87,16 @@ class Items:
 
     def newest(self, count: int, characters: int) -> list[Item]:
         """The last so many, and no more than have so many characters; the very last in any case."""
-        sizes = accumulate(map(_size, reversed(self._items[-count:])))
+        sizes = accumulate(map(size, reversed(self._items[-count:])))
         fit = sum(1 for size in sizes if size <= characters)
         return self._items[-max(1, fit) :]
 
     def forget_oldest(self) -> int:
         """What is more than is kept; how many that are."""
         gone = max(0, len(self._items) - MOST_ITEMS)
-        left = self._characters - sum(map(_size, self._items[:gone]))
+        left = self._characters - sum(map(size, self._items[:gone]))
         while left > MOST_CHARACTERS and gone < len(self._items) - 1:
-            left -= _size(self._items[gone])
+            left -= size(self._items[gone])
             gone += 1
         del self._items[:gone]
         self._characters = left
@@ -124,10 +133,10 @@ class Items:
                 f"there is an item {item.id!r} already", param="item.id", code="item_create_duplicate_item_id"
             )
         self._items.insert(place, item)
-        self._characters += _size(item)
+        self._characters += size(item)
 
     def make_way(self, item_id: str, place: int) -> int:
-        """For an item of the server's own, which shall go there: what a client gave its id before goes. Its place then."""
+        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
         taken = self.place(item_id)
         if taken is None:
             return place
@@ -141,13 +150,15 @@ class Items:
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
-        self._characters += _size(item) - _size(self._items[place])
+        self._characters += size(item) - size(self._items[place])
         self._items[place] = item
 
     def remove(self, place: int) -> None:
         """It has never been."""
-        self._characters -= _size(self._items.pop(place))
+        self._characters -= size(self._items.pop(place))
 
 
-def _size(item: Item) -> int:
-    return len(item.content) + sum(len(call.arguments) for call in item.tool_calls)
+def size(item: Item) -> int:
+    """Characters, as they count for what is kept."""
+    asked = sum(len(call.arguments) for call in item.tool_calls)
+    return len(item.content) + asked + sum(exchange.size for exchange in item.consulted)

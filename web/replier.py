@@ -108,6 +108,12 @@ class Replier:
         """Words before these never came and are stored nowhere: the reply cannot be whole."""
         return isinstance(body, Words) and self.reply is not None and body.index > len(self.reply.words)
 
+    @property
+    def item(self) -> str:
+        """Id of what the reply under way says in the conversation; empty: nobody knows of any."""
+        known = self.reply is not None and not self.reply.held and not self.reply.options.aside
+        return self.reply.item_id if self.reply is not None and known else ""
+
     def mute(self, now_s: float) -> None:
         """Audio is held back from now on."""
         reply = self.reply

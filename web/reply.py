@@ -78,8 +78,8 @@ class Reply:
         if isinstance(body, Consulting):
             self.consulting, self.waits_until_s = body, now_s + body.patience_s
         elif self.consulting is not None:
-            calls, self.consulting = tuple(self.consulting.calls), None
-            self.exchanges.append(Exchange(calls, tuple(body.results[: len(calls)])))
+            calls, self.consulting = self.consulting.calls, None
+            self.exchanges.append(Exchange.of(calls, body.results))
             self.waits_until_s = now_s
 
     def end_text(self, body: TextDone) -> None:

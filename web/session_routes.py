@@ -26,7 +26,6 @@ def transcript(session_id: str) -> Response:
     kind, write = minutes.FORMATS[_format()]
     told = owned(runtime().leases, session_id, shown_token())
     response = Response(write(told), content_type=kind if kind.endswith("json") else f"{kind}; charset=utf-8")
-    response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
     return response
 

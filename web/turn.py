@@ -83,6 +83,8 @@ class Turn:
     """Utterances up to here are in the history."""
     awaiting: bool = False
     """The turn ended; its transcript is still to come."""
+    more: int = 0
+    """Turns that the client ended meanwhile, whose transcripts are to come after that."""
     reply_wanted: bool = False
     """A reply starts as soon as the transcript is there, if it has words."""
     reply_asked: bool = False
@@ -104,6 +106,11 @@ class Turn:
     """How often in a row the user left the turn to the assistant."""
 
     @property
+    def awaited(self) -> int:
+        """Transcripts that are still to come."""
+        return 1 + self.more if self.awaiting else 0
+
+    @property
     def replying(self) -> bool:
         """A reply is being made or played, and the client knows."""
         return self.phase is Phase.SPEAKING or (self.phase is Phase.THINKING and not self.awaiting)
@@ -122,7 +129,7 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:
     return after, actions
 
 
-def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912 - the table
+def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912, PLR0915 - the table
     """One row per line; what is not listed changes nothing."""
     manual = rules.detection == "manual"
     match turn.phase, happening:
@@ -156,6 +163,8 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
             return _left_to_assistant(turn, at, rules)
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
             return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
+        case Phase.THINKING, CommitAsked(at) if turn.awaiting and manual:
+            return replace(turn, more=turn.more + 1), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
             return replace(turn, voice=False), (CloseUtterance(at),)
         case _, ClearAsked(at):
@@ -181,16 +190,6 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
     return turn, ()
 
 
-def next_tick(turn: Turn, rules: Rules) -> int | None:
-    """The session sample at which a Tick changes something; None: never."""
-    if turn.phase is Phase.HEARING:
-        return turn.voice_from + rules.longest_turn if turn.voice or turn.ends_at is None else turn.ends_at
-    if turn.muted:
-        return _believed_at(turn, rules) if turn.voice else turn.voice_to + rules.resume_silence
-    left_alone = turn.phase is Phase.LISTENING and rules.user_silence and turn.reply
-    return turn.quiet_since + rules.user_silence if left_alone else None
-
-
 # --- the user's turn
 
 
@@ -204,7 +203,7 @@ def _hearing(turn: Turn, at: int) -> Turn:
 def _listening(turn: Turn, at: int) -> Turn:
     return replace(
         turn, phase=Phase.LISTENING, voice=False, ends_at=None, awaiting=False, reply_wanted=False, muted=False,
-        text="", quiet_since=at, reply_asked=False,
+        text="", quiet_since=at, reply_asked=False, more=0,
     )  # fmt: skip
 
 
@@ -297,6 +296,8 @@ def _take(turn: Turn, text: str, to: int) -> Step:
     if not turn.awaiting:
         dropped = (DropReply(turn.prepared),) if turn.prepared else ()
         return replace(taken, prepared=0, prepared_for=""), (*dropped, *took)
+    if turn.more:
+        return replace(taken, more=turn.more - 1), took
     if turn.reply_wanted and (text.strip() or turn.reply_asked):
         return _reply_to(replace(taken, awaiting=False), text, took)
     return _listening(taken, max(turn.voice_to, turn.quiet_since)), took
@@ -341,7 +342,7 @@ def _start_reply(turn: Turn, before: Sequence[Action] = (), *, goodbye: bool = F
 def _thinking(turn: Turn) -> Turn:
     return replace(
         turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, reply_asked=False, muted=False, false_mutes=0,
-        prepared_times=0,
+        prepared_times=0, more=0,
     )  # fmt: skip
 
 
@@ -365,16 +366,10 @@ def _barge_in(turn: Turn, rules: Rules) -> Step:
     return replace(turn, muted=True), (Mute(),)
 
 
-def _believed_at(turn: Turn, rules: Rules) -> int:
-    """When a voice that lasts is an interruption; later, if it was listened to and nothing was understood."""
-    in_vain = turn.text_to > turn.voice_from
-    return turn.voice_from + (rules.interrupt_unknown_voice if in_vain else rules.interrupt_voice)
-
-
 def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
     if rules.detection == "manual" or (not turn.voice and now - turn.voice_to >= rules.resume_silence):
         return _unmuted(turn)
-    if turn.voice and now >= _believed_at(turn, rules):
+    if turn.voice and now >= rules.believed_at(turn.voice_from, turn.text_to):
         return _interrupt(turn, turn.voice_from, rules)
     return turn, ()
 

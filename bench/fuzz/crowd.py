@@ -1,5 +1,5 @@
-"""A process of hostile clients: `python -m bench.fuzz.crowd URL COUNT SEED SECONDS [TRICK]`. Ends by itself; tells how often
-each trick was done."""
+"""A process of hostile clients: `python -m bench.fuzz.crowd URL COUNT SEED SECONDS [TRICK]`. Ends by itself; tells how
+often each trick was done."""
 
 import asyncio
 import json

@@ -1,16 +1,17 @@
-"""What hostile clients do to a server: each trick is one visit, of a few seconds at most. They never wait for good will."""
+"""What hostile clients do to a server: each trick is one visit, of a few seconds at most."""
 
 import asyncio
 import base64
 import contextlib
 import json
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+from websockets.typing import Subprotocol
 
 from bench.fuzz.chatter import LARGE, TOO_LARGE, Pages, message
 
@@ -24,10 +25,10 @@ Trick = Callable[[str, Random], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def _line(url: str, *, unmute: bool = False, token: str = ""):  # type: ignore[no-untyped-def]
+async def _line(url: str, *, unmute: bool = False, token: str = "") -> AsyncIterator[ClientConnection]:
     """A connection that reads, as politeness to the kernel, and forgets."""
     headers = {"X-Antiphon-Resume": token} if token else {}
-    asked = ["realtime"] if unmute else None  # type: ignore[var-annotated]
+    asked = [Subprotocol("realtime")] if unmute else None
     query = "" if unmute else "?model=x&extensions=antiphon"
     async with connect(
         url + query, subprotocols=asked, additional_headers=headers, compression=None, proxy=None, max_size=None,
@@ -67,8 +68,9 @@ async def pages(url: str, dice: Random) -> None:
 async def flood(url: str, dice: Random) -> None:
     """Small messages, as many as the line takes."""
     small = dice.choice((
-        "{}", '{"type":"response.cancel"}', '{"type":"input_audio_buffer.clear"}', '{"type":"input_audio_buffer.commit"}',
-        '{"type":"conversation.item.retrieve","item_id":"x"}', '{"type":"session.update","session":{}}',
+        "{}", '{"type":"response.cancel"}', '{"type":"input_audio_buffer.clear"}',
+        '{"type":"input_audio_buffer.commit"}', '{"type":"conversation.item.retrieve","item_id":"x"}',
+        '{"type":"session.update","session":{}}',
     ))  # fmt: skip
     async with _line(url) as socket:
         for _ in range(FLOOD):
@@ -183,9 +185,11 @@ async def frames(url: str, dice: Random) -> None:
     ways = (
         b"".join(_frame(1 if n == 0 else 0, event[n : n + 1], fin=n == len(event) - 1) for n in range(len(event))),
         _frame(1, event[:5], fin=False) + _frame(9, b"ping") + _frame(0, event[5:]),
-        _frame(1, event, mask=False), _frame(1, b"\xff\xfe"), _frame(8, b"\x03"), _frame(8, b"\x03\xe8") + _frame(1, event) * 50,
+        _frame(1, event, mask=False), _frame(1, b"\xff\xfe"), _frame(8, b"\x03"),
+        _frame(8, b"\x03\xe8") + _frame(1, event) * 50,
         _frame(9, b"x" * 125) * 500, _frame(0, event), _frame(1, event, fin=False) * 2, _frame(11, b""),
-        struct.pack("!BBQ", 0x81, 0xFF, 2**62) + bytes(4), dice.randbytes(200), _frame(1, b"", fin=False) + _frame(0, b"", fin=False) * 3000,
+        struct.pack("!BBQ", 0x81, 0xFF, 2**62) + bytes(4), dice.randbytes(200),
+        _frame(1, b"", fin=False) + _frame(0, b"", fin=False) * 3000,
     )  # fmt: skip
     _, writer = await _raw(url)
     try:
@@ -232,7 +236,8 @@ async def handshakes(url: str, dice: Random) -> None:
         "Sec-WebSocket-Protocol: " + ",".join("p" * 20 for _ in range(200)), "Sec-WebSocket-Protocol: antiphon-resume.",
         "Sec-WebSocket-Protocol: openai-insecure-api-key." + "k" * 4000, "X-Antiphon-Resume: " + "a." * 3000,
         "X-Antiphon-Resume: \xff\xfe.\x80", "Authorization: Bearer \xff", "Origin: http://[::1", "Origin: null",
-        "X-Forwarded-For: " + "1," * 2000, "Sec-WebSocket-Key: x", "Content-Length: " + "9" * 5000, "Transfer-Encoding: chunked",
+        "X-Forwarded-For: " + "1," * 2000, "Sec-WebSocket-Key: x", "Content-Length: " + "9" * 5000,
+        "Transfer-Encoding: chunked",
     )  # fmt: skip
     for _ in range(dice.randrange(1, 8)):
         reader, writer = await _raw(url, *dice.sample(odd, dice.randrange(1, 3)))
@@ -266,7 +271,8 @@ async def requests(url: str, dice: Random) -> None:
         method = dice.choice(("POST", "POST", "GET", "DELETE", "PUT", "X"))
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         try:
-            head = f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n"
+            head = f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: {kind}\r\n"
+            head += f"Content-Length: {length}\r\n"
             writer.write(
                 head.encode("latin-1") + b"Authorization: Bearer a.b\r\nConnection: close\r\n\r\n" + data
             )

@@ -1,4 +1,4 @@
-"""What becomes of a server meanwhile: who of its processes lives, what they take of memory, what they log as a failure."""
+"""What becomes of a server meanwhile: who of its processes lives, what they take of memory, which failures they log."""
 
 import re
 import threading

@@ -48,6 +48,8 @@ class AddItem:
     after: str | None = None
     """The item before it; None: it comes last."""
     event_id: str | None = None
+    sound: AppendAudio | None = None
+    """It is said, and nobody has heard it yet."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class CreateReply:
     event_id: str | None = None
     options: ReplyOptions | None = None
     """None: as the session has it."""
+    sounds: tuple[tuple[int, AppendAudio], ...] = ()
+    """Which items of its input are said, and nobody has heard them yet."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,10 @@ class Dialect(Protocol):
 
     def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """It is in the history, after that item."""
+        ...
+
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """What is said in an item that came with its sound; None: that will never be known."""
         ...
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:

@@ -42,7 +42,7 @@ from web.dialects.ga_session import (
     updated,
     wishes_of,
 )  # fmt: skip
-from web.dialects.ga_shapes import Names
+from web.dialects.ga_shapes import Names, voice_name
 from web.dialects.ga_teller import Teller
 from web.dialects.ga_user import User
 from web.dialects.reading import EventReader
@@ -183,8 +183,9 @@ class GaDialect(Unwatched):
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
     def _create_item(self, event: ev.ItemCreate) -> list[Request]:
-        item_id = event.item.id or self._user.next_item()
-        return [AddItem(items.taken(event.item, item_id), event.previous_item_id, event.event_id)]
+        item = items.taken(event.item, event.item.id or self._user.next_item())
+        sound = items.sound(event.item, self.wishes.input_format)
+        return [AddItem(item, event.previous_item_id, event.event_id, sound)]
 
     def _truncate(self, event: ev.ItemTruncate) -> list[Request]:
         return [self._output.truncation(event.item_id, event.audio_end_ms, event.event_id)]
@@ -196,7 +197,12 @@ class GaDialect(Unwatched):
             )
         if event.response is None:
             return [CreateReply(event.event_id)]
-        return [CreateReply(event.event_id, self._options(event.response))]
+        sounds = (
+            (place, items.sound(item, self.wishes.input_format, f"response.input[{place}]"))
+            for place, item in enumerate(event.response.input or [])
+        )
+        heard = tuple((place, sound) for place, sound in sounds if sound is not None)
+        return [CreateReply(event.event_id, self._options(event.response), heard)]
 
     def _cancel(self, event: ev.ResponseCancel) -> list[Request]:
         if event.response_id not in (None, self._output.response_id):
@@ -216,7 +222,8 @@ class GaDialect(Unwatched):
         except ClientError as error:
             raise of_response(error) from error
         told = {name: session[name] for name in ("output_modalities", "max_output_tokens", "audio")}
-        told["audio"] = {"output": {name: session["audio"]["output"][name] for name in ("format", "voice")}}
+        output = session["audio"]["output"]
+        told["audio"] = {"output": {"format": output["format"], "voice": voice_name(output["voice"])}}
         said = asked.input
         return ReplyOptions(
             wishes,
@@ -288,9 +295,17 @@ class GaDialect(Unwatched):
 
     def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """The item, added and done."""
-        if request.after is None:
-            return self._teller.whole_item(items.shown(request.item))
-        return self._teller.item_at(items.shown(request.item), before)
+        shown = items.shown(request.item)
+        if request.sound is not None:
+            self._user.reads_aside(request.item.id, request.sound.samples)
+            shown = items.unread(request.item.id)
+        return (
+            self._teller.whole_item(shown) if request.after is None else self._teller.item_at(shown, before)
+        )
+
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """Its transcript."""
+        return self._user.understood_aside(item_id, text)
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
         """As it is now; an utterance without its text yet, and a reply that is still being made, too."""

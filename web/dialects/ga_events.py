@@ -54,6 +54,7 @@ class ContentPart(msgspec.Struct):
     type: Id = "input_text"
     text: Text | None = None
     transcript: Text | None = None
+    audio: bytes | None = None
 
 
 class Item(msgspec.Struct):
@@ -227,7 +228,7 @@ class Prompt(msgspec.Struct):
 
     id: Name
     version: Name | None = None
-    variables: dict[str, Any] | None = None
+    variables: dict[Name, Text] | None = None
 
 
 class TokenLimits(msgspec.Struct):

@@ -6,8 +6,10 @@ Fields the API may omit are omitted rather than null: SDKs take null for a value
 from typing import Any, Literal
 
 from config.errors import ClientError
-from config.messages import ToolCall, require_text
+from config.messages import AudioFormat, ToolCall, require_text
 from web.dialects import ga_events as ev
+from web.dialects import ga_formats as formats
+from web.dialects.base import AppendAudio
 from web.items import Item
 from web.prompt import INTERRUPTED
 from web.turn import SILENCE
@@ -67,6 +69,27 @@ def _message(item: ev.Item, item_id: str, param: str) -> Item:
             "this message is empty", param=f"{param}.content[0].text", code="missing_required_parameter"
         )
     return Item(item.role, text, id=item_id, spoken=spoken)
+
+
+def sound(item: ev.Item, audio_format: AudioFormat, param: str = "item") -> AppendAudio | None:
+    """What is said in a client's item without being written there. Raises ClientError for what is no audio."""
+    if item.type != "message":
+        return None
+    found = [
+        formats.heard([part.audio], audio_format, f"{param}.content[{place}].audio")
+        for place, part in enumerate(item.content)
+        if part.audio and not (part.text or part.transcript)
+    ]
+    if not found:
+        return None
+    if item.role != "user":
+        raise ClientError(
+            "only sound of the user is listened to; give the transcript",
+            param=f"{param}.content",
+            code="unsupported_content_type",
+        )
+    packets = [packet for part in found for packet in part.packets]
+    return formats.heard(packets, audio_format, f"{param}.content")
 
 
 def _understand(part: ev.ContentPart, param: str) -> None:

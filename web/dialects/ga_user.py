@@ -42,6 +42,8 @@ class User:
         """Committed items whose transcripts are still to come."""
         self._seconds: dict[str, float] = {}
         """How long these are."""
+        self._aside: set[str] = set()
+        """Items that came with their sound, while it is listened to."""
         self._heard_to = 0
         """Where the newest utterance ended: the padding of the next begins no earlier."""
         self._early = AppendOnly()
@@ -72,7 +74,7 @@ class User:
 
     def reads(self, item_id: str) -> bool:
         """Its transcript is still to come."""
-        return item_id in self._unread_items
+        return item_id in self._unread_items or item_id in self._aside
 
     # --- the voice
 
@@ -144,8 +146,11 @@ class User:
         rest = self._early.final(text)[0] if self._wishes().listen_only else text
         delta = [self._delta(rest)] if rest else []
         self._told_early = False
-        usage = {"type": "duration", "seconds": self._seconds.pop(self.oldest_unread, 0.0)}
-        return self._about_unread(*delta, ("completed", {"transcript": text, "usage": usage}))
+        return self._about_unread(*delta, self._completed(self.oldest_unread, text))
+
+    def _completed(self, item_id: str, text: str) -> tuple[str, Json]:
+        usage = {"type": "duration", "seconds": self._seconds.pop(item_id, 0.0)}
+        return "completed", {"transcript": text, "usage": usage}
 
     def _delta(self, words: str) -> tuple[str, Json]:
         before, self._told_early = " " if self._told_early else "", True
@@ -153,9 +158,25 @@ class User:
 
     def not_understood(self) -> list[str]:
         """The transcript of that item will not come."""
+        return self._about_unread(self._failed(self.oldest_unread))
+
+    def _failed(self, item_id: str) -> tuple[str, Json]:
+        self._seconds.pop(item_id, None)
         error = {"type": "server_error", "code": "stage_failed", "message": "no transcript came in time"}
-        self._seconds.pop(self.oldest_unread, None)
-        return self._about_unread(("failed", {"error": error}))
+        return "failed", {"error": error}
+
+    def reads_aside(self, item_id: str, samples: int) -> None:
+        """An item came with its sound, which is listened to now."""
+        self._aside.add(item_id)
+        self._seconds[item_id] = round(samples / SAMPLE_RATE, 3)
+
+    def understood_aside(self, item_id: str, text: str | None) -> list[str]:
+        """What it says; None: nobody will know."""
+        self._aside.discard(item_id)
+        if text is None:
+            return self._about(item_id, [self._failed(item_id)])
+        delta = [("delta", {"delta": text})] if text else []
+        return self._about(item_id, [*delta, self._completed(item_id, text)])
 
     def _about_unread(self, *told: tuple[str, Json]) -> list[str]:
         return self._about(self._unread_items.pop(0), told) if self._unread_items else []

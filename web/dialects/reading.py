@@ -12,8 +12,12 @@ T = TypeVar("T")
 #: What is quoted back of a client's own words: enough to recognise them.
 MAX_QUOTE = 64
 
-#: Beyond, msgpack has no word for them.
-WHOLE_NUMBERS = range(-(1 << 63), 1 << 64)
+#: Whole numbers beyond, msgpack has no word for.
+LEAST, LARGEST = -(1 << 63), (1 << 64) - 1
+
+#: Objects and arrays of one event: the tools of a large session have some thousand. What has ten times that takes long
+#: to read, and nobody means it.
+MOST_PARTS = 10_000
 
 
 _MISSING = re.compile("Object missing required field `([^`]+)`")
@@ -49,6 +53,11 @@ class EventReader(Generic[T]):
 
     def read(self, raw: str) -> T:
         """An event. Raises ClientError, which carries the `event_id` of what does not fit."""
+        if len(raw) > MOST_PARTS and raw.count("{") + raw.count("[") > MOST_PARTS:
+            raise ClientError(
+                f"this JSON is nested too deeply, or has over {MOST_PARTS} objects and arrays",
+                code="invalid_json",
+            )
         try:
             event: T = self._decode(raw)
         except msgspec.ValidationError as error:
@@ -70,13 +79,15 @@ def misfit(complaint: str, root: str = "") -> ClientError:
 
 
 def require_plain(value: object, levels: int, param: str) -> None:
-    """Raises ClientError for what cannot be saved and sent on as it is: nested deeper, or with numbers beyond 64 bits."""
+    """Raises ClientError for what cannot be saved as it is: nested deeper, or with numbers beyond 64 bits."""
     if levels == 0:
         raise ClientError(f"{param} is nested too deeply", param=param)
-    if isinstance(value, int) and value not in WHOLE_NUMBERS:
-        raise ClientError(f"{param} holds a whole number beyond 64 bits", param=param)
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        require_plain(one, levels - 1, param)
+        if isinstance(one, int):
+            if not LEAST <= one <= LARGEST:
+                raise ClientError(f"{param} holds a whole number beyond 64 bits", param=param)
+        elif isinstance(one, dict | list):
+            require_plain(one, levels - 1, param)
 
 
 def _misfit(raw: str, complaint: str) -> ClientError:

@@ -224,6 +224,10 @@ class UnmuteDialect:
         """Nothing: nobody types in this dialect, and items have no ids."""
         return []
 
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """Nothing: as above."""
+        return []
+
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
         """Nothing: as above."""
         return []
