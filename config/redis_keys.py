@@ -30,7 +30,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
 | ephemeral:{digest}      | state  | string  | web: an ephemeral key's session -> any web | when the key expires |
-| ephemeral:of:{mark}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire (ms of the server) | pruned by each call; with the last |
+| ephemeral:of:{mark}     | state  | zset    | digests and bytes of the ephemeral keys of an API key, by when they expire (ms of the server) | pruned by each call; with the last |
 | quota:live:{who}        | media  | zset    | web: conversations of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
 | quota:rate:{who}        | media  | string  | web: until when its starts, requests, wrong keys or returns are paid for (ms) | then |
 

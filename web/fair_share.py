@@ -21,10 +21,10 @@ REQUEST_S = 0.001
 ERROR_S = 0.0002
 
 #: The same of those that put workers to work: two tasks are sent, claimed and called off; a prompt is read ahead.
-DEAR_S: dict[type, float] = {base.CreateReply: 0.02, base.CommitInput: 0.005, base.Configure: 0.005}
+DEAR_S: dict[type, float] = {base.CreateReply: 0.01, base.CommitInput: 0.005, base.Configure: 0.005}
 
 #: What a second of sound takes, of Redis and the STT: with the usual share it may come ten times as fast as it was
-#: spoken, after the first 50 s.
+#: spoken, after the first 20 s.
 SOUND_S = 0.005
 
 #: Of the session's state that is saved with most requests: bytes that take a second of a core to write and to keep.
