@@ -52,8 +52,8 @@ def all_free(house: House) -> bool:
 
 @pytest.fixture(scope="module")
 def full_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One worker for each stage, with room for two. It reads its clients as fast as they send for long: what is done then
-    would hardly be seen else."""
+    """One worker for each stage, with room for two. It reads its clients as fast as they send for long: what is done
+    then would hardly be seen else."""
     folder = tmp_path_factory.mktemp("full-house")
     with open_house(folder, workers=1, worker_options=("--slots", "2"), env=EAGER) as house:
         yield house
