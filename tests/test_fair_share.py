@@ -70,3 +70,10 @@ def test_items_that_are_to_be_listened_to_are_dearer() -> None:
     assert (
         price_s(base.CreateReply(sounds=((0, sound), (1, sound))), 0) > price_s(base.CreateReply(), 0) + 0.01
     )
+
+
+def test_what_others_do_while_its_reader_waits_is_not_its_own() -> None:
+    share = FairShare(0.05, 0.1, 0.0)
+    share.waited(5.0)
+    assert share.spend(5.0 + TURN_S / 2, 1.0) is None
+    assert share.spend(1.0, 1.0) == LONGEST_PAUSE_S, "said once"

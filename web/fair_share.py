@@ -65,14 +65,20 @@ class FairShare:
         self._burst_s = burst_s
         self._debt_s = 0.0
         self._stretch_s = 0.0
+        self._others_s = 0.0
         self._at_s = now_s
 
     def charge(self, price_s: float) -> None:
         """What others do for this client."""
         self._debt_s += price_s
 
+    def waited(self, others_s: float) -> None:
+        """In what its reader is about to say that it worked, it waited, and others worked so long."""
+        self._others_s += others_s
+
     def spend(self, cpu_s: float, now_s: float) -> float | None:
         """Its reader worked so long: for how many seconds it pauses. 0: others have their turn; None: it goes on."""
+        cpu_s, self._others_s = max(0.0, cpu_s - self._others_s), 0.0
         paid_s = self._share * (now_s - self._at_s)
         self._debt_s = max(0.0, self._debt_s - paid_s) + cpu_s
         self._at_s = now_s

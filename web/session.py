@@ -4,7 +4,9 @@ A later connection makes a new Session from what this one saved.
 """
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import gevent
 from gevent.event import Event
@@ -215,15 +217,25 @@ class Session:
         if self._in_line() or self._ended:
             return
         self._turning = request
-        self._served.wait(MAILBOX_WAIT_S)
+        with self._others_work():
+            self._served.wait(MAILBOX_WAIT_S)
         self._turning = None
         self._served.clear()
 
     def _hand_in(self, letter: base.Request | ClientError) -> bool:
-        if self._mailbox.put(letter, MAILBOX_WAIT_S, self._in_line):
+        with self._others_work():
+            taken = self._mailbox.put(letter, MAILBOX_WAIT_S, self._in_line)
+        if taken:
             return True
         self._socket.close(1008, "events come faster than they can be served")
         return False
+
+    @contextmanager
+    def _others_work(self) -> Iterator[None]:
+        """The reader waits: what the thread does meanwhile is not its client's share."""
+        began_s = time.thread_time()
+        yield
+        self._socket.share.waited(time.thread_time() - began_s)
 
     def take(self, result: Result) -> None:
         """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
