@@ -1,10 +1,14 @@
 """Items in the GA dialect: how they are made, shown, linked and deleted."""
 
+import json
+
 import pytest
 
 from config.errors import ClientError
-from tests.ga_line import CALL, Line
+from config.messages import Transcript
+from tests.ga_line import CALL, Line, S
 from web.dialects.base import AddItem, RetrieveItem
+from web.dialects.ga_user import TRANSCRIPTION
 from web.items import Item
 
 
@@ -47,8 +51,11 @@ def test_an_utterance_without_text_yet_and_a_reply_under_way_can_be_asked_for():
     line = Line()
     line.hear(line.dialect.committed())
     waiting = line.last("input_audio_buffer.committed")["item_id"]
-    (shown,) = line.hear(line.dialect.item_retrieved(RetrieveItem(waiting), None))
+    said = Item("user", "", id=waiting, spoken=True)
+    (shown,) = line.hear(line.dialect.item_retrieved(RetrieveItem(waiting), said))
     assert shown["item"]["content"] == [{"type": "input_audio", "transcript": None}]
+    with pytest.raises(ClientError):  # it was deleted
+        line.dialect.item_retrieved(RetrieveItem(waiting), None)
     line.answer(1, "Well, ")
     (shown,) = line.hear(line.dialect.item_retrieved(RetrieveItem(line.dialect.reply_item(1)), None))
     assert (shown["item"]["status"], shown["item"]["content"][0]["transcript"]) == ("in_progress", "Well,")
@@ -83,3 +90,33 @@ def test_an_item_can_be_put_anywhere():
     assert request == AddItem(Item("system", "Hm.", id="mine"), "root")
     added, done = line.hear(line.dialect.item_added(request, None))
     assert added["previous_item_id"] is done["previous_item_id"] is None
+
+
+def test_sound_that_nobody_listened_to_in_time_is_told_to_who_comes_back():
+    line = Line()
+    sound = {"type": "input_audio", "audio": "AAAA" * 16}
+    item = {"id": "mine", "type": "message", "role": "user", "content": [sound]}
+    (request,) = line.send("conversation.item.create", item=item)
+    line.hear(line.dialect.item_added(request, None))
+    later = Line()
+    later.dialect.restore(json.loads(json.dumps(line.dialect.snapshot())))
+    created, failed = later.hear(later.dialect.greeting(resumed=True, token="s.t"))
+    assert (created["type"], failed["type"]) == ("session.created", f"{TRANSCRIPTION}.failed")
+    assert failed["item_id"] == "mine"
+    assert len(later.hear(later.dialect.greeting(resumed=True, token="s.t"))) == 1, "told once"
+
+
+@pytest.mark.parametrize("lost", ["cleared", "not_understood"])
+def test_the_first_words_after_some_that_were_lost_begin_a_transcript(lost):
+    line = Line()
+    line.hear(line.dialect.configured())
+    line.send("session.update", session={"type": "transcription"})
+    line.hear(line.dialect.speech_began(S))
+    for _ in range(2):
+        line.hear(line.dialect.partial_text(Transcript("Never mind", S, 2 * S)))
+    assert line.last(f"{TRANSCRIPTION}.delta")["delta"] == "Never mind"
+    line.hear(line.dialect.cleared(2 * S) if lost == "cleared" else line.dialect.not_understood())
+    line.hear(line.dialect.speech_began(3 * S))
+    for _ in range(2):
+        line.hear(line.dialect.partial_text(Transcript("Hello", 3 * S, 4 * S)))
+    assert line.last(f"{TRANSCRIPTION}.delta")["delta"] == "Hello"

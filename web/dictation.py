@@ -159,7 +159,12 @@ class Dictations:
     def _work(self) -> None:
         while self._waiting:
             dictation, then = self._waiting.popleft()
-            self._understood.append((then, dictation.understand()))
+            text = None
+            try:
+                text = dictation.understand()
+            except Exception:  # all others of the session, and replies to them, wait for this greenlet
+                log.exception("an item was not understood")
+            self._understood.append((then, text))
             self._wake()
         self._worker = None
 

@@ -248,7 +248,8 @@ class GaDialect(Unwatched):
         """session.created, with the token that resumes the session on another connection."""
         ours = {**self._session["antiphon"], "resume_token": token, "resumed": resumed}
         session = {**shown(self._session), "antiphon": ours}
-        return [self._event("session.created", session=session)]
+        lost = self._user.lost_aside() if resumed else []
+        return [self._event("session.created", session=session), *lost]
 
     def queued(self, place: int) -> list[str]:
         """An extension: others learn by session.updated that they are served."""
@@ -311,7 +312,7 @@ class GaDialect(Unwatched):
         """As it is now; an utterance without its text yet, and a reply that is still being made, too."""
         item_id = request.item_id
         known = items.shown(item) if item is not None else self._output.in_progress(item_id)
-        if self._user.reads(item_id):
+        if item is not None and self._user.reads(item_id):
             known = items.unread(item_id)
         if known is None:
             raise no_such("retrieve", item_id)

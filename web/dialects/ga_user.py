@@ -114,7 +114,7 @@ class User:
 
     def cleared(self, at: int | None) -> list[str]:
         """The input was forgotten."""
-        self._open_item, self._open_from = "", None
+        self._open_item, self._open_from, self._told_early = "", None, False
         self._heard_to = max(self._heard_to, at or 0)
         return [self._event("input_audio_buffer.cleared")]
 
@@ -158,6 +158,7 @@ class User:
 
     def not_understood(self) -> list[str]:
         """The transcript of that item will not come."""
+        self._told_early = False
         return self._about_unread(self._failed(self.oldest_unread))
 
     def _failed(self, item_id: str) -> tuple[str, Json]:
@@ -178,6 +179,10 @@ class User:
         delta = [("delta", {"delta": text})] if text else []
         return self._about(item_id, [*delta, self._completed(item_id, text)])
 
+    def lost_aside(self) -> list[str]:
+        """Sound of items that was listened to for an earlier connection is gone: nobody will know what it says."""
+        return [event for item_id in sorted(self._aside) for event in self.understood_aside(item_id, None)]
+
     def _about_unread(self, *told: tuple[str, Json]) -> list[str]:
         return self._about(self._unread_items.pop(0), told) if self._unread_items else []
 
@@ -194,13 +199,15 @@ class User:
     def snapshot(self) -> Json:
         """For a later connection."""
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
-        return {**kept, "open_from": self._open_from, "seconds": self._seconds}
+        aside = sorted(self._aside)
+        return {**kept, "open_from": self._open_from, "seconds": self._seconds, "aside": aside}
 
     def restore(self, snapshot: Json) -> None:
-        """Goes on from it; one of an earlier version knows no lengths."""
+        """Goes on from it; one of an earlier version knows no lengths, nor items with sound."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
         self._open_from, self._seconds = snapshot.get("open_from"), snapshot.get("seconds", {})
+        self._aside = set(snapshot.get("aside", ()))
 
 
 def _ms(samples: int) -> int:
