@@ -195,3 +195,15 @@ def test_who_may_come_back_counts_until_then_and_who_goes_on_elsewhere_counts_th
     assert [presence.enter(member, three).member for member in "bcd"] == ["b", "c", "d"]
     with pytest.raises(TooMany):
         presence.enter("e", three)
+
+
+def test_who_could_not_go_on_after_all_is_waited_for_as_before(media: redis.Redis, name: str) -> None:
+    presence, one = Presence(media, 7200), [Quota(name, 1, 0)]
+    stay = presence.enter("a", one)
+    stay.fate = Fate.WAITS
+    stay.leave()
+    waits_s = until_s(media, name, "a")
+    again = presence.enter("a", one)
+    again.fate = Fate.ELSEWHERE  # the process ends, say, and lets nobody in
+    again.leave()
+    assert until_s(media, name, "a") == pytest.approx(waits_s, abs=60)

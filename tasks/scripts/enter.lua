@@ -1,8 +1,9 @@
 -- enter(live, rate, ...; member, hold_ms, most, per_minute, cost, ...): lets somebody in who is counted under several names
 -- (a key, an address), each with its two keys, its two limits (0: none) and its cost. All agree, or nothing is written.
 -- live: who of the name is here, by deadline; each is to be kept (ZADD) before hold_ms are over. A member that is counted
--- already comes again beyond the limit. member '': nobody comes in. rate: when the name's beginnings will all have been paid
--- for, at one each 60000 / per_minute ms (GCRA). cost 0: only asks whether there could be one more.
+-- already comes again beyond the limit, and for no shorter time: where nothing comes of it, it still waits. member '': nobody
+-- comes in. rate: when the name's beginnings will all have been paid for, at one each 60000 / per_minute ms (GCRA). cost 0: only
+-- asks whether there could be one more.
 -- Returns {0}, or {number of the name, 'live' | 'rate', ms until it is worth trying again}.
 local member, hold = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -27,7 +28,7 @@ for i = 1, #KEYS / 2 do
   local live, rate, most = KEYS[2 * i - 1], KEYS[2 * i], tonumber(ARGV[3 * i])
   if paid[i] then redis.call('SET', rate, string.format('%.3f', paid[i]), 'PX', math.ceil(paid[i] - now)) end
   if member ~= '' and most > 0 then
-    redis.call('ZADD', live, now + hold, member)
+    redis.call('ZADD', live, 'GT', now + hold, member)
     redis.call('PEXPIRE', live, 2 * hold, 'NX')
     redis.call('PEXPIRE', live, 2 * hold, 'GT')
   end
