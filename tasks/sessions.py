@@ -23,7 +23,16 @@ AT_ONCE = 200
 #: Web processes of this version of our messages and later know `Dismissed`; the one before takes no notice of it.
 DISMISSED_SINCE = 2
 
-_FIELDS = (keys.SINCE, keys.DIALECT, keys.REPLY, keys.STATE, keys.CLOSED, keys.VERSION, keys.OWNER)
+_FIELDS = (
+    keys.TOKEN,
+    keys.SINCE,
+    keys.DIALECT,
+    keys.REPLY,
+    keys.STATE,
+    keys.CLOSED,
+    keys.VERSION,
+    keys.OWNER,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,9 @@ def listed(state: streams.Client, most: int = 1000) -> list[Listed]:
         fields, waiting, leases = redis_view.peek(state, sids, _FIELDS, (keys.WEB, *keys.STAGES))
         for sid, said, waits, held in zip(sids, fields, waiting, leases, strict=True):
             by_name = dict(zip(_FIELDS, said, strict=True))
-            if any(said) and not by_name[keys.CLOSED]:
+            if (
+                by_name[keys.TOKEN] and not by_name[keys.CLOSED]
+            ):  # what has none is nobody's: an item's sound, say
                 holders = {stage: parse_holder(value) for stage, value in held.items()}
                 found.append(
                     _listed(sid, by_name, {s: h for s, h in holders.items() if h is not None}, waits=waits)

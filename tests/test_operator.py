@@ -308,10 +308,12 @@ def test_all_sessions_of_a_key_end_and_no_others(server: Server, new_sid: Callab
     marks = {new_sid(): mark for mark in (f"{name}:0123", f"{name}:4567", f"{name}s:0123", "")}
     with server.client(0) as state:
         for sid, mark in marks.items():
-            Leases(state, 1).create(sid, {keys.REPLY: 0, keys.OWNER: mark}, 60)
+            Leases(state, 1).create(sid, {keys.TOKEN: "t", keys.REPLY: 0, keys.OWNER: mark}, 60)
+        Leases(state, 1).create(sound := new_sid(), {keys.REPLY: 0}, 60)
         ran = antiphon("sessions", "end", "--key", name, *urls)
         assert ran.exit_code == 0 and ran.stdout.count("is ended") == 2
         open_ = {one.sid: one.key for one in listed(state)}
+    assert sound not in open_, "what is listened to beside a session is none"
     assert [open_.get(sid) for sid in marks] == [None, None, f"{name}s", ""]
     ran = antiphon("sessions", "end", "--key", name, *urls)
     assert ran.exit_code == 1 and f"there is no session of the key '{name}'" in ran.stderr

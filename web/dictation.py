@@ -4,6 +4,7 @@ The session's own listening is a voice that goes on, and positions in it. What w
 """
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -124,7 +125,6 @@ class Dictations:
         self._waiting: deque[tuple[Dictation, Then]] = deque()
         self._understood: deque[tuple[Then, str | None]] = deque()
         self._worker: gevent.Greenlet | None = None
-        self._count = 0
         self._unsettled = 0
 
     @property
@@ -147,11 +147,8 @@ class Dictations:
     def ask(self, sound: AppendAudio, wishes: Wishes, then: Then) -> None:
         """It shall be understood. Raises ClientError where too many wait."""
         self.require_room(1)
-        self._count += 1
         self._unsettled += 1
-        listening = (
-            f"{self._sid}-{shared_time.now_s():.0f}-{self._count}"  # an earlier connection counted, too
-        )
+        listening = f"{self._sid}-{secrets.token_hex(8)}"
         self._waiting.append((Dictation(self._runtime, listening, sound, wishes), then))
         if self._worker is None:
             self._worker = gevent.spawn(self._work)
