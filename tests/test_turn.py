@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.tuning import TurnSettings
 from web import actions as do
+from web import requests
 from web.actions import Action
+from web.dialects.base import CommitInput
 from web.happenings import (
     CancelAsked,
     ClearAsked,
@@ -423,10 +425,16 @@ def test_from_wherever_one_is_the_way_back_to_listening_is_open(story: list[Happ
             return
         tick = next_tick(turn, replace(rules, user_silence=0))
         if turn.awaiting:
-            happening: Happening = TranscriptLate(60 * S)
+            happening: Happening = TranscriptLate(60 * S, 60 * S)
         elif tick is not None:
             happening = Tick(max(tick, 60 * S))
         else:
             happening = ReplyHeard(turn.reply, 60 * S)
         turn, _ = advance(turn, happening, replace(rules, user_silence=0))
     raise AssertionError(f"stuck in {turn}")
+
+
+def test_who_is_asked_to_say_it_again_is_heard_although_no_sound_came_meanwhile() -> None:
+    late, _ = advance(AWAITING, TranscriptLate(12 * S, 3 * S), MANUAL)
+    assert late.quiet_since == 12 * S
+    assert requests.happening(CommitInput(), late, 4 * S, 3 * S, manual=True) == CommitAsked(4 * S)

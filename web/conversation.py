@@ -310,7 +310,7 @@ class Conversation:
             error = StageFailed("your words could not be understood in time; please say them again")
             self._complain(error, self._asked.give_up())
             self._user_work.not_understood(self._turn.awaited)
-            self._happen(happenings.TranscriptLate(self.input.now))
+            self._happen(happenings.TranscriptLate(self.input.now, self.input.clock.received))
 
     def _retry(self, watch: StageWatch) -> None:
         """Once more, by whoever takes it; then the reply fails."""

@@ -67,6 +67,8 @@ class TranscriptLate:
     """The transcript of the ended turn did not come in time."""
 
     at: int
+    received: int | None = None
+    """Samples so far, which may be fewer: time goes on where no audio comes. What comes is another turn's."""
 
 
 @dataclass(frozen=True)

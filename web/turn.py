@@ -185,8 +185,8 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
             return replace(turn, prepared=0, prepared_for=""), (DropReply(reply),)
         case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
             return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
-        case Phase.THINKING, TranscriptLate(at) if turn.awaiting:
-            return replace(_listening(turn, at), taken_to=at), ()
+        case Phase.THINKING, TranscriptLate(at, received) if turn.awaiting:
+            return replace(_listening(turn, at), taken_to=at if received is None else received), ()
     return turn, ()
 
 
