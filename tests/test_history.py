@@ -244,3 +244,15 @@ def test_what_replaces_an_item_of_its_id_leaves_a_reply_its_place() -> None:
     history.remember(actions.CloseUtterance(1), committed(9))
     history.remember(actions.EndReply(1), scene(heard_reply()))
     assert [item.id for item in history.newest] == ["u1", "a1", "t", "u9"]
+
+
+def test_a_reply_keeps_its_place_in_another_process() -> None:
+    before = History([Item("user", "Hi", id="u1")], load())
+    assert before.since_reply is None
+    before.remember(actions.StartReply(1), scene())
+    before.add(Item("user", "typed", id="t"))
+    history = History(before.newest, load(), since_reply=before.since_reply)
+    history.add(Item("user", "after it", id="x"), after="a1", under_way="a1")
+    history.remember(actions.EndReply(1), scene(heard_reply()))
+    assert [item.id for item in history.newest] == ["u1", "a1", "x", "t"]
+    assert history.since_reply is None

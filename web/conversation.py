@@ -82,7 +82,10 @@ class Conversation:
         self._dictations = dictations
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
-        self._history = History(before.history if before else (), runtime.settings, self.input.clock)
+        self._history = History(
+            before.history if before else (), runtime.settings, self.input.clock,
+            before.since_reply if before else None,
+        )  # fmt: skip
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
@@ -367,6 +370,7 @@ class Conversation:
             sent=self.replier.reply.playback.sent if self.replier.reply else 0,
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
+            since_reply=self._history.since_reply,
         )
         self.memory.save(state, fields, ttl_s)
 

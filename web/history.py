@@ -59,8 +59,14 @@ class Scene:
 class History:
     """Grows at its end; what was heard of a reply can still be mended."""
 
-    def __init__(self, items: Iterable[Item], settings: Settings, clock: SessionClock | None = None) -> None:
-        """clock: the session's; without one, of a session that begins now."""
+    def __init__(
+        self,
+        items: Iterable[Item],
+        settings: Settings,
+        clock: SessionClock | None = None,
+        since_reply: int | None = None,
+    ) -> None:
+        """clock: the session's; without one, of a session that begins now. since_reply: as it was saved."""
         self._items = Items(items)
         self._clock = clock or SessionClock(time.monotonic())
         last = max((item.span[1] for item in self._items if item.span), default=0)
@@ -69,7 +75,7 @@ class History:
         self._context_tokens = settings.llm.window_tokens
         self._past = PastReplies()
         self._logs = settings.log_speech
-        self._began: int | None = None
+        self._began = None if since_reply is None else max(0, len(self._items) - since_reply)
         """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
         self._deleted: deque[str] = deque(maxlen=MOST_DELETED)
         """Ids of items that were deleted; what is said of them later is not kept."""
@@ -84,6 +90,11 @@ class History:
     def newest(self) -> list[Item]:
         """What is saved."""
         return self._items.newest(SAVED_MESSAGES, SAVED_CHARACTERS)
+
+    @property
+    def since_reply(self) -> int | None:
+        """Items that came after the reply under way began; None: nobody knows."""
+        return None if self._began is None else len(self._items) - self._began
 
     def append(self, item_id: str, text: str) -> bool:
         """More is understood of an item; False: it is not there any more."""

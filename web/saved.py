@@ -25,6 +25,8 @@ class Saved(msgspec.Struct, frozen=True):
     listening: bool = False
     options: ReplyOptions | None = None
     """Of the reply under way, or asked for, where they are not the session's."""
+    since_reply: int | None = None
+    """Items that came after the reply under way began; None: there is none, or it was another version's."""
 
 
 encode = msgspec.msgpack.Encoder().encode
