@@ -339,6 +339,8 @@ class Conversation:
         self.save(fields)
         for action in actions:
             self._acts[type(action)](action)
+        if closing or self._user_work.told_text(actions):  # a later connection must not tell that again
+            self.save({})
         if (refused := self._history.refused) is not None:
             self._history.refused = None
             self._given_up("llm", refused)
