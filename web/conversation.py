@@ -380,7 +380,7 @@ class Conversation:
         self._listening.pick_up()
         self._drop_prepared()
         if self._turn.phase is turn.Phase.HEARING:
-            self._send(self._dialect.speech_began(self._turn.voice_from))
+            self._send(self._dialect.speech_began(self._turn.voice_from, again=True))
         if self._turn.replying:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
