@@ -237,6 +237,7 @@ class Conversation:
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
                 self.stages.tell(result.stage, messages.Cancel(self.sid, result.reply))
+                streams.forget_text(self._runtime.media, self.sid, [result.reply])
         elif isinstance(body, messages.Transcript):
             self._understood(body)
         elif isinstance(body, messages.VoiceStarted | messages.VoiceEnded | messages.Pause):
@@ -375,7 +376,9 @@ class Conversation:
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
         self._recorder.consent(self._dialect.wishes)
-        newest = streams.newest_input(self._runtime.media, self.sid)
+        media, ttl_s = self._runtime.media, self._runtime.settings.limits.session_ttl_s
+        streams.keep_media(media, self.sid, ttl_s, self._turn.reply)
+        newest = streams.newest_input(media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
