@@ -99,9 +99,11 @@ class Withdrawals:
     def _erase(self, folder: Path, left: dict[str, float]) -> None:
         sessions = {name.partition("/")[0] for name in left}
         try:
-            for file in record_folder.recorded(folder, sessions):
-                if file.changed_s <= left.get(_name(file), float("-inf")) + SETTLED_S:
-                    record_folder.erase(file.path)
+            record_folder.erase_all(
+                file.path
+                for file in record_folder.recorded(folder, sessions)
+                if file.changed_s <= left.get(_name(file), float("-inf")) + SETTLED_S
+            )
         except OSError as error:
             why = error.strerror or type(error).__name__
             if why != self._failed:
