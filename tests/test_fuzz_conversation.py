@@ -30,6 +30,7 @@ from web import saved
 from web.conversation import Conversation
 from web.dialects import base
 from web.dialects.ga import GaDialect
+from web.dictation import Dictations
 from web.intake import Intake
 from web.reply_options import ReplyOptions
 from web.turn import Phase
@@ -120,7 +121,8 @@ class Disturbed(RuleBasedStateMachine):
         )
         if before is not None:
             self.dialect.restore(before.snapshot)
-        self.talk = Conversation(self.rim, lease, self.dialect, self.hear, before, lambda: None)  # type: ignore[arg-type]
+        dictations = Dictations(self.rim, self.sid, lambda: None)  # type: ignore[arg-type]  # nobody gets to them
+        self.talk = Conversation(self.rim, lease, self.dialect, self.hear, before, lambda: None, dictations)  # type: ignore[arg-type]
         self.hear(self.dialect.greeting(resumed=before is not None, token="t"))
         if before is None:
             self.talk.begin()
