@@ -65,6 +65,13 @@ class Withdrawals:
             log.warning("that a consent was taken back waits for Redis: %s", type(error).__name__)
             self._unsaid[name] = withdrawn
 
+    def has(self, session: str, what: str) -> bool:
+        """Whether a consent was taken back, here or elsewhere. While Redis is away nobody knows: a later look will."""
+        try:
+            return kept.is_noted(self._state, keys.withdrawn(), f"{session}/{what}")
+        except RedisError:
+            return False
+
     def _say(self, name: str, withdrawn: bool) -> None:
         if withdrawn:
             kept.note(self._state, keys.withdrawn(), name, shared_time.now_s(), KEEP_S)
