@@ -261,6 +261,8 @@ class LlmLoop(Loop):
     async def _run_own(self, pen: Pen, order: Order) -> None:
         """Runs what was asked for last. A function that takes long is bridged, unless something was said already."""
         calls, again = pen.talk.rounds[-1].calls, pen.again
+        if again:  # the web's patience ends with the predecessor's
+            self._tell(pen, Consulting(list(calls), self._own.patience_s))
         pen.again = False
         phrase = "" if pen.count else self._own.phrase(order)
         before = pen.talk.asked - len(calls)

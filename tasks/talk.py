@@ -39,7 +39,7 @@ class Talk:
                     self._fillers.update(range(index, index + len(words)))
             case Called():
                 self.called += 1
-            case Consulting(calls=calls):
+            case Consulting(calls=calls) if not self.open:  # else a successor says it again
                 self.rounds.append(Round(self.answered.strip(), calls))
                 self._round_begins = len(self.words)
             case Consulted(results=results) if self.open:

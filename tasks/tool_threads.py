@@ -38,6 +38,9 @@ class ToolThreads:
         log.log(
             level, "tool %s: %s after %.2f s%s", own.tool.name, outcome, took_s, f" ({why})" if why else ""
         )
+        text = text.encode(
+            errors="replace"
+        ).decode()  # half a pair of surrogates, from the name of a file, say
         most = self._settings.result_characters
         return text if len(text) <= most else text[: most - len(CUT)] + CUT
 
@@ -85,8 +88,9 @@ class ToolThreads:
 
 def _failure(error: BaseException) -> str:
     """A function tells the model what it should know by a ValueError; others speak of the server's inside."""
-    if isinstance(error, ValueError) and str(error):
-        return f"The function failed: {error}"
+    with suppress(Exception):  # of a `__str__` of its own
+        if isinstance(error, ValueError) and (told := str(error)):
+            return f"The function failed: {told}"
     return f"The function failed ({type(error).__name__})."
 
 

@@ -4,7 +4,17 @@ import msgspec
 import pytest
 
 from config import redis_keys as keys
-from config.messages import ChatMessage, Consulted, Consulting, Order, Speech, SpokenWord, ToolCall, Words
+from config.messages import (
+    ChatMessage,
+    Consulted,
+    Consulting,
+    Order,
+    Speech,
+    SpokenWord,
+    ToolCall,
+    Words,
+    decode_order,
+)
 from config.settings import load
 from config.tuning import PacingSettings
 from tests.test_ga import Line
@@ -164,3 +174,16 @@ def test_clients_hear_nothing_of_it() -> None:
     for body in (Consulting([CALL], 11.0), Consulted(["Sunny."])):
         replier.take(body, 11.0)
     assert told == []
+
+
+def test_models_are_told_what_was_asked_although_nothing_of_the_answer_was_heard() -> None:
+    reply = told_reply()
+    hear(reply, 1.5)
+    history = History([Item("user", "How is it?", id="u")], load())
+    history.remember(actions.CancelReply(1, "turn_detected"), Scene(Wishes(), None, reply, 2, "u1"))
+    history.add(Item("user", "Well?"))
+    order = history.remember(actions.StartReply(2), Scene(Wishes(), None, None, 3, ""))[keys.ORDER]
+    assert isinstance(order, bytes)
+    assert [message.content for message in decode_order(order).messages if message.role == "tool"] == [
+        "Sunny."
+    ]

@@ -223,3 +223,24 @@ def test_the_answer_finds_its_place_when_the_oldest_is_forgotten_meanwhile() -> 
     history.add(Item("user", "What time is it?"))
     history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
     assert [item.content for item in history.newest] == ["Hi", "Well,—", "What time is it?"]
+
+
+def committed(number: int) -> Scene:
+    return replace(scene(), closing_item=f"u{number}", user_item=f"u{number}")
+
+
+def test_utterances_that_nobody_answers_are_forgotten_too() -> None:
+    history = History([], load())
+    for number in range(MOST_ITEMS + 50):
+        history.remember(actions.CloseUtterance(number), committed(number))
+        history.remember(actions.TakeText("Hello"), committed(number))
+    assert history.find("u49") is None and history.find("u50") is not None
+
+
+def test_what_replaces_an_item_of_its_id_leaves_a_reply_its_place() -> None:
+    history = History([Item("user", "taken", id="u9"), Item("user", "Hi", id="u1")], load())
+    history.remember(actions.StartReply(1), scene())
+    history.add(Item("user", "typed", id="t"))
+    history.remember(actions.CloseUtterance(1), committed(9))
+    history.remember(actions.EndReply(1), scene(heard_reply()))
+    assert [item.id for item in history.newest] == ["u1", "a1", "t", "u9"]

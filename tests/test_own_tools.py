@@ -385,9 +385,20 @@ def begun(*calls: ToolCall) -> tuple[Body, ...]:
 def test_a_successor_runs_again_what_was_running_and_asks_the_model_for_what_follows(write: Write) -> None:
     engine = Scripted(asks_once)
     said = write(engine, OwnTools(tools(weather), settings()), before=begun(call()))
-    assert kinds(said)[0] == "Consulted" and text(said) == "It is: Sunny in Rome."
+    assert said[0] == Consulting([call()], 11.0), "its own patience begins now"
+    assert kinds(said)[1] == "Consulted" and text(said) == "It is: Sunny in Rome."
     (asked,) = engine.prompts
     assert asked.messages[1] == ChatMessage("assistant", "Let me see.", (call(),))
+
+
+def test_the_successor_of_a_successor_knows_that_it_was_asked_once(write: Write) -> None:
+    engine = Scripted(asks_once)
+    write(engine, OwnTools(tools(weather), settings()), before=(*begun(call()), Consulting([call()], 11.0)))
+    (asked,) = engine.prompts
+    assert asked.messages[1:] == [
+        ChatMessage("assistant", "Let me see.", (call(),)),
+        ChatMessage("tool", "Sunny in Rome.", tool_call_id="c1"),
+    ]
 
 
 def test_a_successor_does_not_run_again_what_has_effects(write: Write) -> None:
@@ -474,6 +485,22 @@ def test_whatever_is_raised_ends_the_call_alone(error: BaseException) -> None:
         raise error
 
     assert run(odd) == f"The function failed ({type(error).__name__})."
+
+
+def test_text_that_no_message_can_carry_is_mended() -> None:
+    class Speechless(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def find(how: str) -> str:
+        """Finds."""
+        if how == "returned":
+            return "a\udc80b"
+        raise ValueError("a\udc80b") if how == "raised" else Speechless
+
+    assert run(find, '{"how": "returned"}') == "a?b"
+    assert run(find, '{"how": "raised"}') == "The function failed: a?b"
+    assert run(find, '{"how": "speechless"}') == "The function failed (Speechless)."
 
 
 def test_what_is_no_json_is_a_failure() -> None:

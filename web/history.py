@@ -92,6 +92,7 @@ class History:
             return False
         item = self._items[place]
         self._items.replace(place, msgspec.structs.replace(item, content=f"{item.content} {text}".strip()))
+        self._forget_oldest()
         return True
 
     def find(self, item_id: str) -> Item | None:
@@ -105,10 +106,7 @@ class History:
         """
         if item.span is None:
             item = msgspec.structs.replace(item, span=self._times.now(time.monotonic()))
-        if under_way and after == under_way and self._began is not None:
-            self._items.insert(self._began, item)
-            return after
-        place = self._items.place_after(after)
+        place = self._place_after(after, under_way)
         self._items.insert(place, item)
         if item.id in self._deleted and item.id != under_way:
             self._deleted.remove(item.id)
@@ -117,7 +115,13 @@ class History:
         self._log(item)
         before = self._items[place - 1].id or None if place else None
         self._forget_oldest()
-        return before
+        return after if after and after == under_way else before
+
+    def _place_after(self, after: str | None, under_way: str) -> int:
+        """Behind the reply that is being made, which has its place already, or as the items have it."""
+        if after and after == under_way and self._began is not None:
+            return self._began
+        return self._items.place_after(after)
 
     def _forget_oldest(self) -> None:
         gone = self._items.forget_oldest()
@@ -132,9 +136,7 @@ class History:
         self._deleted.append(item_id)
         if place is None:
             return
-        self._items.remove(place)
-        if self._began is not None and place < self._began:
-            self._began -= 1
+        self._remove(place)
 
     def _keep(self, reply: Reply, now_s: float, *, whole: bool) -> None:
         """What was heard of a reply, marked where the user cut it short, and what it asked for."""
@@ -156,16 +158,23 @@ class History:
         for item in kept:
             here = self._put(here, item)
             self._log(item)
-        self._forget_oldest()
         words = ["" if number in reply.fillers else word for number, word in enumerate(reply.words)]
         past = PastReply(words, reply.spans, reply.playback.sent, reply.item_id if told else "")
         self._past.add(reply.number, past)
 
     def _put(self, place: int, item: Item) -> int:
         """One of ours, and the place after it; a client that took its id has lost its own."""
-        here = self._items.make_way(item.id, place)
-        self._items.insert(here, item)
-        return here + 1
+        taken = self._items.place(item.id)
+        if taken is not None:
+            self._remove(taken)
+            place -= taken < place
+        self._items.insert(place, item)
+        return place + 1
+
+    def _remove(self, place: int) -> None:
+        self._items.remove(place)
+        if self._began is not None and place < self._began:
+            self._began -= 1
 
     def _understood(self, item_id: str, text: str, said: Span | None) -> None:
         """The text of an utterance, which has its place since it was over; where nothing was, there is no text."""
@@ -207,6 +216,7 @@ class History:
     def remember(self, action: actions.Action, scene: Scene) -> Fields:
         """What an action changes in what was said, and in the state to be saved."""
         self._note(action, scene)
+        self._forget_oldest()
         return self._changed(action, scene)
 
     def _note(self, action: actions.Action, scene: Scene) -> None:

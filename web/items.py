@@ -135,18 +135,14 @@ class Items:
         self._items.insert(place, item)
         self._characters += size(item)
 
-    def make_way(self, item_id: str, place: int) -> int:
-        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
-        taken = self.place(item_id)
-        if taken is None:
-            return place
-        self.remove(taken)
-        return place - (taken < place)
-
     @property
     def telling(self) -> list[Item]:
         """Those that say something: a model need not know of others."""
-        return [item for item in self._items if item.content or item.tool_calls or item.role == "tool"]
+        return [
+            item
+            for item in self._items
+            if item.content or item.tool_calls or item.consulted or item.role == "tool"
+        ]
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
