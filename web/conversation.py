@@ -376,9 +376,8 @@ class Conversation:
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
         self._recorder.consent(self._dialect.wishes)
-        media, ttl_s = self._runtime.media, self._runtime.settings.limits.session_ttl_s
-        streams.keep_media(media, self.sid, ttl_s, self._turn.reply)
-        newest = streams.newest_input(media, self.sid)
+        self.memory.keep_said(self._turn.reply)
+        newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
