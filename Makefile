@@ -165,8 +165,8 @@ clean: ## remove what setup, tests and builds made; data stays
 		> "$$(.venv-fuzz/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
 	@touch $@
 
-# Everything of .venv, and before it what is here: no test needs two installations of the server.
-.venv-kyutai/.installed: requirements/kyutai.txt $(TORCH) .venv/.installed-dev $(if $(filter $(HAS_TORCH),$(TORCH)),,anew)
+# Everything of .venv, and before it what is here: no test needs two installations of the server, nor torch anew where .venv changes.
+.venv-kyutai/.installed: requirements/kyutai.txt $(TORCH) $(if $(filter $(HAS_TORCH),$(TORCH)),,anew) | .venv/.installed-dev
 	@echo "setup: making .venv-kyutai (torch takes a while)"
 	@rm -rf .venv-kyutai
 	@$(BIN)/python -m venv --without-pip .venv-kyutai

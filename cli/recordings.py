@@ -10,7 +10,7 @@ import click
 from cli import columns
 from config.errors import ConfigError
 from config.settings import load
-from web.record_folder import Recorded, erase, of, recorded
+from web.record_folder import Recorded, erase_all, of, recorded
 
 #: There is no such recording.
 UNKNOWN = 1
@@ -49,7 +49,7 @@ def _folder(named: Path | None) -> Path:
 
 def _erase(files: Iterable[Recorded]) -> int:
     try:
-        return sum(erase(file.path) for file in files)
+        return erase_all(file.path for file in files)
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be deleted: {error.strerror}") from error
 

@@ -64,6 +64,14 @@ def _at_home(folder: Path | None) -> Path | None:
     return folder and folder.expanduser()
 
 
+def _in_words(value: Any) -> Any:
+    """None, where a variable says so. An empty one does not: nobody means by that what is to be meant."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+#: Of a setting that is on unless it is said to be off: by the word none.
+NumberOrNone = Annotated[float | None, BeforeValidator(_in_words)]
+
 #: Of a setting that may be left out, and is by an empty variable, too: else that would mean the folder one stands in.
 FolderOrNone = Annotated[Path | None, BeforeValidator(_or_none), AfterValidator(_at_home)]
 SecretOrNone = Annotated[SecretStr | None, BeforeValidator(_or_none)]

@@ -9,7 +9,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | out:{sid}               | media  | channel | workers, operator -> the owning web process | not stored |
 | replay:stt:{sid}        | media  | stream  | stt -> web that saw a gap, next stt     | trimmed to the newest applied; with the session |
 | replay:tts:{sid}        | media  | stream  | tts -> web that saw a gap, next tts     | trimmed to the newest heard; with the session |
-| text:{n}:{sid}          | media  | stream  | llm -> tts, web that saw a gap, next llm | when reply n is over |
+| text:{n}:{sid}          | media  | stream  | llm -> tts, web that saw a gap, next llm | when reply n is over, or with the session |
 | ctl:{worker}            | media  | stream  | web, operator -> worker: cancel, played, drain | capped; `CONTROL_S` after the worker |
 | sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `session_ttl_s` after the last change |
 | lease:{stage}:{sid}     | state  | string  | `owner|epoch|reply|last_seq` of who works on it | `lease_ms` after its owner stops |

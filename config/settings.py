@@ -20,7 +20,7 @@ from config import catalogue, variables
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
-from config.environment import Environment, FolderOrNone, first_fault
+from config.environment import Environment, FolderOrNone, NumberOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
 from config.own_tools import ToolSettings
@@ -66,9 +66,9 @@ class Settings(BaseSettings, frozen=True):
     nothing is recorded. A folder of its own; web processes on several hosts may share one."""
     record_audio: bool = False
     """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
-    record_days: float | None = Field(30.0, gt=0)
-    """What was recorded is deleted so long after its last change, within the hour, by any web process. None: nobody
-    clears it up but `antiphon recordings prune`."""
+    record_days: NumberOrNone = Field(30.0, gt=0)
+    """What was recorded is deleted so long after its last change, within the hour, by any web process. none:
+    nobody clears it up but `antiphon recordings prune`."""
     models_dir: Path = Path("~/.cache/antiphon/models")
     """Where `antiphon models pull` puts weights and workers look for them; /models in containers. A cache: what is
     in it can be fetched again, and several installations may share it."""

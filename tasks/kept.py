@@ -43,6 +43,11 @@ def strike(client: Client, key: str, name: str) -> None:
     client.zrem(key, name)
 
 
+def is_noted(client: Client, key: str, name: str) -> bool:
+    """Whether it is on the list."""
+    return client.zscore(key, name) is not None
+
+
 def noted(client: Client, key: str, after_s: float, to_s: float) -> list[tuple[str, float]]:
     """What was noted after one moment and not later than another, and when."""
     found: Any = client.zrangebyscore(key, f"({after_s}", to_s, withscores=True)

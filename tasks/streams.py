@@ -252,11 +252,12 @@ def forget_text(media: Client, sid: str, replies: Sequence[int]) -> None:
             media.unlink(*(keys.replay("llm", sid, reply) for reply in replies))
 
 
-def forget_media(media: Client, sid: str, after_s: int) -> None:
-    """Lets everything said in a session die `after_s` from now."""
+def keep_media(media: Client, sid: str, for_s: int, reply: int = 0) -> None:
+    """What was said in a session lives for so long from now, and the text of that reply."""
     pipe = media.pipeline(transaction=False)
-    for key in (keys.audio_in(sid), keys.replay("stt", sid, 0), keys.replay("tts", sid, 0)):
-        pipe.expire(key, after_s)
+    said = [keys.replay("stt", sid, 0), keys.replay("tts", sid, 0), keys.replay("llm", sid, reply)]
+    for key in (keys.audio_in(sid), *said):
+        pipe.expire(key, for_s)
     with suppress(RedisError):
         pipe.execute()
 

@@ -18,7 +18,7 @@ from config import api_keys
 from config.auth import AuthSettings
 from config.errors import ConfigError
 from web.keyring import Keyring
-from web.visitor import Visitor, key_of, who
+from web.visitor import Visitor, has_bearer, key_of, who
 
 ZEROS = "0" * 64
 
@@ -316,6 +316,11 @@ def test_a_hash_for_a_variable_is_shown_and_nothing_written(tmp_path: Path) -> N
 )
 def test_a_key_comes_by_header_or_subprotocol(authorization: str, offered: tuple[str, ...], key: str) -> None:
     assert key_of(authorization, offered) == key
+
+
+def test_a_password_for_a_proxy_is_no_sign_of_the_openai_api() -> None:
+    shown = ("Bearer K", "bearer K", "Basic K", "BearerK", "")
+    assert [has_bearer(authorization) for authorization in shown] == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize(

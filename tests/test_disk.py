@@ -29,7 +29,7 @@ def test_more_than_there_are_threads_are_done_in_their_order():
     assert done == list(range(20))
 
 
-def test_who_asks_for_the_result_is_told_what_went_wrong_and_the_thread_is_free_again():
+def test_who_asks_for_the_result_alone_is_told_what_went_wrong_and_the_thread_is_free_again(capfd):
     disk = Disk(1)
 
     def broken() -> None:
@@ -39,6 +39,7 @@ def test_who_asks_for_the_result_is_told_what_went_wrong_and_the_thread_is_free_
         with pytest.raises(OSError, match="Input/output"):
             disk.begin(broken).get(timeout=10.0)
     assert disk.begin(int, "7").get(timeout=10.0) == 7
+    assert "OSError" not in capfd.readouterr().err
 
 
 def test_names_are_resolved_while_the_disk_hangs():

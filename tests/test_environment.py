@@ -176,3 +176,13 @@ def test_a_folder_may_lie_at_home_and_a_key_may_come_from_a_file_with_a_line_bre
     assert settings.record_dir == Path.home() / "talks"
     assert settings.donation.dir == Path.home() / "gifts"
     assert settings.news.key is not None and settings.news.key.get_secret_value() == "abc"
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_recordings_are_kept_for_ever_by_the_word_alone(monkeypatch, word):
+    assert loaded(monkeypatch, RECORD_DAYS=word).record_days is None
+
+
+def test_an_empty_variable_does_not_keep_recordings_for_ever(monkeypatch):
+    with pytest.raises(ConfigError, match="record_days"):
+        loaded(monkeypatch, RECORD_DAYS="")

@@ -234,6 +234,16 @@ def test_variables_of_a_prompt_that_no_sdk_could_read_again_are_refused() -> Non
     assert (error.value.param or "").startswith("session.prompt.variables")
 
 
+@pytest.mark.parametrize("audio", ['{"type": "x"}', '{"input": {"type": "x"}}', '{"output": {"type": null}}'])
+def test_a_type_where_there_is_none_takes_nothing_away(audio: str) -> None:
+    dialect = ga()
+    dialect.receive(update(f'{{"audio": {audio}}}'))
+    (told,) = dialect.configured()
+    SERVER.validate_python(json.loads(told), strict=False)
+    assert json.loads(told)["session"]["audio"]["input"]["transcription"]["model"]
+    assert json.loads(told)["session"]["audio"]["output"]["format"]
+
+
 def test_a_tool_without_a_name_is_refused_before_a_worker_must() -> None:
     with pytest.raises(ClientError) as error:
         ga().receive(update('{"tools": [{"type": "function", "name": ""}]}'))

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -129,7 +130,12 @@ def strict() -> dict[str, Any]:
 #: Subtitles are text, which openapi-core need not know.
 READS = Config(extra_media_type_deserializers={"application/x-subrip": lambda sent, **_: sent.decode()})
 
-DOCUMENT = OpenAPI.from_dict(strict(), config=READS)  # type: ignore[arg-type]
+
+@cache
+def document() -> OpenAPI:
+    """It judges answers."""
+    return OpenAPI.from_dict(strict(), config=READS)  # type: ignore[arg-type]
+
 
 Call = Callable[[httpx.Client, House, Talk], httpx.Response]
 
@@ -213,7 +219,7 @@ def judged(name: str, answer: httpx.Response) -> None:
         args=dict(answer.request.url.params),
         headers=dict(answer.request.headers),
     )
-    DOCUMENT.validate_response(
+    document().validate_response(
         asked,
         MockResponse(
             answer.content, answer.status_code, dict(answer.headers), answer.headers["Content-Type"].partition(";")[0]

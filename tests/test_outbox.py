@@ -10,6 +10,7 @@ from config.messages import VoiceStarted, Words, decode_result
 from tasks.leases import EMIT_AT_ONCE, Emitter, Lease, Stored
 from tasks.outbox import Outbox
 from tasks.seat import Seat
+from tasks.streams import keep_media
 
 
 class Desk:
@@ -162,3 +163,27 @@ def _newer(desk: Desk):
 def test_every_result_has_its_own_answer(desk):
     lease, result = _newer(desk)
     assert desk.emitter.emit([(lease, result), (lease, result)]) == [Stored.NEW, Stored.ALREADY]
+
+
+def test_what_was_told_to_die_soon_dies_though_somebody_still_speaks(desk):
+    desk.add(*range(1, 17))
+    desk.outbox.flush()
+    assert desk.media.ttl(desk.key) > 500
+    keep_media(desk.media, desk.seat.lease.sid, 30)
+    desk.add(*range(17, 50))
+    desk.outbox.flush()
+    assert desk.media.ttl(desk.key) <= 30, "its session is over"
+    keep_media(desk.media, desk.seat.lease.sid, 600)
+    desk.add(*range(50, 100))
+    desk.outbox.flush()
+    assert desk.media.ttl(desk.key) > 500, "or goes on"
+
+
+def test_a_new_owner_keeps_what_it_says(desk):
+    desk.add(1)
+    desk.outbox.flush()
+    keep_media(desk.media, desk.seat.lease.sid, 30)
+    later = Seat(Lease("stt", desk.seat.lease.sid, "another", 2), slot=0)
+    desk.outbox.add(later, VoiceStarted(2))
+    desk.outbox.flush()
+    assert desk.media.ttl(desk.key) > 500

@@ -337,6 +337,32 @@ def test_one_go_is_bounded(folder, monkeypatch):
     assert record_folder.prune(folder, time.time() - 86_400) == 2
 
 
+def test_a_file_that_cannot_be_deleted_keeps_no_other(folder, monkeypatch, caplog):
+    erase = record_folder.erase
+
+    def refuse(path: Path) -> bool:
+        if path.suffix == ".jsonl":
+            raise OSError(errno.EPERM, "Operation not permitted")
+        return erase(path)
+
+    monkeypatch.setattr(record_folder, "erase", refuse)
+    record_cleaner.clean(folder, 1.0, time.time() + 10 * 86_400)
+    assert {Path(name).suffix for name in names(folder)} == {".jsonl", ".txt"}
+    assert "could not be deleted: Operation not permitted" in caplog.text
+
+
+def test_where_there_may_be_more_the_next_look_comes_soon(folder, monkeypatch):
+    monkeypatch.setattr(record_folder, "MOST_AT_ONCE", 2)
+    waits = []
+    while True:
+        deleted = record_cleaner.clean(folder, 1.0, time.time() + 10 * 86_400)
+        waits.append(record_cleaner.pause_s(deleted))
+        if deleted < 2:
+            break
+    assert len(waits) > 1 and set(waits[:-1]) == {record_cleaner.MORE_S}
+    assert waits[-1] == record_cleaner.LOOK_S
+
+
 def test_recordings_are_listed_with_what_they_take(folder):
     done = run("list", "--folder", folder)
     assert done.exit_code == 0

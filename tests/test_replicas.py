@@ -131,6 +131,30 @@ def test_the_newest_connection_has_the_conversation_and_the_one_before_is_told(
 # --- what goes on
 
 
+def test_what_was_said_before_keeps_its_item_when_the_line_is_lost_before_the_answer_sounds(
+    house: House, replica: Replica
+) -> None:
+    asyncio.run(_lost_before_the_answer(house, replica[1]))
+
+
+async def _lost_before_the_answer(house: House, port: int) -> None:
+    async with Talker(house.url) as talker:
+        await asyncio.sleep(0.3)
+        talker.speak(SPEECH_S)
+        await talker.until("conversation.item.input_audio_transcription.completed")
+        await asyncio.to_thread(resumed, port, talker._token)  # from which the talker takes it back
+        await talker.answered(1)
+        talker.speak(SPEECH_S)
+        await talker.answered(2)
+        said = [heard.event["item_id"] for heard in talker.of("input_audio_buffer.committed")]
+        assert talker.connections > 1
+        assert (len(said), len(set(said))) == (2, 2), talker.story()
+        for item in said:
+            await talker.send("conversation.item.retrieve", item_id=item)
+        await talker.until("conversation.item.retrieved", count=2)
+        assert not talker.complaints
+
+
 def test_a_reply_goes_on_over_another_replica_when_the_first_is_killed_in_the_middle_of_it(
     house: House, replica: Replica
 ) -> None:

@@ -183,6 +183,28 @@ def test_a_client_whose_machine_is_gone_is_noticed_as_soon_as_it_owes_an_acknowl
         line.client.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux'")
+@pytest.mark.parametrize("says", [b"", b"something before it goes"], ids=["in silence", "with words unread"])
+@pytest.mark.parametrize("resets", [False, True], ids=["it closes", "it resets"])
+def test_that_a_client_has_hung_up_is_known_before_anything_is_read(says: bytes, resets: bool) -> None:
+    line = FarLine()
+    line.reader.kill()  # before it began: nobody reads
+    client, ours = line.client, line.ours
+    client.sendall(says)
+    assert not ours.hung_up
+    if resets:
+        client.setsockopt(gevent_socket.SOL_SOCKET, gevent_socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    with gevent.Timeout(5):
+        while not ours.hung_up:
+            gevent.sleep(0.001)
+    line.accepted.sock.close()
+
+
+def test_of_a_socket_of_files_it_is_not_known(line: Line) -> None:
+    assert not line.ours.hung_up
+
+
 def ping_until(line: Line, over_s: float) -> None:
     """Pings several times within the time that a client may be silent."""
     ends_s = time.monotonic() + over_s

@@ -138,6 +138,22 @@ def test_a_later_connection_that_consents_again_takes_it_off_the_list(tmp_path, 
     assert kept.noted(state, keys.withdrawn(), 0.0, shared_time.now_s() + 60) == []
 
 
+@pytest.mark.parametrize(
+    ("taken_back", "left"), [((EVENTS, SOUND), set()), ((SOUND,), {".jsonl"}), ((), {".jsonl", ".wav"})]
+)
+def test_a_connection_that_was_replaced_writes_nothing_that_the_later_one_took_back(
+    tmp_path, state, sid, taken_back, left
+):
+    pen = Recorder(tmp_path, sid, sound=True, withdrawals=Withdrawals(tmp_path, state), background=Threads())
+    pen.consent(ALL)
+    pen.note(Turn(), Tick(0), RULES, ())
+    pen.hear(0, PCM)
+    for what in taken_back:
+        withdrawn(state, sid, what, 0.0)
+    pen.close(ALL)
+    assert {Path(name).suffix for name in names(tmp_path)} == left
+
+
 def test_without_redis_it_is_deleted_here_and_told_when_redis_is_back(tmp_path, server: Server, state, sid):
     with redis.Redis(port=1, socket_connect_timeout=0.2) as away:
         process = Withdrawals(tmp_path, away)

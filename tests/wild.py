@@ -21,7 +21,7 @@ EDGES = [0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**
 WORDS = [
     "", "root", "auto", "none", "inf", "item_0123456789ab_a1", "item_0123456789ab_u1", "item_0123456789ab_f1_0",
     "item_0123456789ab_a99999999999999999999", "resp_0123456789ab_1", "\0", "\u2028", "\U0001f600", "e\u0301" * 30,
-    "../../etc/passwd", "%s%n{0}", "<|im_end|>", "—", "...", "a" * 64, "a" * 65, "a" * 257,
+    "type", "id", "../../etc/passwd", "%s%n{0}", "<|im_end|>", "—", "...", "a" * 64, "a" * 65, "a" * 257,
 ]  # fmt: skip
 
 texts = st.one_of(st.sampled_from(WORDS), st.text(max_size=20))

@@ -240,6 +240,7 @@ class Conversation:
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
                 self.stages.tell(result.stage, messages.Cancel(self.sid, result.reply))
+                streams.forget_text(self._runtime.media, self.sid, [result.reply])
         elif isinstance(body, messages.Transcript):
             self._understood(body)
         elif isinstance(body, messages.VoiceStarted | messages.VoiceEnded | messages.Pause):
@@ -342,6 +343,8 @@ class Conversation:
         self.save(fields)
         for action in actions:
             self._acts[type(action)](action)
+        if closing or self._user_work.told_text(actions):  # a later connection must not tell that again
+            self.save({})
         if (refused := self._history.refused) is not None:
             self._history.refused = None
             self._given_up("llm", refused)
@@ -377,12 +380,13 @@ class Conversation:
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
         self._recorder.consent(self._dialect.wishes)
+        self.memory.keep_said(self._turn.reply)
         newest = streams.newest_input(self._runtime.media, self.sid)
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
         if self._turn.phase is turn.Phase.HEARING:
-            self._send(self._dialect.speech_began(self._turn.voice_from))
+            self._send(self._dialect.speech_began(self._turn.voice_from, again=True))
         if self._turn.replying:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])

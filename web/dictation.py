@@ -98,7 +98,7 @@ class Dictation:
         self._runtime.intake.add(self._sid, End())
         with suppress(streams.RedisError):
             self._runtime.leases.create(self._sid, {keys.CLOSED: 1}, int(DEADLINE_S))
-            streams.forget_media(self._runtime.media, self._sid, int(DEADLINE_S))
+            streams.keep_media(self._runtime.media, self._sid, int(DEADLINE_S))
 
     # --- what the fan-out sees
 

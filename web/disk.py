@@ -38,12 +38,24 @@ class Disk:
         while self._free and self._waiting:
             self._free -= 1
             done, work, given = self._waiting.popleft()
-            self._pool.spawn(work, *given).rawlink(partial(self._over, done))
+            self._pool.spawn(_tried, work, given).rawlink(partial(self._over, done))
 
     def _over(self, done: AsyncResult, job: AsyncResult) -> None:
         self._free += 1
-        done(job)
+        value, error = job.value
+        if error is None:
+            done.set(value)
+        else:
+            done.set_exception(error)
         self._go_on()
+
+
+def _tried(work: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """What came of it. gevent would print what goes wrong, and whoever asked is told."""
+    try:
+        return work(*given), None
+    except Exception as error:
+        return None, error
 
 
 @cache

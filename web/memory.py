@@ -31,6 +31,10 @@ class Memory:
         if not self._leases.save(self._lease, ttl_s or self._ttl_s, everything):
             raise SessionTaken("this session goes on over another connection")
 
+    def keep_said(self, reply: int) -> None:
+        """Somebody came back to what was about to be forgotten."""
+        streams.keep_media(self._media, self._lease.sid, self._ttl_s, reply)
+
     def results(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
         """What may have been missed; with the server away nothing, and the watchdog will find the gap again."""
         try:

@@ -115,8 +115,7 @@ class Pen:
 
     def _erase(self) -> None:
         try:
-            for path in self._find():
-                record_folder.erase(path)
+            record_folder.erase_all(self._find())
         except OSError as error:
             self._failure = error
 

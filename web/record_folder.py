@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 #: What happened, and what the user said, by the ends of their names.
@@ -64,8 +65,21 @@ def of(folder: Path, session: str, *, sound_alone: bool = False) -> list[Recorde
 
 def prune(folder: Path, before_s: float) -> int:
     """Deletes what was not changed since that unix time; how many files. Raises OSError."""
-    old = (file for file in recorded(folder) if file.changed_s < before_s)
-    return sum(erase(file.path) for file, _ in zip(old, range(MOST_AT_ONCE), strict=False))
+    old = (file.path for file in recorded(folder) if file.changed_s < before_s)
+    return erase_all(islice(old, MOST_AT_ONCE))
+
+
+def erase_all(paths: Iterable[Path]) -> int:
+    """How many were there. Raises OSError for the last that could not be deleted, when the others are."""
+    deleted, failure = 0, None
+    for path in paths:
+        try:
+            deleted += erase(path)
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return deleted
 
 
 def erase(path: Path) -> bool:

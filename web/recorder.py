@@ -151,9 +151,19 @@ class Recorder:
     def _write(self, data: bytes) -> None:
         self._events.write(record_folder.events_file(self._folder, self._session), data)
 
+    def _drop_withdrawn(self) -> None:
+        """A later connection may have taken back what this one still has in hand."""
+        told = self._withdrawals
+        if told is not None and self._events_there and told.has(self._session, EVENTS):
+            self._events.erase()
+            self._allowed = False
+        if told is not None and self._sound_there and told.has(self._session, SOUND):
+            self._sound.erase()
+
     def close(self, wishes: Wishes) -> None:
         """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk."""
         self.consent(wishes)
+        self._drop_withdrawn()
         if self._allowed and self._steps >= 0:
             self._add(record.End(steps=self._steps))
         self._allowed, self._format, self._steps = False, "", -1

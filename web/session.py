@@ -172,15 +172,16 @@ class Session:
         rules = self._runtime.settings.ownership
         media = self._runtime.media
         over = self._turned_away or self._socket.close_code in GOODBYES
-        parted = False
+        parted, speaking = False, self._conversation.replier.reply
+        reply = speaking.number if speaking else 0
         try:
             if over:
                 self._conversation.save({keys.CLOSED: 1}, ttl_s=rules.resume_s)
                 self._runtime.intake.add(self.sid, End())
-                streams.forget_media(media, self.sid, int(rules.orphan_s) + 5)
+                streams.keep_media(media, self.sid, int(rules.orphan_s) + 5, reply)
             else:
                 self._conversation.save({}, ttl_s=rules.resume_s)
-                streams.forget_media(media, self.sid, rules.resume_s)
+                streams.keep_media(media, self.sid, rules.resume_s, reply)
             self._runtime.leases.let_go(self.lease, done=False)
             parted = True
             return Fate.OVER if over else Fate.WAITS

@@ -47,6 +47,11 @@ class UserWork:
         closing = self._dialect.closing_item() if closes else ""
         return closing, self._dialect.unread_item() or closing
 
+    @staticmethod
+    def told_text(decided: Sequence[actions.Action]) -> bool:
+        """The client was told what an utterance says."""
+        return any(isinstance(action, actions.TakeText) for action in decided)
+
     def not_understood(self, utterances: int) -> None:
         """What was said in so many that ended will never be known."""
         for _ in range(utterances):

@@ -65,6 +65,13 @@ class Withdrawals:
             log.warning("that a consent was taken back waits for Redis: %s", type(error).__name__)
             self._unsaid[name] = withdrawn
 
+    def has(self, session: str, what: str) -> bool:
+        """Whether a consent was taken back, here or elsewhere. While Redis is away nobody knows: a later look will."""
+        try:
+            return kept.is_noted(self._state, keys.withdrawn(), f"{session}/{what}")
+        except RedisError:
+            return False
+
     def _say(self, name: str, withdrawn: bool) -> None:
         if withdrawn:
             kept.note(self._state, keys.withdrawn(), name, shared_time.now_s(), KEEP_S)
@@ -99,9 +106,11 @@ class Withdrawals:
     def _erase(self, folder: Path, left: dict[str, float]) -> None:
         sessions = {name.partition("/")[0] for name in left}
         try:
-            for file in record_folder.recorded(folder, sessions):
-                if file.changed_s <= left.get(_name(file), float("-inf")) + SETTLED_S:
-                    record_folder.erase(file.path)
+            record_folder.erase_all(
+                file.path
+                for file in record_folder.recorded(folder, sessions)
+                if file.changed_s <= left.get(_name(file), float("-inf")) + SETTLED_S
+            )
         except OSError as error:
             why = error.strerror or type(error).__name__
             if why != self._failed:

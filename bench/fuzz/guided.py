@@ -52,7 +52,7 @@ def run_one(name: str, seconds: int, folder: Path) -> None:
     fuzz: Any = getattr(module, function).hypothesis.fuzz_one_input
     options = [
         f"-max_total_time={seconds}", f"-timeout={SLOW_S}", f"-rss_limit_mb={MOST_MB}", "-print_final_stats=1",
-        "-max_len=8192", f"-artifact_prefix={folder}/crash-", str(folder),
+        "-max_len=8192", f"-artifact_prefix={folder}/", str(folder),
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options], fuzz)
     atheris.Fuzz()

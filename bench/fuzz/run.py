@@ -42,6 +42,9 @@ LATE_S = 60.0
 #: Of the second half of a run, in MB a minute for each program; a leak of a kilobyte a visit would be ten times that.
 SLOPE_MB = 2.0
 
+#: What the bar on time is called.
+LATE = "replies to innocents with late audio"
+
 #: Shorter runs say nothing of a slope: allocators fill their pools.
 SLOPE_FROM_S = 240.0
 
@@ -173,7 +176,7 @@ def _late(late: Sequence[float], turns: int, troubles: Sequence[str]) -> Bar:
     measured = f"{len(late)} of {turns}" + (f", by {watch.largest(late):.0f} ms at the most" if late else "")
     excused = bool(late) and bool(troubles)
     told = f"{measured}; not judged, for their own clients did not keep time" if excused else measured
-    return Bar("replies to innocents with late audio", "0", told, not late or excused)
+    return Bar(LATE, "0", told, not late or excused)
 
 
 def _slopes(run: Run) -> list[Bar]:

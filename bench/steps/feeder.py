@@ -114,7 +114,7 @@ class Feeder:
     def forget(self, sid: str) -> None:
         """All of a session that is over."""
         self.state.hset(keys.session(sid), keys.CLOSED, 1)
-        streams.forget_media(self.media, sid, 5)
+        streams.keep_media(self.media, sid, 5)
         streams.forget_text(self.media, sid, [1])
         self.fed.ended += 1
 

@@ -28,8 +28,11 @@ local function emit(replay, channel, epoch, seq, message, begins)
     if not string.find(added.err, 'equal or smaller', 1, true) then return added end
     return last(replay) == epoch and 0 or -1
   end
-  -- a stream of an epoch begins with the first of these, and lives for an hour
-  if begins == '1' or seq % 16 == 0 then redis.call('EXPIRE', replay, ttl) end
+  -- a stream of an epoch begins with the first of these, and lives for an hour; but what was told to die soon dies
+  if begins == '1' or seq % 16 == 0 then
+    local left = redis.call('TTL', replay)
+    if begins == '1' or left < 0 or 4 * left > tonumber(ttl) then redis.call('EXPIRE', replay, ttl) end
+  end
   redis.call('PUBLISH', channel, message)
   return 1
 end

@@ -190,8 +190,8 @@ class Dialect(Protocol):
         """Wishes were taken up."""
         ...
 
-    def speech_began(self, at: int) -> list[str]:
-        """The user's voice began at session sample `at`."""
+    def speech_began(self, at: int, *, again: bool = False) -> list[str]:
+        """The user's voice began at session sample `at`; again: an earlier connection was told so."""
         ...
 
     def speech_stopped(self, at: int) -> list[str]:

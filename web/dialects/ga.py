@@ -273,10 +273,13 @@ class GaDialect(Unwatched):
 
     # --- the user
 
-    def speech_began(self, at: int) -> list[str]:
+    def speech_began(self, at: int, *, again: bool = False) -> list[str]:
         """And the reply that it interrupts is over."""
         cut, self._cut = self._cut, None
-        return [*self._user.speech_began(at), *(self._output.ended(cut) if cut is not None else [])]
+        return [
+            *self._user.speech_began(at, again=again),
+            *(self._output.ended(cut) if cut is not None else []),
+        ]
 
     def speech_stopped(self, at: int) -> list[str]:
         """The voice ended."""

@@ -209,7 +209,7 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_type(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return bool(new.get("type", old.get("type")) == old.get("type"))
+    return "type" not in old or bool(new.get("type", old["type"]) == old["type"])
 
 
 def _checked(session: Session) -> ev.SessionConfig:

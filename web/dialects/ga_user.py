@@ -78,8 +78,13 @@ class User:
 
     # --- the voice
 
-    def speech_began(self, at: int) -> list[str]:
-        """The item that the utterance will become gets its id now. Its audio begins some time before the voice."""
+    def speech_began(self, at: int, *, again: bool) -> list[str]:
+        """The item that the utterance will become gets its id now. Its audio begins some time before the voice.
+
+        again: it has one. Else one that is still open was closed, and this connection does not know.
+        """
+        if not again:
+            self._open_item = ""
         padded = at - (self._wishes().prefix_ms or 0) * SAMPLE_RATE // 1000
         self._open_from = min(at, max(padded, self._heard_to))
         item_id = self.closing_item()

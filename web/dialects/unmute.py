@@ -198,7 +198,7 @@ class UnmuteDialect:
 
     # --- the user
 
-    def speech_began(self, at: int) -> list[str]:
+    def speech_began(self, at: int, *, again: bool = False) -> list[str]:
         """The user speaks."""
         self._insight.user_spoke()
         return [self._event("input_audio_buffer.speech_started")]
