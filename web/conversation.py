@@ -82,10 +82,8 @@ class Conversation:
         self._dictations = dictations
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
-        self._history = History(
-            before.history if before else (), runtime.settings, self.input.clock,
-            before.since_reply if before else None,
-        )  # fmt: skip
+        items, since_reply = (before.history, before.since_reply) if before else ([], None)
+        self._history = History(items, runtime.settings, self.input.clock, since_reply)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
@@ -116,10 +114,7 @@ class Conversation:
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
             actions.StartReply: lambda a: self._work.start(
-                a.reply,
-                self._times.ended_s,
-                self._asked.begin(self._usual),
-                self._history.dropped,
+                a.reply, self._times.ended_s, self._asked.begin(self._usual), self._history.dropped
             ),
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._usual, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
