@@ -36,7 +36,7 @@ NOT_RUN = {
     r"^gunicorn |\bcelery -A": "a server for ever, with hosts of the reader's; every `antiphon up` runs the same",
     r"^export ANTIPHON_": "hosts of the reader's",
     r"\bmake run|antiphon up": "serves until it is ended; test_up.py runs it",
-    r"^make (setup|test|check|fmt|bench|monitoring)|^\.ci/run|pre-commit":
+    r"^make (setup|test|check|fmt|fuzz|bench|monitoring)|^\.ci/run|pre-commit":
         "installs, measures, writes into the project, or is what runs this",
     r"models pull": "fetches gigabytes; test_weight_pull.py fetches from a hub of its own",
     r"models check": "ends with 1 where no weights are; test_models.py",
@@ -45,10 +45,16 @@ NOT_RUN = {
     r"loadtest.* (wss://|--find-capacity)": "somebody else's server, or minutes; test_loadtest*.py search less far",
     r"\bPUBLIC_HOST\b": "a host of the reader's",
     r"antiphon (drain vm-|sessions end )": "a worker, a session of the reader's; test_operator_live.py has its own",
-    r"antiphon keys (new|remove) ": "shuts the other readers out; test_api_keys.py has a file of its own",
+    r"antiphon keys (new|limit|remove) ": "shuts the other readers out; test_api_keys.py has a file of its own",
     r"^git clone|^pnpm |unmute/loadtest": "Unmute's own programs, from elsewhere; docs/unmute.md says what was tried",
     r"drafts/|ANTIPHON_TURN__PATIENC=": "shows what becomes of a slip; test_operator.py and test_doctor.py have such",
 }  # fmt: skip
+
+#: Papers whose Python is run elsewhere, or is no program.
+NO_PROGRAMS = {
+    "docs/sdks.md": "test_sdk_conversations.py has the packages that they need",
+    "docs/tools.md": "functions that a server loads; test_own_tools*.py have such",
+}
 
 #: The longest that one block may take; most take a second.
 DEADLINE_S = 50.0
@@ -90,8 +96,8 @@ def scripts() -> list[Block]:
 
 @cache
 def programs() -> list[Block]:
-    """But for those of docs/sdks.md: test_sdk_conversations.py has the packages that they need."""
-    others = [paper for paper in PAPERS if papers.name(paper) != "docs/sdks.md"]
+    """But for those of other tests' papers."""
+    others = [paper for paper in PAPERS if papers.name(paper) not in NO_PROGRAMS]
     return [block for paper in others for block in papers.blocks(paper) if block.language == "python"]
 
 
