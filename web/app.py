@@ -17,6 +17,7 @@ from web.entrance import admit, without_redis
 from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
 from web.keyring import Keyring
+from web.page_routes import page
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
@@ -47,6 +48,7 @@ def create_app() -> Flask:
     flask.register_blueprint(http)
     flask.register_blueprint(secrets_of(guard))
     flask.register_blueprint(donation)
+    flask.register_blueprint(page)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")

@@ -297,8 +297,9 @@ class GaDialect:
         return [self._event("conversation.item.deleted", item_id=request.item_id)]
 
     def partial_text(self, heard: Transcript) -> list[str]:
-        """Nothing while it may change, for deltas cannot be taken back."""
-        return []
+        """An extension: it may change, and deltas cannot be taken back."""
+        told = {"item_id": self._open_item, "text": heard.text}
+        return [self._event("antiphon.input_audio_transcription.partial", **told)] if self._ours and self._open_item else []
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""
