@@ -102,7 +102,7 @@ export class JitterBuffer {
     }
     let filled = 0;
     while (filled < output.length && this.pieces.length) {
-      const piece = this.pieces[0];
+      const piece = this.freshPart(this.pieces[0]);
       const count = Math.min(output.length - filled, piece.samples.length);
       output.set(piece.samples.subarray(0, count), filled);
       filled += count;
@@ -115,6 +115,15 @@ export class JitterBuffer {
       this.dry = !this.ended;
     }
     return filled;
+  }
+
+  /**
+   * What of it was not heard yet: some may have come twice.
+   * @param {{at: number, samples: Float32Array}} piece
+   */
+  freshPart(piece) {
+    const heard = Math.min(piece.samples.length, Math.max(0, this.position - piece.at));
+    return heard ? { at: piece.at + heard, samples: piece.samples.subarray(heard) } : piece;
   }
 
   /** @param {number} ms */

