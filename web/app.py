@@ -45,10 +45,8 @@ def create_app() -> Flask:
     keyring = Keyring(settings.auth)
     guard = Guard(settings.auth, keyring, runtime)
     door.Door(guard, settings.auth).install(flask)
-    flask.register_blueprint(http)
-    flask.register_blueprint(secrets_of(guard))
-    flask.register_blueprint(donation)
-    flask.register_blueprint(page)
+    for blueprint in (http, secrets_of(guard), donation, page):
+        flask.register_blueprint(blueprint)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")

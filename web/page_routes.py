@@ -1,4 +1,4 @@
-"""The page that people talk to: the files of web/page/, with the headers that keep them safe. Knows nothing of sessions."""
+"""The page that people talk to: the files of web/page/, and the headers that keep them safe. Knows no sessions."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ KINDS = {
 #: Below this gzip saves nothing that is worth the header.
 SMALL_BYTES = 512
 
-#: Scripts, styles and sockets of this server and of nobody else. Safari takes 'self' for http alone, hence the host's sockets.
+#: Scripts, styles and sockets of this server and of nobody else. Safari took 'self' for http alone, hence the sockets.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "connect-src 'self' ws://{host} wss://{host}; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -85,7 +85,7 @@ def file(name: str) -> Response:
 
 def sent(served: Served) -> Response:
     """Packed, if the browser can unpack it. Asked for again it is compared, so that a new version shows at once."""
-    packs = bool(served.packed) and "gzip" in request.accept_encodings
+    packs = bool(served.packed) and request.accept_encodings.best_match(("gzip", "identity")) == "gzip"
     response = Response(served.packed if packs else served.body, content_type=served.kind)
     if packs:
         response.headers["Content-Encoding"] = "gzip"
@@ -101,4 +101,5 @@ def sent(served: Served) -> Response:
     }
     response.headers.update(headers)
     response.set_etag(f"{served.etag}-gz" if packs else served.etag)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -1,4 +1,4 @@
-"""What the tests in a browser share: one house, one browser for each voice that it hears, and pages that may not complain."""
+"""What the tests in a browser share: a house, a browser for each voice that it hears, pages that may not complain."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,8 +17,10 @@ from tests.house import House, open_house
 from tests.page import programs
 from tests.talker import hum
 
-playwright = pytest.importorskip("playwright.sync_api") if not redis_server.in_ci() else __import__(
-    "playwright.sync_api", fromlist=["sync_api"]
+playwright = (
+    pytest.importorskip("playwright.sync_api")
+    if not redis_server.in_ci()
+    else __import__("playwright.sync_api", fromlist=["sync_api"])
 )
 
 RATE = 24_000
@@ -67,7 +69,9 @@ class Visit:
     def until(self, true: str, what: str = "") -> None:
         """Waits until an expression holds in the page."""
         try:
-            self.page.wait_for_function(f"() => {{ const {{ call, conversation }} = antiphon; return {true}; }}", timeout=PATIENCE_MS)
+            self.page.wait_for_function(
+                f"() => {{ const {{ call, conversation }} = antiphon; return {true}; }}", timeout=PATIENCE_MS
+            )
         except playwright.TimeoutError:
             seen = self.page.evaluate(
                 "() => ({ phase: antiphon.conversation.phase, state: antiphon.conversation.state,"
@@ -106,7 +110,9 @@ def browsers(sounds: Path) -> Iterator[Callable[[str, npt.NDArray[np.float32]], 
             if name not in running:
                 soundfile.write(sounds / f"{name}.wav", pcm, RATE, subtype="PCM_16")
                 arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={sounds / name}.wav"]
-                running[name] = driver.chromium.launch(executable_path=program, headless=False, args=arguments)
+                running[name] = driver.chromium.launch(
+                    executable_path=program, headless=False, args=arguments
+                )
                 stack.callback(running[name].close)
             return running[name]
 
@@ -128,12 +134,21 @@ def open_page(house: House, browsers: Any) -> Iterator[Open]:
         visits: list[Visit] = []
 
         def opened(
-            *, browser: Any = None, port: int = 0, wishes: str = "{}", before: Callable[[Any], None] = lambda _: None, **context: Any
+            *,
+            browser: Any = None,
+            port: int = 0,
+            wishes: str = "{}",
+            before: Callable[[Any], None] = lambda _: None,
+            **context: Any,
         ) -> Visit:
             hearing = browser or browsers("hum", voice_at(3.0, 1.3, 12.0))
-            profile = hearing.new_context(**{"viewport": {"width": 1200, "height": 820}, "locale": "en-GB", **context})
+            profile = hearing.new_context(
+                **{"viewport": {"width": 1200, "height": 820}, "locale": "en-GB", **context}
+            )
             stack.callback(profile.close)
-            profile.add_init_script(f"localStorage.getItem('antiphon.wishes') ?? localStorage.setItem('antiphon.wishes', '{wishes}')")
+            profile.add_init_script(
+                f"localStorage.getItem('antiphon.wishes') ?? localStorage.setItem('antiphon.wishes', '{wishes}')"
+            )
             visit = Visit(profile.new_page())
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)

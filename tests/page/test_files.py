@@ -34,7 +34,11 @@ def test_the_page_stands_at_the_root(client: FlaskClient) -> None:
 def test_it_runs_its_own_scripts_and_nobody_else_s(client: FlaskClient) -> None:
     policy = client.get("/", headers={"Host": "talk.example:8000"}).headers["Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    assert rules["default-src"] == "'none'" and rules["script-src"] == "'self'" and rules["style-src"] == "'self'"
+    assert (
+        rules["default-src"] == "'none'"
+        and rules["script-src"] == "'self'"
+        and rules["style-src"] == "'self'"
+    )
     assert rules["connect-src"] == "'self' ws://talk.example:8000 wss://talk.example:8000"
     assert "unsafe" not in policy and "*" not in policy
 
@@ -43,7 +47,9 @@ def test_it_runs_its_own_scripts_and_nobody_else_s(client: FlaskClient) -> None:
 def test_what_is_served_is_what_it_says_it_is(client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert "microphone=(self)" in headers["Permissions-Policy"] and "camera=()" in headers["Permissions-Policy"]
+    assert (
+        "microphone=(self)" in headers["Permissions-Policy"] and "camera=()" in headers["Permissions-Policy"]
+    )
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
@@ -58,7 +64,8 @@ def test_what_did_not_change_is_not_sent_again(client: FlaskClient) -> None:
 
 def test_it_travels_packed_where_the_browser_can_unpack_it(client: FlaskClient) -> None:
     plain, packed = (
-        client.get("/page/css/layout.css", headers={"Accept-Encoding": coding}) for coding in ("identity", "gzip")
+        client.get("/page/css/layout.css", headers={"Accept-Encoding": coding})
+        for coding in ("identity", "gzip")
     )
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip" and gzip.decompress(packed.data) == plain.data
@@ -66,7 +73,17 @@ def test_it_travels_packed_where_the_browser_can_unpack_it(client: FlaskClient) 
 
 
 @pytest.mark.parametrize(
-    "name", ["../app.py", "..%2fapp.py", "js/../../app.py", "js", "", "nothing.js", "%2e%2e/config.py", "/etc/passwd"]
+    "name",
+    [
+        "../app.py",
+        "..%2fapp.py",
+        "js/../../app.py",
+        "js",
+        "",
+        "nothing.js",
+        "%2e%2e/config.py",
+        "/etc/passwd",
+    ],
 )
 def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/page/{name}").status_code in (404, 308)
@@ -85,5 +102,3 @@ def test_no_file_names_another_server(path) -> None:
     assert path.suffix in KINDS
     named = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text()))
     assert named <= {"http://www.w3.org/2000/svg"}
-
-

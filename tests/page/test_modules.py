@@ -20,7 +20,12 @@ def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
     if found is None:
         missing("Node.js (make setup-sdks)")
     return subprocess.run(
-        [str(found), *map(str, command)], check=False, cwd=FOLDER, capture_output=True, text=True, timeout=DEADLINE_S
+        [str(found), *map(str, command)],
+        check=False,
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
     )
 
 

@@ -19,14 +19,16 @@ AUDIBLE = 0.01
 #: Nobody is greeted, so that the first turn is the user's.
 UNGREETED = json.dumps({"greet": False})
 
-#: Looks at the sound that goes to the loudspeaker until it is loud.
-LOUD = """() => {
+#: How loud the sound is that goes to the loudspeaker.
+LOUDNESS = """() => {
   const meter = antiphon.conversation.player?.meter;
-  if (!meter) return false;
+  if (!meter) return 0;
   const samples = new Float32Array(meter.fftSize);
   meter.getFloatTimeDomainData(samples);
-  return Math.sqrt(samples.reduce((sum, one) => sum + one * one, 0) / samples.length) > %f;
-}""" % AUDIBLE  # noqa: UP031
+  return Math.sqrt(samples.reduce((sum, one) => sum + one * one, 0) / samples.length);
+}"""
+
+LOUD = f"() => ({LOUDNESS})() > {AUDIBLE}"
 
 
 def talks(visit: Visit) -> None:
@@ -52,11 +54,16 @@ def test_a_greeting_is_seen_heard_and_interrupted(open_page: Open) -> None:
     talks(visit)
     visit.page.wait_for_function(LOUD)
     visit.until_phase("speaking")
-    visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'cut')", "an interruption")
+    visit.until(
+        "conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'cut')",
+        "an interruption",
+    )
     (reply, *_) = [line for line in visit.lines() if line["who"] == "them"]
     assert 0 < reply["heard"] < len(reply["text"])
     assert visit.page.inner_text(".line.them s").strip() == reply["text"][reply["heard"] :].strip()
-    visit.until("conversation.transcript.lines.filter((line) => line.who === 'them').length === 2", "an answer")
+    visit.until(
+        "conversation.transcript.lines.filter((line) => line.who === 'them').length === 2", "an answer"
+    )
     assert said(visit, "you") == ["one two three"]
     visit.page.click("#talk")
     visit.until_phase("idle")
@@ -115,7 +122,10 @@ def test_push_to_talk_sends_what_is_said_while_the_key_is_down(open_page: Open) 
     visit.until_phase("hearing")
     visit.until("conversation.sent_ms > 5000")  # the hum is from 3 s to 4.3 s
     visit.page.keyboard.up("Space")
-    visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')", "an answer")
+    visit.until(
+        "conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')",
+        "an answer",
+    )
     assert said(visit, "you") == ["one two three"]
 
 
@@ -141,8 +151,12 @@ def test_machines_that_read_pages_to_people_find_nothing_wrong(open_page: Open, 
     visit.page.evaluate(axe.read_text())
 
     def check(what: str) -> None:
-        found = visit.page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
-        told = [(one["id"], [(node["target"], node["failureSummary"]) for node in one["nodes"]]) for one in found]
+        found = visit.page.evaluate(
+            "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+        )
+        told = [
+            (one["id"], [(node["target"], node["failureSummary"]) for node in one["nodes"]]) for one in found
+        ]
         assert told == [], what
 
     visit.page.wait_for_load_state("networkidle")
@@ -181,8 +195,13 @@ def test_a_spoken_conversation_with_real_engines(
     with open_house(executable, tmp_path_factory.mktemp("embedded"), workers=1, env=env) as house:
         visit = open_page(browser=browsers("beckett", pcm), port=house.port, wishes=UNGREETED)
         talks(visit)
-        visit.until("conversation.transcript.lines.some((line) => line.who === 'you' && line.state === 'done')", "what was said")
+        visit.until(
+            "conversation.transcript.lines.some((line) => line.who === 'you' && line.state === 'done')",
+            "what was said",
+        )
         visit.page.wait_for_function(LOUD)
-        visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.heard > 0)", "an answer")
+        visit.until(
+            "conversation.transcript.lines.some((line) => line.who === 'them' && line.heard > 0)", "an answer"
+        )
         shown = visit.page.inner_text(".line.you")
     assert "fail" in speech.plain(shown)

@@ -35,7 +35,7 @@ from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
 from web.dialects.ga_session import new_session, of_response, response_wishes, updated, wishes_of
 from web.dialects.ga_shapes import Names
-from web.dialects.ga_teller import Teller
+from web.dialects.ga_teller import PARTIAL, Teller
 from web.dialects.ga_wordless import Wordless
 from web.dialects.reading import EventReader
 from web.items import Item
@@ -298,8 +298,9 @@ class GaDialect:
 
     def partial_text(self, heard: Transcript) -> list[str]:
         """An extension: it may change, and deltas cannot be taken back."""
-        told = {"item_id": self._open_item, "text": heard.text}
-        return [self._event("antiphon.input_audio_transcription.partial", **told)] if self._ours and self._open_item else []
+        if not (self._ours and self._open_item):
+            return []
+        return [self._event(PARTIAL, item_id=self._open_item, text=heard.text)]
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""

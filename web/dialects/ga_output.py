@@ -67,7 +67,8 @@ class Output:
         form = self._options.wishes.output_format if self._options else "pcm16"
         sound = {**self._content(audio.number), **formats.delta(audio.packets, form)}
         if self._ours and audio.words:
-            sound["antiphon"] = {**sound.get("antiphon", {}), "words": [_sounding(*word) for word in audio.words]}
+            words = [_sounding(*word) for word in audio.words]
+            sound["antiphon"] = {**sound.get("antiphon", {}), "words": words}
         return [*opened, self._teller.event("response.output_audio.delta", **sound)]
 
     def called(self, number: int, index: int, call: ToolCall) -> list[str]:
