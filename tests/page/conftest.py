@@ -1,5 +1,6 @@
 """What the tests in a browser share: a house, a browser for each voice that it hears, pages that may not complain."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -128,15 +129,15 @@ def voice_at(begin_s: float, length_s: float, over_s: float) -> npt.NDArray[np.f
 
 
 @pytest.fixture
-def open_page(house: House, browsers: Any) -> Iterator[Open]:
+def open_page(browsers: Any) -> Iterator[Open]:
     """Opens the page in a fresh profile. A page that wrote an error to its console fails the test."""
     with ExitStack() as stack:
         visits: list[Visit] = []
 
         def opened(
+            house: House,
             *,
             browser: Any = None,
-            port: int = 0,
             wishes: str = "{}",
             before: Callable[[Any], None] = lambda _: None,
             **context: Any,
@@ -153,7 +154,7 @@ def open_page(house: House, browsers: Any) -> Iterator[Open]:
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)
             before(visit.page)
-            visit.page.goto(f"http://localhost:{port or house.port}/")
+            visit.page.goto(f"http://localhost:{house.port}/")
             visits.append(visit)
             return visit
 
@@ -170,3 +171,30 @@ def listen(visit: Visit) -> None:
 
     visit.page.on("console", console)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+
+
+#: So loud is something that is heard, at the AnalyserNode before the loudspeaker.
+AUDIBLE = 0.01
+
+#: Nobody is greeted, so that the first turn is the user's.
+UNGREETED = json.dumps({"greet": False})
+
+#: How loud the sound is that goes to the loudspeaker.
+LOUDNESS = """() => {
+  const meter = antiphon.conversation.player?.meter;
+  if (!meter) return 0;
+  const samples = new Float32Array(meter.fftSize);
+  meter.getFloatTimeDomainData(samples);
+  return Math.sqrt(samples.reduce((sum, one) => sum + one * one, 0) / samples.length);
+}"""
+
+LOUD = f"() => ({LOUDNESS})() > {AUDIBLE}"
+
+
+def talks(visit: Visit) -> None:
+    visit.page.click("#talk")
+    visit.until("conversation.state.link === 'live'", "a connection")
+
+
+def said(visit: Visit, who: str) -> list[str]:
+    return [line["text"].strip() for line in visit.lines() if line["who"] == who and line["state"] != "open"]

@@ -2,55 +2,29 @@
 
 import json
 
-import numpy as np
 import pytest
 
-from tests import redis_server, speech
 from tests.conftest import missing
-from tests.house import House, open_house
+from tests.house import House
 from tests.page import programs
-from tests.page.conftest import RATE, Open, Visit
+from tests.page.conftest import LOUD, UNGREETED, Open, said, talks
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
-
-#: So loud is something that is heard, at the AnalyserNode before the loudspeaker.
-AUDIBLE = 0.01
-
-#: Nobody is greeted, so that the first turn is the user's.
-UNGREETED = json.dumps({"greet": False})
-
-#: How loud the sound is that goes to the loudspeaker.
-LOUDNESS = """() => {
-  const meter = antiphon.conversation.player?.meter;
-  if (!meter) return 0;
-  const samples = new Float32Array(meter.fftSize);
-  meter.getFloatTimeDomainData(samples);
-  return Math.sqrt(samples.reduce((sum, one) => sum + one * one, 0) / samples.length);
-}"""
-
-LOUD = f"() => ({LOUDNESS})() > {AUDIBLE}"
-
-
-def talks(visit: Visit) -> None:
-    visit.page.click("#talk")
-    visit.until("conversation.state.link === 'live'", "a connection")
-
-
-def said(visit: Visit, who: str) -> list[str]:
-    return [line["text"].strip() for line in visit.lines() if line["who"] == who and line["state"] != "open"]
 
 
 def test_it_opens_without_a_complaint_and_asks_nobody_else(open_page: Open, house: House) -> None:
     asked: list[str] = []
-    visit = open_page(before=lambda page: page.on("request", lambda request: asked.append(request.url)))
+    visit = open_page(
+        house, before=lambda page: page.on("request", lambda request: asked.append(request.url))
+    )
     visit.page.wait_for_load_state("networkidle")
     assert visit.page.inner_text("#talk") == "Talk"
     assert visit.page.inner_text("#their-name") == "Nora"
     assert asked and all(url.startswith(f"http://localhost:{house.port}/") for url in asked)
 
 
-def test_a_greeting_is_seen_heard_and_interrupted(open_page: Open) -> None:
-    visit = open_page()
+def test_a_greeting_is_seen_heard_and_interrupted(open_page: Open, house: House) -> None:
+    visit = open_page(house)
     talks(visit)
     visit.page.wait_for_function(LOUD)
     visit.until_phase("speaking")
@@ -69,8 +43,8 @@ def test_a_greeting_is_seen_heard_and_interrupted(open_page: Open) -> None:
     visit.until_phase("idle")
 
 
-def test_what_is_typed_is_answered_and_the_button_interrupts(open_page: Open) -> None:
-    visit = open_page(wishes=UNGREETED)
+def test_what_is_typed_is_answered_and_the_button_interrupts(open_page: Open, house: House) -> None:
+    visit = open_page(house, wishes=UNGREETED)
     talks(visit)
     visit.page.fill("#typed", "Good day")
     visit.page.press("#typed", "Enter")
@@ -82,8 +56,8 @@ def test_what_is_typed_is_answered_and_the_button_interrupts(open_page: Open) ->
     visit.page.wait_for_function(f"() => !({LOUD})()")
 
 
-def test_by_keys_alone_somebody_begins_talks_and_ends(open_page: Open) -> None:
-    visit = open_page(wishes=UNGREETED)
+def test_by_keys_alone_somebody_begins_talks_and_ends(open_page: Open, house: House) -> None:
+    visit = open_page(house, wishes=UNGREETED)
     keys = visit.page.keyboard
     visit.page.wait_for_selector("#talk")
     keys.press("Tab")
@@ -114,8 +88,8 @@ def test_by_keys_alone_somebody_begins_talks_and_ends(open_page: Open) -> None:
     visit.until_phase("idle")
 
 
-def test_push_to_talk_sends_what_is_said_while_the_key_is_down(open_page: Open) -> None:
-    visit = open_page(wishes=json.dumps({"push": True}))
+def test_push_to_talk_sends_what_is_said_while_the_key_is_down(open_page: Open, house: House) -> None:
+    visit = open_page(house, wishes=json.dumps({"push": True}))
     talks(visit)
     visit.page.evaluate("document.activeElement.blur()")
     visit.page.keyboard.down("Space")
@@ -129,9 +103,9 @@ def test_push_to_talk_sends_what_is_said_while_the_key_is_down(open_page: Open) 
     assert said(visit, "you") == ["one two three"]
 
 
-def test_a_microphone_that_is_denied_is_explained_and_typing_goes_on(open_page: Open) -> None:
+def test_a_microphone_that_is_denied_is_explained_and_typing_goes_on(open_page: Open, house: House) -> None:
     denied = "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'))"
-    visit = open_page(wishes=UNGREETED, before=lambda page: page.add_init_script(denied))
+    visit = open_page(house, wishes=UNGREETED, before=lambda page: page.add_init_script(denied))
     visit.page.click("#talk")
     visit.until_phase("failed")
     assert "allow the microphone" in visit.page.inner_text("#hint")
@@ -143,11 +117,13 @@ def test_a_microphone_that_is_denied_is_explained_and_typing_goes_on(open_page: 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_machines_that_read_pages_to_people_find_nothing_wrong(open_page: Open, theme: str) -> None:
+def test_machines_that_read_pages_to_people_find_nothing_wrong(
+    open_page: Open, house: House, theme: str
+) -> None:
     axe = programs.package("axe-core/axe.min.js")
     if axe is None:
         missing("axe-core (make setup-sdks)")
-    visit = open_page(color_scheme=theme)
+    visit = open_page(house, color_scheme=theme)
     visit.page.evaluate(axe.read_text())
 
     def check(what: str) -> None:
@@ -170,8 +146,8 @@ def test_machines_that_read_pages_to_people_find_nothing_wrong(open_page: Open, 
     check("choices")
 
 
-def test_a_page_that_is_loaded_again_goes_on_with_its_conversation(open_page: Open) -> None:
-    visit = open_page(wishes=UNGREETED)
+def test_a_page_that_is_loaded_again_goes_on_with_its_conversation(open_page: Open, house: House) -> None:
+    visit = open_page(house, wishes=UNGREETED)
     talks(visit)
     session = visit.state("conversation.id")
     visit.page.reload()
@@ -180,28 +156,3 @@ def test_a_page_that_is_loaded_again_goes_on_with_its_conversation(open_page: Op
     assert visit.state("conversation.id") == session
     visit.page.click("#talk")
     visit.until_phase("idle")
-
-
-def test_a_spoken_conversation_with_real_engines(
-    open_page: Open, browsers, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    executable = redis_server.binary()
-    if executable is None or not speech.there():
-        missing("a Redis-compatible server, or the speech engine's recordings")
-        return
-    asked = speech.recording("beckett")
-    pcm = np.concatenate([np.zeros(RATE, np.float32), asked, np.zeros(60 * RATE, np.float32)])
-    env = {"ANTIPHON_PROFILE": "embedded", "ANTIPHON_LLM__OPTIONS": "{}", "ANTIPHON_TTS__OPTIONS": "{}"}
-    with open_house(executable, tmp_path_factory.mktemp("embedded"), workers=1, env=env) as house:
-        visit = open_page(browser=browsers("beckett", pcm), port=house.port, wishes=UNGREETED)
-        talks(visit)
-        visit.until(
-            "conversation.transcript.lines.some((line) => line.who === 'you' && line.state === 'done')",
-            "what was said",
-        )
-        visit.page.wait_for_function(LOUD)
-        visit.until(
-            "conversation.transcript.lines.some((line) => line.who === 'them' && line.heard > 0)", "an answer"
-        )
-        shown = visit.page.inner_text(".line.you")
-    assert "fail" in speech.plain(shown)
