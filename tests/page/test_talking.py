@@ -142,7 +142,7 @@ def test_machines_that_read_pages_to_people_find_nothing_wrong(
     visit.page.keyboard.press("d")
     check("in the talk")
     visit.page.click("#show-choices")
-    visit.page.wait_for_selector(".cast")
+    visit.page.wait_for_selector("#choices .cast")
     check("choices")
 
 

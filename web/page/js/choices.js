@@ -1,5 +1,6 @@
 /** The sheet of choices: whom to talk to, how it sounds, what is kept, how the page looks. */
 
+import { cards, credits } from "./cast.js";
 import { byId, make } from "./dom.js";
 import { languageName, STRINGS, t } from "./strings.js";
 import { keep } from "./wishes.js";
@@ -42,7 +43,7 @@ export class Choices {
   build() {
     const { wishes } = this;
     this.body.replaceChildren(
-      section("whom", this.cast(), make("p", {}, t("whomNew")), this.text("instructions"), this.select("language", this.languages(), wishes.language)),
+      section("whom", ...this.cast(), this.text("instructions"), this.select("language", this.languages(), wishes.language)),
       section(
         "sound",
         this.select("microphone", this.ofKind("audioinput"), wishes.microphone),
@@ -70,22 +71,9 @@ export class Choices {
   }
 
   cast() {
-    if (!this.voices.length) return make("p", {}, t("whomNone"));
-    const chosen = this.wishes.voice || this.voices.find((voice) => voice.available !== false)?.name;
-    return make("div", { class: "cast" }, ...this.voices.map((voice) => this.character(voice, voice.name === chosen)));
-  }
-
-  /** @param {Voice} voice @param {boolean} chosen */
-  character(voice, chosen) {
-    const off = voice.available === false;
-    const { description, description_link: link, license } = voice.source;
-    const about = [description && t("of", { description }), license && t("licence", { licence: license })].filter(Boolean).join(" ");
-    const input = make("input", { type: "radio", name: "voice", value: voice.name, checked: chosen, disabled: off, onchange: () => this.set("voice", voice.name) });
-    const source = link ? make("a", { href: link, target: "_blank", rel: "noreferrer" }, about) : about;
-    return make(
-      "label", { class: off ? "character off" : "character" }, input, make("b", {}, voice.name),
-      make("span", {}, voice.comment ?? ""), make("small", {}, off ? (voice.unavailable_reason ?? "") : source),
-    );
+    if (!this.voices.length) return [make("p", {}, t("whomNone"))];
+    const choose = (/** @type {string} */ name) => this.set("voice", name);
+    return [cards(this.voices, this.wishes.voice, choose, "voice-choices"), make("p", {}, t("whomNew")), credits(this.voices)];
   }
 
   languages() {

@@ -2,6 +2,7 @@
 
 import { hearBy } from "./audio.js";
 import { Call } from "./call.js";
+import { cards, speaker } from "./cast.js";
 import { Choices } from "./choices.js";
 import { DebugView } from "./debug_view.js";
 import { byId, make } from "./dom.js";
@@ -57,8 +58,7 @@ function note(text) {
 
 /** @param {"you"|"them"} who */
 function name(who) {
-  const voice = cast.find((one) => one.name === wishes.voice) ?? cast.find((one) => one.available !== false);
-  return who === "you" ? t("you") : (voice?.name ?? t("them"));
+  return who === "you" ? t("you") : (speaker(cast, wishes.voice)?.name ?? t("them"));
 }
 
 /** @param {"you"|"them"|"note"} who @param {string} text */
@@ -130,8 +130,16 @@ function chosen(what) {
   else if (what === "speaker" && call.context) void hearBy(call.context, wishes.speaker);
   else if (what === "microphone") void call.changeMicrophone();
   else if (["language", "push", "words", "sound"].includes(what)) call.reconfigure();
+  showCast();
   show();
+}
+
+/** Whom to talk to, before a talk. */
+function showCast() {
   byId("their-name", HTMLElement).textContent = name("them");
+  const whom = byId("whom", HTMLElement);
+  if (whom.contains(document.activeElement)) return; // somebody is choosing there, and sees it
+  whom.replaceChildren(...(cast.length ? [cards(cast, wishes.voice, (chosen) => choices.set("voice", chosen), "voice")] : []));
 }
 
 /** @param {"text"|"json"|"srt"} format */
@@ -151,6 +159,7 @@ function paint() {
 
 function speak() {
   choose(wishes.ui);
+  showCast();
   if (choices.dialog.open) choices.build();
 }
 
@@ -159,7 +168,7 @@ async function meet() {
   const found = await voices(key);
   cast = found.voices;
   byId("key-form", HTMLFormElement).hidden = found.status !== 401;
-  byId("their-name", HTMLElement).textContent = name("them");
+  showCast();
   show();
 }
 

@@ -100,7 +100,7 @@ export class Choirs {
    */
   drawSide(pen, side, x, y, way, width, colour) {
     const past = this.past[side];
-    const gap = Math.min(38, (width * 0.24) / ARCS, (y / Math.sin(SPREAD + 0.1) - 34) / ARCS);
+    const gap = Math.min(38, (width * 0.2) / ARCS, (y / Math.sin(SPREAD + 0.1) - 34) / ARCS);
     pen.strokeStyle = pen.fillStyle = colour;
     this.drawNote(pen, side, x, y, 8 + 5 * past[0]);
     for (let arc = 0; arc < ARCS; arc++) {

@@ -1,5 +1,7 @@
 /** What the user chose, kept in this browser; and the session that follows from it. */
 
+import { speaker } from "./cast.js";
+
 /** @typedef {import("./server.js").Voice} Voice */
 
 const KEPT_AS = "antiphon.wishes";
@@ -59,7 +61,7 @@ function told(wishes, voice) {
  * @param {boolean} resuming the voice is locked then
  */
 export function session(wishes, voices, opus, resuming) {
-  const voice = voices.find((one) => one.name === wishes.voice) ?? voices.find((one) => one.available !== false);
+  const voice = speaker(voices, wishes.voice);
   const language = wishes.language || voice?.instructions.language?.split("/")[0] || "en";
   const format = opus ? { type: "audio/opus" } : { type: "audio/pcm", rate: 24_000 };
   const turn_detection = wishes.push ? null : { type: "semantic_vad" };
