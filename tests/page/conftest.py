@@ -64,6 +64,8 @@ class Visit:
     """A page in the browser, and what it complained of."""
 
     page: Any
+    forgives: tuple[str, ...] = ()
+    """What it may complain of."""
     complaints: list[str] = field(default_factory=list)
 
     def state(self, of: str) -> Any:
@@ -143,6 +145,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             browser: Any = None,
             wishes: str = "{}",
             before: Callable[[Any], None] = lambda _: None,
+            forgives: tuple[str, ...] = (),
             **context: Any,
         ) -> Visit:
             hearing = browser or browsers("hum", voice_at(3.0, 1.3, 12.0))
@@ -153,7 +156,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             profile.add_init_script(
                 f"localStorage.getItem('antiphon.wishes') ?? localStorage.setItem('antiphon.wishes', '{wishes}')"
             )
-            visit = Visit(profile.new_page())
+            visit = Visit(profile.new_page(), forgives)
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)
             before(visit.page)
@@ -169,7 +172,7 @@ def listen(visit: Visit) -> None:
     """Notes what it complains of."""
 
     def console(message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not any(one in message.text for one in visit.forgives):
             visit.complaints.append(f"{message.text} {message.location}")
 
     visit.page.on("console", console)

@@ -31,6 +31,9 @@ const MOST_WAITING_BYTES = 1 << 16;
 /** We leave a connection, not the conversation. */
 const LEFT = 4000;
 
+/** The conversation is over. */
+const GOODBYE = 1000;
+
 /** A socket that takes nothing for so long is dead, whatever it says. */
 const STUCK_MS = 8_000;
 
@@ -75,9 +78,7 @@ export class Wire {
   /** Goodbye: the conversation is over. */
   hangUp() {
     forgetToken();
-    const socket = this.socket;
-    this.drop();
-    if (socket) socket.close(1000);
+    this.drop(GOODBYE);
   }
 
   /** @param {object} event @returns {boolean} whether it left */
@@ -163,8 +164,8 @@ export class Wire {
     }
   }
 
-  /** Nothing comes of what is under way. */
-  drop() {
+  /** Nothing comes of what is under way. @param {number} code */
+  drop(code = LEFT) {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.stuck_since = 0;
@@ -172,7 +173,8 @@ export class Wire {
     this.socket = null;
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    if (socket.readyState <= WebSocket.OPEN) socket.close(LEFT);
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(code); // browsers complain of less
+    else socket.close(code);
   }
 }
 
