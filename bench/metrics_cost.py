@@ -36,6 +36,11 @@ PROGRAMS = ("web", "stt", "llm", "tts")
 
 OURS = ("antiphon_", "worker_")
 
+#: The users are gone before the server has parted from all of them; a session is counted when it has.
+GOODBYES_S = 15.0
+
+LOOK_S = 0.1
+
 
 @dataclass(frozen=True)
 class Calls:
@@ -130,6 +135,7 @@ def _costs(environment: Mapping[str, str]) -> Costs:
 def _run(server: Server, sessions: int, seconds: float) -> Run:
     pages, before, began_s = _pages(server), processes.of_run(server.run), time.monotonic()
     plumbing._run(server, plumbing.STEPS[0], sessions, seconds)
+    ended(lambda: server.page("web"))
     lasted_s = time.monotonic() - began_s
     after, later = processes.of_run(server.run), _pages(server)
     lasting = "worker_session_duration_sum"
@@ -140,6 +146,15 @@ def _run(server: Server, sessions: int, seconds: float) -> Run:
         {name: calls(later[name]) - calls(pages[name]) for name in PROGRAMS},
         sum(after[name].cpu_s - before[name].cpu_s for name in after if name in before),
     )
+
+
+def ended(page: Callable[[], str], wait: Callable[[float], None] = time.sleep) -> None:
+    """Waits until no session is open any more, by web's page of metrics. Raises BenchFailed."""
+    for _ in range(round(GOODBYES_S / LOOK_S)):
+        if not total(page(), "worker_active_sessions"):
+            return
+        wait(LOOK_S)
+    raise BenchFailed(f"sessions were still open {GOODBYES_S:.0f} s after their users had gone")
 
 
 def _pages(server: Server) -> dict[str, str]:

@@ -89,6 +89,11 @@ class Call:
         """Whether the server ever listened to us."""
         return self._started_at is not None
 
+    @property
+    def said_enough(self) -> bool:
+        """The turns that were asked for are over: what is said after them is nobody's concern."""
+        return self._plan.turns is not None and self._book.exchanges_over(self._now()) >= self._plan.turns
+
     async def run(self) -> None:
         """Talk until done. Raises CallFailed with one line that says what went wrong."""
         lost_at: float | None = None
@@ -275,7 +280,7 @@ class Call:
     def _over(self) -> bool:
         """Whether all is said and answered. Raises CallFailed when that takes too long."""
         t = self._now()
-        if self._plan.turns is not None and self._book.exchanges_over(t) >= self._plan.turns:
+        if self.said_enough:
             return True
         if self._plan.turns is None and self._file_ended_at is not None and self._book.settled(t):
             return bool(self._book.turns) or t > self._file_ended_at + LINGER_S

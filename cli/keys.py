@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import IO
@@ -45,7 +46,7 @@ def read(file: Path) -> tuple[ApiKey, ...]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[str]]:
-    """The file, for this program alone. Raises ConfigError."""
+    """The file, for this program alone: another that writes has to wait. Raises ConfigError."""
     try:
         made = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
@@ -59,9 +60,13 @@ def _opened(file: Path) -> Iterator[IO[str]]:
         yield held
 
 
-def add(file: Path, name: str) -> str:
-    """Makes a key; only its hash is written down. Raises ConfigError, where the name is taken or is none."""
+def add(file: Path, name: str, sessions: int | None = None, starts_per_minute: int | None = None) -> str:
+    """Makes a key, with limits of its own where some are given; only its hash is written down.
+
+    Raises ConfigError, where the name is taken or is none.
+    """
     key, secret = api_keys.new_key(name)
+    key = replace(key, sessions=sessions, starts_per_minute=starts_per_minute)
     with _opened(file) as held:
         text = held.read()
         if any(known.name == name for known in api_keys.parse(text, str(file))):
@@ -69,25 +74,53 @@ def add(file: Path, name: str) -> str:
                 f"{file} has a key {name!r} already; `antiphon keys remove {name}` takes it back"
             )
         begun = "" if text.endswith("\n") else "\n"
-        held.write(f"{begun}{key}  # {time.strftime('%Y-%m-%d')}\n")
+        _write(held, f"{text}{begun}{key}  # {time.strftime('%Y-%m-%d')}\n")
     return secret
 
 
-def remove(file: Path, name: str) -> None:
-    """Takes a key back. Raises ConfigError where there is none of this name."""
+def remove(file: Path, name: str) -> int:
+    """Takes a key back; returns how many are left. Raises ConfigError where there is none of this name."""
+    return _rewrite(file, name, lambda line, key: "")
+
+
+def limit(file: Path, name: str, sessions: int | None, starts_per_minute: int | None) -> None:
+    """Gives a key other limits; None: those of the settings. Raises ConfigError."""
+
+    def limited(line: str, key: ApiKey) -> str:
+        return line.replace(
+            str(key), str(replace(key, sessions=sessions, starts_per_minute=starts_per_minute))
+        )
+
+    _rewrite(file, name, limited)
+
+
+def _rewrite(file: Path, name: str, line_of: Callable[[str, ApiKey], str]) -> int:
+    """Writes another line for a key, which must have one to itself; returns how many keys there are then."""
     with _opened(file) as held:
         text = held.read()
         keys = api_keys.parse(text, str(file))
-        if all(key.name != name for key in keys):
+        found = next((key for key in keys if key.name == name), None)
+        if found is None:
             raise ConfigError(f"{file} has no key {name!r}; {_there(keys)}")
-        left = "".join(
-            line for line in text.splitlines(keepends=True) if not line.strip().startswith(f"{name}:")
-        )
-        if len(api_keys.parse(left, str(file))) != len(keys) - 1:
-            raise ConfigError(f"{file} has more on the line of {name!r}: take it out by hand")
-        held.seek(0)
-        held.truncate()
-        held.write(left)
+        lines = text.splitlines(keepends=True)
+        at = next(at for at, line in enumerate(lines) if str(found) in line)
+        if len(api_keys.parse(lines[at], str(file))) != 1:
+            raise ConfigError(f"{file} has more on the line of {name!r}: change it by hand")
+        lines[at] = line_of(lines[at], found)
+        changed = "".join(lines)
+        left = api_keys.parse(changed, str(file))
+        _write(held, changed)
+        return len(left)
+
+
+def _write(held: IO[str], text: str) -> None:
+    """In place, for the file may be mounted as such. At no moment is there less in it than there will be: if we die,
+    what is too much is no key, and the file is refused."""
+    held.seek(0)
+    held.write(text)
+    held.truncate()
+    held.flush()
+    os.fsync(held.fileno())
 
 
 def _there(keys: tuple[ApiKey, ...]) -> str:
@@ -119,23 +152,41 @@ def which_file(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def own_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that give a key its own."""
+    number = click.IntRange(0, api_keys.LARGEST_LIMIT)
+    decorated = click.option(
+        "--starts-per-minute", type=number, metavar="N",
+        help="Conversations and ephemeral keys that it may begin in a minute; 0: any number.",
+    )(command)  # fmt: skip
+    return click.option("--sessions", type=number, metavar="N", help="Conversations at once; 0: any number.")(
+        decorated
+    )
+
+
 @click.group()
 def keys() -> None:
-    """Make API keys, list them, and take them back. Servers that run obey at once.
+    """Make API keys, list them, limit them, and take them back. Servers that run obey at once.
 
     \b
       antiphon keys new phone-bridge
+      antiphon keys new trial --sessions 2 --starts-per-minute 10
       antiphon keys new phone-bridge --hash      (for ANTIPHON_AUTH__KEYS)
+      antiphon keys limit trial --sessions 5
       antiphon keys list
       antiphon keys remove phone-bridge
+
+    A key without limits of its own has those of the settings (ANTIPHON_AUTH__KEY_SESSIONS,
+    ANTIPHON_AUTH__KEY_STARTS_PER_MINUTE).
     """
 
 
 @keys.command()
 @click.argument("name")
 @click.option("--hash", "hash_only", is_flag=True, help="Write no file: show what goes into a variable.")
+@own_limits
 @which_file
-def new(name: str, hash_only: bool, file: Path) -> None:
+def new(name: str, hash_only: bool, file: Path, sessions: int | None, starts_per_minute: int | None) -> None:
     """Make a key of this name: it is shown once, on stdout, and its hash added to the file.
 
     \b
@@ -143,19 +194,34 @@ def new(name: str, hash_only: bool, file: Path) -> None:
     """
     if hash_only:
         key, secret = api_keys.new_key(name)
+        key = replace(key, sessions=sessions, starts_per_minute=starts_per_minute)
         click.echo(secret)
         click.echo(f"this key is shown once; for ANTIPHON_AUTH__KEYS, by commas, its hash:\n{key}", err=True)
         return
-    click.echo(add(file, name))
+    click.echo(add(file, name, sessions, starts_per_minute))
     click.echo(f"this key is shown once; {file} has its hash, under the name {name}", err=True)
+
+
+@keys.command("limit")
+@click.argument("name")
+@own_limits
+@which_file
+def limit_(name: str, file: Path, sessions: int | None, starts_per_minute: int | None) -> None:
+    """Give a key other limits; one that is not named is the settings' own from then on."""
+    limit(file, name, sessions, starts_per_minute)
+    click.echo(f"{name}: {_shown(next(key for key in read(file) if key.name == name))}", err=True)
+
+
+def _shown(key: ApiKey) -> str:
+    return " ".join(key.limits) or "the settings' limits"
 
 
 @keys.command("list")
 @which_file
 def list_(file: Path) -> None:
-    """List the names of the keys."""
+    """List the names of the keys, with the limits that they have of their own."""
     for key in read(file) if file.exists() else ():
-        click.echo(key.name)
+        click.echo(" ".join((key.name, *key.limits)))
 
 
 @keys.command("remove")
@@ -163,5 +229,11 @@ def list_(file: Path) -> None:
 @which_file
 def remove_(name: str, file: Path) -> None:
     """Take a key back, and with it the ephemeral keys that were made with it. Conversations under way go on."""
-    remove(file, name)
+    left = remove(file, name)
     click.echo(f"{name} is taken back", err=True)
+    if not left:
+        click.echo(
+            f"no key is left in {file}: a server that has no others asks for none now, of its own machine, "
+            "and with ANTIPHON_AUTH__OPEN=true of nobody",
+            err=True,
+        )

@@ -1,6 +1,7 @@
 """The `antiphon` command: a table of subcommands, each imported only when it is called."""
 
 import importlib
+import os
 from typing import cast
 
 import click
@@ -22,12 +23,22 @@ COMMANDS = {
     "sessions": ("cli.sessions", "List the sessions there are, or end one."),
     "keys": ("cli.keys", "Make API keys, list them, and take them back."),
     "voices": ("cli.voices", "Check voices.yaml, and have it read again."),
+    "tools": ("cli.tools", "Check the functions that the LLM may call, and show what it is told of them."),
     "replay": ("cli.replay", "Decide a recorded session again, and compare."),
     "recordings": ("cli.recordings", "List, delete and prune recorded sessions."),
     "models": ("cli.models", "List, fetch and check the weights of models."),
     "loadtest": ("cli.loadtest.command", "Simulate many talkers, and judge the server against targets."),
     "talk": ("cli.talk", "Speak a sound file to the server and hear the answer."),
 }
+
+
+#: Says of variables what there is to say.
+REPORTS_ITSELF = "doctor"
+
+
+def _may_be_slip(name: str) -> bool:
+    """Where there is none, settings need not be imported to know it."""
+    return name.upper().startswith("ANTIPHON_") and name.upper() != "ANTIPHON_API_KEY"
 
 
 class Commands(click.Group):
@@ -42,6 +53,16 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return cast(click.Command, getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Tells of variables that were set in vain, before anything is done without them."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name != REPORTS_ITSELF and not ctx.resilient_parsing and any(map(_may_be_slip, os.environ)):
+            for slip in importlib.import_module("config.settings").slips():
+                click.echo(f"antiphon: {slip}", err=True)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table alone."""

@@ -59,6 +59,8 @@ class TurnBook:
         #: When, in seconds of sound sent, clear speech was sent that no turn holds yet.
         self._clear_at: list[float] = []
         self._heard_some = False
+        #: What was understood since the newest turn ended, of no turn so far.
+        self._understood = ""
         self._missed: list[str] = []
 
     @singledispatchmethod
@@ -145,6 +147,7 @@ class TurnBook:
             turn.spoken_at = turn.spoken_at if self._last_loud is None else self._last_loud
             turn.replies.clear()
         self._hearing = self._heard_some = False
+        self._understood = ""
         self._last_loud = None
         self._clear_at.clear()
         after = _ms(turn.spoken_at, t)
@@ -153,6 +156,8 @@ class TurnBook:
     @note.register
     def _(self, happening: h.UserText, t: float) -> list[Notice]:
         self.texts[happening.turn] = happening
+        if happening.turn not in self.turns:
+            self._understood = happening.text
         if not happening.final:
             return []
         turn = self.turns.get(happening.turn)
@@ -265,8 +270,11 @@ class TurnBook:
             later.replies for later in self.turns.values() if later.number > turn.number
         )
 
-    def failures(self) -> list[str]:
-        """One line for each turn that is owed a spoken answer and has none, and for speech that was not heard."""
+    def failures(self, *, to_the_end: bool = True) -> list[str]:
+        """One line for each turn that is owed a spoken answer and has none, and for speech that was not heard.
+
+        to_the_end: what was said last is owed an answer, too.
+        """
         lines = list(self._missed)
         for name, turn in self.turns.items():
             text = self.texts.get(name)
@@ -275,9 +283,21 @@ class TurnBook:
             if self._went_on(turn):
                 continue
             lines.append(f"turn {turn.number} was not answered: {self._why(name, turn)}")
-        if self._hearing or len(self._clear_at) >= OWED_PACKETS:
-            lines.append("the last speech was not taken as a turn")
+        if to_the_end and (self._hearing or len(self._clear_at) >= OWED_PACKETS):
+            lines.append(self._last_speech())
         return lines
+
+    def _last_speech(self) -> str:
+        """What became of the speech after the newest turn: as much as the server told."""
+        if self._hearing:
+            return "the last speech was heard, but its turn had not ended when the call did"
+        began_s, length_ms = self._clear_at[0], round(1000 * PACKET_S * len(self._clear_at))
+        what = f"{length_ms} ms of clear sound, from {began_s:.1f} s into the call on,"
+        if self._understood:
+            return f"{what} were understood ({self._understood!r}), but no turn came of them"
+        if self._heard_some:
+            return f"{what} were heard as speech, but no turn came of them"
+        return f"{what} were not heard as speech after the last turn"
 
     def _went_on(self, turn: Turn) -> bool:
         """The user went on before an answer could be heard: a later turn's reply answers this one too."""

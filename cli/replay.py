@@ -65,6 +65,8 @@ class Replay:
         self._first = first
         self.whole = False
         """It has an end, so nothing of it is missing."""
+        self.cut: list[int] = []
+        """Lines that were cut off: a process died in the middle of them, or the disk was full."""
 
     def steps(self) -> Iterator[Decided]:
         """Every step, decided again. Raises RecordError."""
@@ -75,6 +77,8 @@ class Replay:
             self.whole = isinstance(line, End)
             with _named(number):
                 match line:
+                    case None:
+                        self.cut.append(number)
                     case Header():
                         known, order, turn = dict(line.turn), 0, read_turn(line.turn)
                         rules = read_rules(line.rules)
@@ -91,13 +95,14 @@ class Replay:
                         if turn is not None:
                             yield step
 
-    def _lines(self) -> Iterator[tuple[int, Line]]:
+    def _lines(self) -> Iterator[tuple[int, Line | None]]:
         """From the newest header on that stands before what is wanted; what is before it may be broken."""
         raw = self._recording.split(b"\n")
-        if not is_header(raw[0]):
+        if not is_header(next(filter(None, raw), b"")):
             raise RecordError("line 1 is no header: this is not a recording")
-        headers = [number for number, line in enumerate(raw[: self._first], 1) if is_header(line)]
-        yield from read_lines(raw, headers[-1])
+        headers = [number for number, line in enumerate(raw, 1) if is_header(line)]
+        begin = max((number for number in headers if number <= self._first), default=headers[0])
+        yield from read_lines(raw, begin)
 
 
 @contextmanager
@@ -197,6 +202,8 @@ def replay(file: Path, from_line: int, verbose: bool) -> None:
             click.echo(f"line {step.line}, {_seconds(step.at)}: {in_words(step.happening)}: {differs}")
             sys.exit(DIFFERS)
     click.echo(f"{count} steps, all decided as recorded")
+    for line in again.cut:
+        click.echo(f"line {line} is cut off: its process died, or the disk was full", err=True)
     if not again.whole:
         click.echo("the recording has no end: its process died, or still writes", err=True)
 

@@ -5,8 +5,10 @@ import time
 
 import psutil
 
+from config.variables import RUN
+
 #: Holds the run id in the environment of every process of a run.
-MARK = "ANTIPHON_RUN"
+MARK = RUN
 
 #: SIGKILL takes effect when a process leaves the kernel; on a disk that hangs that may never be.
 KILL_DEADLINE_S = 5.0

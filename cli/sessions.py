@@ -17,6 +17,9 @@ from tasks.sessions import Ending, Listed
 #: There is no such session.
 UNKNOWN = 1
 
+#: Sessions that are looked at, at the most.
+MOST = 100_000
+
 #: Clients see it before the id.
 PREFIX = "sess_"
 
@@ -34,6 +37,7 @@ def sessions() -> None:
     \b
       antiphon sessions list
       antiphon sessions end sess_5f3a --reason "the server is updated"
+      antiphon sessions end --key phone-bridge
     """
 
 
@@ -43,7 +47,7 @@ def sessions() -> None:
     "--most",
     default=1000,
     show_default=True,
-    type=click.IntRange(1, 100_000),
+    type=click.IntRange(1, MOST),
     help="Look at no more than these.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one document.")
@@ -64,7 +68,7 @@ def list_(where: Where, most: int, as_json: bool) -> None:
         click.echo(f"(there may be more than {most}: --most)", err=True)
 
 
-HEAD = ("SESSION", "AGE", "DIALECT", "PHASE", "REPLIES", "VERSION", "WEB", "WORKERS")
+HEAD = ("SESSION", "AGE", "DIALECT", "PHASE", "REPLIES", "VERSION", "KEY", "WEB", "WORKERS")
 
 
 def lines(found: list[Listed], now_s: float) -> list[str]:
@@ -77,6 +81,7 @@ def lines(found: list[Listed], now_s: float) -> list[str]:
             one.phase,
             str(one.replies),
             str(one.version),
+            one.key or columns.NONE,
             one.web or columns.NONE,
             ", ".join(f"{stage} {holder.owner}" for stage, holder in _at_work(one)) or columns.NONE,
         )
@@ -97,30 +102,38 @@ def document(one: Listed) -> dict[str, object]:
 
 
 @sessions.command()
-@click.argument("sid")
+@click.argument("sid", required=False)
 @which_deployment
+@click.option("--key", metavar="NAME", help="End all that were begun with this API key.")
 @click.option(
     "--reason",
     default="an operator has ended this session",
     show_default=True,
     help="What its client is told.",
 )
-def end(sid: str, where: Where, reason: str) -> None:
+def end(sid: str | None, where: Where, key: str | None, reason: str) -> None:
     """End session SID for good: its client is told the reason and closed with 1008, and cannot resume it.
 
     \b
       antiphon sessions end sess_5f3a --reason "the server is updated"
+      antiphon keys remove phone-bridge && antiphon sessions end --key phone-bridge
     """
+    if (sid is None) == (key is None):
+        raise click.UsageError("name a session, or --key of those that are to end")
     if len(reason.encode()) > REASON_BYTES:
         raise click.BadParameter(
             f"{len(reason.encode())} bytes; a close frame has room for {REASON_BYTES}", param_hint="--reason"
         )
     with where.both() as (state, media):
-        ending = open_sessions.end(state, media, sid.removeprefix(PREFIX), reason)
-    if ending is Ending.UNKNOWN:
-        click.echo(
-            f"there is no session {sid!r}, or it is over; `antiphon sessions list` shows those there are",
-            err=True,
-        )
+        if sid is None:
+            found = [one.sid for one in open_sessions.listed(state, MOST) if one.key == key]
+        else:
+            found = [sid.removeprefix(PREFIX)]
+        endings = [(one, open_sessions.end(state, media, one, reason)) for one in found]
+    ended = [(one, ending) for one, ending in endings if ending is not Ending.UNKNOWN]
+    for one, ending in ended:
+        click.echo(f"{one} is ended" + UNTOLD * (ending is Ending.UNTOLD))
+    if not ended:
+        named = f"session {sid!r}, or it is over" if sid else f"session of the key {key!r}"
+        click.echo(f"there is no {named}; `antiphon sessions list` shows those there are", err=True)
         sys.exit(UNKNOWN)
-    click.echo(f"{sid} is ended" + UNTOLD * (ending is Ending.UNTOLD))

@@ -52,7 +52,7 @@ class Conversation:
             if not self._call.began:
                 raise
             failures.append(str(error))
-        failures += self.book.failures()
+        failures += self.book.failures(to_the_end=not self._call.said_enough)
         if not self.book.turns and not failures:
             failures.append("the server heard no turn in this file")
         self.book.errors += failures

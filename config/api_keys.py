@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from config.errors import ConfigError
@@ -28,8 +28,15 @@ MOST_KEYS = 1000
 #: Nothing longer is looked at.
 LONGEST_SECRET = 256
 
+#: Beyond this a limit is none.
+LARGEST_LIMIT = 1_000_000
+
+#: What a key may have of its own, in the order in which it is written down.
+LIMITS = ("sessions", "starts_per_minute")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_LIMIT = re.compile(r"([a-z_]+)=([0-9]{1,7})")
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,24 @@ class ApiKey:
     name: str
     digest: str
     """SHA-256 of the key, in hexadecimal digits."""
+    sessions: int | None = None
+    """Conversations at once; 0: any number; None: as the settings say."""
+    starts_per_minute: int | None = None
+    """The same of those begun in a minute."""
 
     def __str__(self) -> str:
         """As it is written down."""
-        return f"{self.name}:sha256:{self.digest}"
+        return ":".join((self.name, "sha256", self.digest, *self.limits))
+
+    @property
+    def limits(self) -> list[str]:
+        """Its own, as they are written down."""
+        return [f"{name}={limit}" for name in LIMITS if (limit := getattr(self, name)) is not None]
+
+    @property
+    def mark(self) -> str:
+        """What comes of a key carries this: a later key of the same name is another."""
+        return f"{self.name}:{self.digest[:16]}"
 
 
 def digest(secret: str) -> str:
@@ -66,12 +87,13 @@ def new_key(name: str) -> tuple[ApiKey, str]:
 
 
 def parse(text: str, source: str) -> tuple[ApiKey, ...]:
-    """The keys that a file or variable says: NAME:sha256:DIGEST, separated by lines or commas, `#` before remarks.
+    """The keys that a file or variable says: NAME:sha256:DIGEST, then `:sessions=5:starts_per_minute=60` for a key with
+    limits of its own; separated by lines or commas, `#` before remarks.
 
     Raises ConfigError that names the place and not what stands there: it may be a key that somebody put in by mistake.
     """
     found: dict[str, ApiKey] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         for part in filter(None, (part.strip() for part in line.partition("#")[0].split(","))):
             key = _parsed(part, f"{source}, line {number}")
             if key.name in found:
@@ -83,10 +105,20 @@ def parse(text: str, source: str) -> tuple[ApiKey, ...]:
 
 
 def _parsed(part: str, where: str) -> ApiKey:
-    name, kind, hashed = (*part.split(":"), "", "")[:3]
-    if kind != "sha256" or part.count(":") != 2 or not _NAME.fullmatch(name) or not _DIGEST.fullmatch(hashed):
+    name, kind, hashed, *limits = (*part.split(":"), "", "") if part.count(":") < 2 else part.split(":")
+    if kind != "sha256" or not _NAME.fullmatch(name) or not _DIGEST.fullmatch(hashed):
         raise ConfigError(f"{where}: not NAME:sha256:DIGEST, as `antiphon keys new NAME` writes it")
-    return ApiKey(name, hashed)
+    return ApiKey(name, hashed, **_limits(limits, f"{where}: the limits of {name!r}"))
+
+
+def _limits(parts: Sequence[str], where: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in parts:
+        said = _LIMIT.fullmatch(part)
+        if said is None or said[1] not in LIMITS or said[1] in found or int(said[2]) > LARGEST_LIMIT:
+            raise ConfigError(f"{where} are written :sessions=5:starts_per_minute=60, each once (0: none)")
+        found[said[1]] = int(said[2])
+    return found
 
 
 def matching(keys: Iterable[ApiKey], secret: str) -> ApiKey | None:

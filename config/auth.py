@@ -19,8 +19,8 @@ class AuthSettings(BaseModel, frozen=True):
     """Who is let in. [security.md](security.md) has the whole of it."""
 
     keys_file: Path | None = None
-    """API keys, hashed, one NAME:sha256:DIGEST a line; `antiphon keys` writes it. Looked at before each use: a key
-    that was taken out is refused at once. `antiphon up` has one in its data directory."""
+    """API keys, hashed, one NAME:sha256:DIGEST a line, some with limits of their own; `antiphon keys` writes it. Looked
+    at before each use: a key that was taken out is refused at once. `antiphon up` has one in its data directory."""
     keys: str = ""
     """More of them, by commas, for deployments that are made of variables. They are hashes, from which nobody gets a
     key."""
@@ -34,14 +34,21 @@ class AuthSettings(BaseModel, frozen=True):
     """Networks of proxies whose X-Forwarded-For is believed: 10.0.0.0/8. Without, all who come through one share its
     address, and its limits."""
     key_sessions: int = Field(1000, ge=0)
-    """Conversations at once of one key; 0: any number. A client gone wild is stopped, and a large service is not."""
+    """Conversations at once of a key without limits of its own; 0: any number. A client gone wild is stopped, and a
+    large service is not."""
     key_starts_per_minute: int = Field(1200, ge=0)
-    """Conversations and ephemeral keys that one key may begin in a minute; 0: any number."""
+    """Conversations and ephemeral keys that such a key may begin in a minute; 0: any number."""
+    key_requests_per_minute: int = Field(6000, ge=0)
+    """Other requests of one key in a minute: voices, models, uploads; 0: any number."""
     address_sessions: int = Field(100, ge=0)
     """Conversations at once of one address (of IPv6, a network of 64 bits); 0: any number. An office behind one address
     has many people. This machine's own address has no limit: it is where load tests run."""
     address_starts_per_minute: int = Field(120, ge=0)
-    """Conversations, and keys that are wrong, of one address in a minute; 0: any number."""
+    """Conversations that one address may begin in a minute, and as many keys and tokens that are wrong, after which
+    nobody there is let in with a right one; 0: any number."""
+    address_requests_per_minute: int = Field(600, ge=0)
+    """Other requests of one address in a minute, transcripts among them; 0: any number. None costs much, and a page
+    asks for two or three."""
     ephemeral_keys: int = Field(1000, ge=1)
     """Ephemeral keys of one key that live at once: each holds the session it carries, up to 128 KiB, in the state
     server's memory."""

@@ -1,14 +1,14 @@
 """The section `donation` of the settings: recordings that people give away, so that voices may be made of them."""
 
-from pathlib import Path
-
 from pydantic import BaseModel, Field
+
+from config.environment import FolderOrNone
 
 
 class DonationSettings(BaseModel, frozen=True):
     """Voice donations, as Unmute's clients know them. Off until a folder is named: they hold voices and addresses."""
 
-    dir: Path | None = None
+    dir: FolderOrNone = None
     """Where each donation lies: the recording, and a JSON file that says who consented to what, and when. Only the
     server's user may read it. Several web replicas may share it. None: donations are refused."""
     read_within_s: int = Field(300, ge=30, le=3600)

@@ -5,9 +5,10 @@ nothing, and of a value that does not parse it says the section, not the variabl
 """
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
@@ -52,6 +53,20 @@ def _value(name: str, text: str | None) -> Any:
 def by_commas(value: Any) -> Any:
     """A list's value before it is judged: where it is text, its parts between commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _or_none(value: Any) -> Any:
+    """Nothing, where a variable is there but empty: compose files and shells make such ones of what nobody set."""
+    return value.strip() or None if isinstance(value, str) else value
+
+
+def _at_home(folder: Path | None) -> Path | None:
+    return folder and folder.expanduser()
+
+
+#: Of a setting that may be left out, and is by an empty variable, too: else that would mean the folder one stands in.
+FolderOrNone = Annotated[Path | None, BeforeValidator(_or_none), AfterValidator(_at_home)]
+SecretOrNone = Annotated[SecretStr | None, BeforeValidator(_or_none)]
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from config.settings import Settings
+from config.settings import Settings, slips
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,19 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
+class WithoutRequests(logging.Filter):
+    """Takes out of gunicorn's lines what a client sent: it quotes a header that it cannot read, which may be a key, and
+    says the client's address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Nothing is dropped."""
+        if str(record.msg).startswith("Invalid request from"):
+            record.msg, record.args = "a request was refused that is no HTTP, or too large", ()
+        elif str(record.msg).startswith("Error handling request") and isinstance(record.args, tuple):
+            record.args = tuple(str(said).partition("?")[0] for said in record.args)
+        return True
+
+
 def formatter(log_format: str, process: str) -> logging.Formatter:
     """Makes lines of this format."""
     if log_format == "text":
@@ -98,6 +111,8 @@ def set_up(settings: Settings, process: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
     logging.captureWarnings(capture=True)
+    for slip in slips():
+        log.warning("%s", slip)
     if settings.log_speech:
         log.warning("log_speech is ON: what users and the assistant SAY is written into this log, in clear")
 

@@ -152,6 +152,8 @@ class Words(Message, tag="words"):
     words: Annotated[list[Text], msgspec.Meta(max_length=MAX_TEXT)]
     said: float
     """Unix time at which the LLM gave the first of them."""
+    filler: bool = False
+    """They bridge a wait: heard, and no part of what the model said."""
 
 
 class TextDone(Message, tag="text_done"):
@@ -172,6 +174,20 @@ class Called(Message, tag="called"):
 
     index: Annotated[int, msgspec.Meta(ge=0, lt=MOST_CALLS)]
     call: ToolCall
+
+
+class Consulting(Message, tag="consulting"):
+    """The model asked for functions of the server's own, which run now, all at once."""
+
+    calls: Annotated[list[ToolCall], msgspec.Meta(min_length=1, max_length=MOST_CALLS)]
+    patience_s: float
+    """They are over, or given up, by then."""
+
+
+class Consulted(Message, tag="consulted"):
+    """What those of the newest Consulting gave, in their order. The model goes on."""
+
+    results: Annotated[list[Text], msgspec.Meta(min_length=1, max_length=MOST_CALLS)]
 
 
 # --- tts -> web
@@ -237,6 +253,8 @@ Body = (
     | Words
     | TextDone
     | Called
+    | Consulting
+    | Consulted
     | Speech
     | SpeechDone
     | Failed
@@ -334,6 +352,8 @@ class Order(Message, tag="order"):
     """Functions that the model may ask for."""
     tool_choice: Annotated[str, msgspec.Meta(max_length=64)] = "auto"
     """'auto', 'none', 'required', or the name of the function that must be called."""
+    spoken: bool = True
+    """There is a voice for it, and silence to be bridged."""
 
 
 encode = msgspec.msgpack.Encoder().encode

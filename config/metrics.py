@@ -53,6 +53,12 @@ first_token = Histogram(
 first_word = Histogram(
     "antiphon_llm_first_word_seconds", "From the claim of a reply to its first word.", buckets=TURN_BUCKETS_S
 )
+tool_seconds = Histogram(
+    "antiphon_tool_seconds",
+    "Runs of the server's own functions, by how they ended.",
+    ["outcome"],
+    buckets=TURN_BUCKETS_S,
+)
 first_audio = Histogram(
     "antiphon_tts_first_audio_seconds", "From the first word at the TTS worker to its first audio.",
     buckets=TURN_BUCKETS_S,

@@ -2,13 +2,15 @@
 
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, field_validator
+
+from config.environment import SecretOrNone
 
 
 class NewsSettings(BaseModel, frozen=True):
     """Headlines by HTTP, in the shape of NewsAPI (newsapi.org), which Unmute uses, too."""
 
-    key: SecretStr | None = None
+    key: SecretOrNone = None
     """The key, sent as the header `Authorization`; Unmute calls it NEWSAPI_API_KEY. None: nothing is fetched, and such
     a character says that no headlines are set up here. Never logged."""
     url: str = "https://newsapi.org/v2/top-headlines?language=en&pageSize=20"

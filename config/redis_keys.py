@@ -22,6 +22,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
 | news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
 | donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
+| recordings:withdrawn    | state  | zset    | web: `session/events` or `session/sound`, by when (unix s) consent to it was taken back -> all web processes | a day after the newest |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
 | scale:{queue}           | state  | zset    | web: slots needed, by half minute -> `/v1/scale` of any web | pruned by each call |
 | late:replies            | media  | zset    | web: replies with late audio, by unix s -> `/v1/scale` | pruned by each call |
@@ -29,9 +30,9 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
 | ephemeral:{digest}      | state  | string  | web: an ephemeral key's session -> any web | when the key expires |
-| ephemeral:of:{name}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire | pruned by writers; with the last |
-| quota:live:{who}        | media  | zset    | web: connections of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
-| quota:rate:{who}        | media  | string  | web: until when its starts are paid for (ms) | then |
+| ephemeral:of:{mark}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire (ms of the server) | pruned by each call; with the last |
+| quota:live:{who}        | media  | zset    | web: conversations of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
+| quota:rate:{who}        | media  | string  | web: until when its starts, requests, wrong keys or returns are paid for (ms) | then |
 
 Streams of results have ids `<epoch>-<seq>`, so Redis itself refuses what an older owner still sends.
 """
@@ -68,8 +69,12 @@ TRACE = "trace"
 VERSION = "version"
 SINCE = "since"
 DIALECT = "dialect"
-#: Name of the API key whose client began it; empty where there were none.
+#: Number of the newest reply that is certain to be wanted: functions with effects may be called for it.
+LET_OUT = "let_out"
+#: Mark of the API key whose client began it; empty where there were none.
 OWNER = "owner"
+#: Under which name it counts in `quota:live:{who}`, over all its connections.
+MEMBER = "member"
 
 
 def done(stage: str) -> str:
@@ -182,6 +187,11 @@ def custom_voices() -> str:
     return "voice:customs"
 
 
+def withdrawn() -> str:
+    """Recordings whose consent was taken back."""
+    return "recordings:withdrawn"
+
+
 def ephemeral_key(digest: str) -> str:
     """An ephemeral key, by the hash of it."""
     return f"ephemeral:{digest}"
@@ -193,7 +203,7 @@ def ephemeral_keys(owner: str) -> str:
 
 
 def quota_live(who: str) -> str:
-    """Connections that count for a key or an address."""
+    """Conversations that count for a key or an address."""
     return f"quota:live:{who}"
 
 

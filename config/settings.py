@@ -16,13 +16,14 @@ import yaml
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config import catalogue
+from config import catalogue, variables
 from config.auth import AuthSettings
 from config.donation import DonationSettings
 from config.engine_choice import SPOKEN_BY, EngineChoice, VoiceSettings
-from config.environment import Environment, first_fault
+from config.environment import Environment, FolderOrNone, first_fault
 from config.errors import ConfigError
 from config.news import NewsSettings
+from config.own_tools import ToolSettings
 from config.tracing import TracingSettings
 from config.tuning import (
     AdmissionSettings,
@@ -33,6 +34,7 @@ from config.tuning import (
     ScaleSettings,
     TurnSettings,
 )
+from config.variables import Slip
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -59,9 +61,9 @@ class Settings(BaseSettings, frozen=True):
     voices_file: Path = Path(__file__).parent.parent / "voices.yaml"
     """The characters: who can be talked to, in which voice, with which instructions. The web tier reads it at its start
     and on SIGHUP."""
-    record_dir: Path | None = None
+    record_dir: FolderOrNone = None
     """Where `antiphon replay` finds what happened in sessions whose clients consented: words and decisions. None:
-    nothing is recorded. Web processes on several hosts must share one folder: each deletes what it finds in its own."""
+    nothing is recorded. A folder of its own; web processes on several hosts may share one."""
     record_audio: bool = False
     """What users say is recorded there, too, where the client consented to that as well (`antiphon.record_audio`)."""
     record_days: float | None = Field(30.0, gt=0)
@@ -104,6 +106,7 @@ class Settings(BaseSettings, frozen=True):
     tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
     auth: AuthSettings = AuthSettings()  # type: ignore[call-arg]
     news: NewsSettings = NewsSettings()  # type: ignore[call-arg]
+    tools: ToolSettings = ToolSettings()  # type: ignore[call-arg]
     donation: DonationSettings = DonationSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
@@ -132,6 +135,11 @@ class Settings(BaseSettings, frozen=True):
         if self.limits.session_ttl_s < self.ownership.resume_s:
             raise ConfigError(
                 "limits.session_ttl_s must not be less than ownership.resume_s: nobody comes back to what is forgotten"
+            )
+        if self.limits.audio_keep_s < self.turn.longest_turn_s:
+            raise ConfigError(
+                "limits.audio_keep_s must not be less than turn.longest_turn_s: of a longer utterance the beginning "
+                "would be lost with the media server"
             )
         return self
 
@@ -169,6 +177,11 @@ class Settings(BaseSettings, frozen=True):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the profile, which arrives as init arguments."""
         return Environment(settings_cls), init_settings
+
+
+def slips() -> list[Slip]:
+    """Environment variables that look like settings and are none."""
+    return list(variables.slips(os.environ, Settings))
 
 
 def _is_near(host: str | None) -> bool:

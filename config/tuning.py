@@ -26,7 +26,7 @@ class TurnSettings(BaseModel, frozen=True):
     patience: float = Field(1.0, gt=0, le=10)
     """Factor on all waits: the one knob between cutting people off and keeping them waiting."""
     longest_turn_s: float = Field(30.0, gt=0)
-    """An utterance is closed here: the input stream keeps no more before it."""
+    """An utterance is closed here: no more of it is kept (`limits.audio_keep_s`) for whoever has to hear it again."""
     user_silence_timeout_s: float = Field(7.0, gt=0)
     """Silence after which the assistant takes the turn. Lower feels pushy; higher feels absent."""
     goodbye_after_silences: int = Field(3, ge=0)
@@ -38,6 +38,9 @@ class TurnSettings(BaseModel, frozen=True):
     """What it says then, by language: a small model cannot be trusted to take its leave."""
     goodbye_ending: str = "bye!"
     """A reply that ends with this closes the session once it was heard; empty: none does."""
+    goodbye_wait_s: float = Field(1.0, ge=0, le=2)
+    """The connection closes so long after the goodbye was over by our count: players buffer, and Unmute's page falls
+    silent with the connection. Unmute waits as long."""
     echo_settle_s: float = Field(3.0, ge=0)
     """Voice alone interrupts nothing this early in a session: the browser's echo canceller still learns."""
     interrupt_voice_ms: int = Field(1000, gt=0)
@@ -174,6 +177,11 @@ class LimitSettings(BaseModel, frozen=True):
     client_silent_s: float = Field(30.0, ge=1, le=600)
     """A client that acknowledges nothing, or answers no ping, for so long has gone without a word. TCP would wait for a
     quarter of an hour, and its place with it. Shorter ends conversations that pass through a tunnel."""
+    client_share: float = Field(0.05, gt=0, le=1)
+    """Share of a core that one client may keep busy with what it asks for; a conversation takes a tenth of it. Who asks
+    for more is read more slowly: else one client that floods its connection stops the conversations of all others."""
+    client_burst_s: float = Field(0.25, ge=0.01, le=10)
+    """Seconds of a core that a client may take at once before that: a dozen replies, or two hundred other events."""
     audio_keep_s: float = Field(30.0, gt=0)
     """Input audio kept before the open utterance, for a worker that takes over."""
     session_ttl_s: int = Field(3600, gt=0)

@@ -119,5 +119,5 @@ vllm_gen_duration = Histogram(
 
 voice_donation_submissions = Counter(
     "worker_voice_donation_submissions",
-    "Recordings of voices that were taken from users, to clone them or as a donation.",
+    "Voices that were given away and stored.",
 )

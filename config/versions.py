@@ -14,8 +14,8 @@ from config import metrics
 log = logging.getLogger(__name__)
 
 #: Raised by one with each release that changes anything in `config/messages.py` or `web/saved.py`.
-#: 2: Called, tools in Order, ids and times in the history, a format with each Audio; Drain, Dismissed, sess:'s version,
-#: since and dialect. 1: the first.
+#: 2: Called, Consulting, Consulted, tools in Order, ids and times in the history, a format with each Audio; Drain,
+#: Dismissed, sess:'s version, since, dialect and let_out. 1: the first.
 VERSION = 2
 
 #: Kinds of messages that the log names once each; no more, for who sends rubbish would fill it.

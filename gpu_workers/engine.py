@@ -215,6 +215,8 @@ class TokenEngine(Protocol):
     slots: int
     continues: bool
     """Whether `Prompt.answered` is continued; if not, the loop strips what is said again."""
+    calls_tools: bool
+    """Whether it tells its model of tools; if not, they are ignored."""
 
     async def warm_up(self) -> None:
         """Loads and runs everything once."""

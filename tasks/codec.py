@@ -84,6 +84,8 @@ class OpusDecoder:
 
     def decode(self, packet: bytes) -> Pcm:
         """A broken packet is a gap of nothing: the next one is heard again."""
+        if not packet:  # libopus takes it for a loss, and makes up what was lost
+            return np.zeros(0, np.float32)
         # opuslib's own method makes a Python number of each sample, which takes as long as decoding them
         samples = libopus_decode_float(
             self._decoder.decoder_state, packet, len(packet), self._pointer, MAX_PACKET_SAMPLES, 0

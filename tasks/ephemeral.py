@@ -1,39 +1,35 @@
 """Ephemeral keys on the state server: by their hashes, each with the session that it carries."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from config import redis_keys as keys
-from tasks.shared_time import shared_time
 from tasks.streams import Client
+
+SCRIPT = (Path(__file__).parent / "scripts" / "issue.lua").read_text()
 
 
 class Ephemeral(msgspec.Struct):
     """What an ephemeral key stands for."""
 
     owner: str
-    """Name of the API key that it was asked for with; it is worth nothing without that. Empty: there was none."""
+    """Mark of the API key that it was asked for with; it is worth nothing without that. Empty: there was none."""
     expires_at: int
     """Unix time."""
     session: dict[str, Any] = {}
     """The beginning of a session's configuration, as a session.update has it."""
 
 
-def keep(state: Client, digest: str, key: Ephemeral, life_s: int, most: int) -> bool:
-    """Keeps one for so long; False when its owner has `most` of them already (a few more where several come at once).
-    Raises RedisError."""
-    listing, now_s = keys.ephemeral_keys(key.owner), shared_time.now_s()
-    state.zremrangebyscore(listing, "-inf", now_s)
-    if state.zcard(listing) >= most:
-        return False
-    pipe = state.pipeline(transaction=True)
-    pipe.set(keys.ephemeral_key(digest), msgspec.msgpack.encode(key), ex=life_s)
-    pipe.zadd(listing, {digest: now_s + life_s})
-    pipe.expire(listing, life_s, gt=True)
-    pipe.expire(listing, life_s, nx=True)
-    pipe.execute()
-    return True
+def keep(state: Client, digest: str, key: Ephemeral, life_s: int, most: int) -> int:
+    """Keeps one for so long: 0. Where its owner has `most` of them already: ms until the first of those expires.
+
+    Raises RedisError, and OverflowError for numbers beyond 64 bits.
+    """
+    names = [keys.ephemeral_keys(key.owner), keys.ephemeral_key(digest)]
+    script = state.register_script(SCRIPT)
+    return int(script(keys=names, args=[digest, msgspec.msgpack.encode(key), life_s, most]))
 
 
 def find(state: Client, digest: str) -> Ephemeral | None:

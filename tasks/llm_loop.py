@@ -7,15 +7,30 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from config import logs, unmute_metrics
-from config.errors import DeviceLost
-from config.messages import MOST_CALLS, Called, Cancel, Command, Failed, Order, TextDone, ToolCall, Words
-from gpu_workers.engine import Prompt, TokenEngine, Usage
+from config.errors import AntiphonError, DeviceLost, StageFailed
+from config.messages import (
+    MOST_CALLS,
+    Called,
+    Cancel,
+    Command,
+    Consulted,
+    Consulting,
+    Failed,
+    Order,
+    TextDone,
+    ToolCall,
+    Words,
+)
+from config.own_tools import ToolSettings
+from gpu_workers.engine import TokenEngine, Usage
 from tasks.leases import Emitter
 from tasks.loop import Loop
 from tasks.loop_metrics import Writing
+from tasks.own_tools import OwnTools
 from tasks.seat import Seat
 from tasks.shared_time import shared_time
 from tasks.streams import RedisError
+from tasks.talk import Talk
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +49,25 @@ class Pen(Seat):
     """A seat that writes."""
 
     order: Order | None = None
-    written: list[str] = field(default_factory=list)
+    talk: Talk = field(default_factory=Talk)
+    """What was said of it, by a predecessor too."""
+    begun: int = 0
     """Words a predecessor left in the text stream."""
-    called: int = 0
-    """Calls that this reply has asked for; one whose predecessor asked for any has nothing more to say."""
-    count: int = 0
+    again: bool = False
+    """A predecessor asked for functions, and did not live to tell what they gave."""
     part: str = ""
     """The beginning of a word that is not complete."""
+    opens: bool = True
+    """What comes next begins the reply, or goes on after a wait: spaces before it are dropped."""
     said_again: str = ""
     """What an engine that cannot continue repeats, and nobody wants twice."""
     task: asyncio.Task[None] | None = None
     writing: Writing = field(init=False)
+
+    @property
+    def count(self) -> int:
+        """Words sent so far; the number of the next one."""
+        return len(self.talk.words)
 
 
 class LlmLoop(Loop):
@@ -52,9 +75,13 @@ class LlmLoop(Loop):
 
     stage = "llm"
 
-    def __init__(self, engine: TokenEngine, emitter: Emitter, slots: int) -> None:
+    def __init__(
+        self, engine: TokenEngine, emitter: Emitter, slots: int, own: OwnTools | None = None
+    ) -> None:
+        """own: the server's own tools; none without."""
         super().__init__(emitter, slots)
         self._engine = engine
+        self._own = own or OwnTools({}, ToolSettings())  # type: ignore[call-arg]
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         self._prefills: set[asyncio.Task[None]] = set()
@@ -82,8 +109,9 @@ class LlmLoop(Loop):
         """Before `start`, in the caller's thread: the engine's first run, on the loop that will serve it."""
         self._loop.run_until_complete(self._engine.warm_up())
 
-    def prefill(self, prompt: Prompt) -> None:
-        """From any thread: a prompt that probably comes. Where too many are being read, it is left to its reply."""
+    def prefill(self, draft: Order, sid: str) -> None:
+        """From any thread: a reply that probably comes. Where too many prompts are being read, it is left to it."""
+        prompt = self._own.prompt(draft, sid)
 
         def start() -> None:
             if len(self._prefills) >= PREFILLS_PER_SLOT * self.slots:
@@ -135,7 +163,7 @@ class LlmLoop(Loop):
     def begin(self, seat: Seat) -> None:
         """Starts the reply's coroutine."""
         assert isinstance(seat, Pen)
-        seat.count = len(seat.written)
+        seat.begun, seat.opens, seat.again = seat.count, not seat.count, seat.talk.open
         seat.task = self._loop.create_task(self._write(seat))
         self._gather()  # that it was claimed is to be told
 
@@ -155,21 +183,15 @@ class LlmLoop(Loop):
     async def _write(self, pen: Pen) -> None:
         assert pen.order is not None
         logs.note(**pen.about)
-        answered = "".join(pen.written)
-        prompt = Prompt(
-            pen.order.messages, pen.order.temperature, pen.order.max_tokens, answered, pen.sid,
-            pen.order.tools, pen.order.tool_choice,
-        )  # fmt: skip
-        pen.said_again = "" if self._engine.continues or pen.order.say else answered
         usage = Usage()
-        writing = pen.writing = Writing(prompt.messages)
+        writing = pen.writing = Writing(pen.order.messages)
         try:
-            async with contextlib.aclosing(self._pieces(pen, pen.order, prompt, usage)) as pieces:
+            async with contextlib.aclosing(self._pieces(pen, pen.order, usage)) as pieces:
                 async for piece in pieces:
                     writing.piece()
                     if isinstance(piece, str):
                         self._put(pen, piece)
-                    elif pen.called < MOST_CALLS:
+                    elif pen.talk.called < MOST_CALLS:
                         self._call(pen, piece)
             self._finish(pen, usage)
         except asyncio.CancelledError:
@@ -179,46 +201,118 @@ class LlmLoop(Loop):
             self._lose_device(error)
         except Exception as error:
             unmute_metrics.vllm_hard_errors.inc()
-            log.error("llm engine failed: %s", type(error).__name__, extra=pen.about)
-            self.outbox.add(pen, Failed("llm_failed", type(error).__name__))
+            why = str(error) if isinstance(error, AntiphonError) else type(error).__name__
+            log.error("llm engine failed: %s", why, extra=pen.about)
+            self.outbox.add(pen, Failed("llm_failed", why))
             self._try_flush()
             self.leave(pen, done=True)
         finally:
             writing.over()
 
-    def _pieces(
-        self, pen: Pen, order: Order, prompt: Prompt, usage: Usage
-    ) -> AsyncGenerator[str | ToolCall, None]:
-        """The model's, or the words that were ordered."""
-        if pen.called:
+    def _pieces(self, pen: Pen, order: Order, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
+        """The model's, or the words that were ordered. One whose predecessor asked for calls has no more to say."""
+        if pen.talk.called:
             return _read_out("")
         if order.say:
-            return _read_out(order.say.removeprefix(prompt.answered))
-        return self._engine.generate(prompt, usage)  # type: ignore[return-value]
+            return _read_out(order.say.removeprefix(pen.talk.answered))
+        return self._answers(pen, order, usage)
+
+    async def _answers(self, pen: Pen, order: Order, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
+        """The model's answer; and where it asks for functions of ours, the next one, which knows their results."""
+        for _ in range(self._own.most_rounds):
+            if not pen.talk.open:
+                asked: list[ToolCall] = []
+                async with contextlib.aclosing(self._answer(pen, order, usage)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, ToolCall) and self._own.runs(piece, order):
+                            asked.append(piece)
+                        else:
+                            yield piece
+                if not asked:
+                    return
+                await self._own.hold(pen.sid, order.reply)
+                self._consult(pen, asked)
+            await self._run_own(pen, order)
+            if pen.talk.called:  # the model goes on when it knows the client's results, too
+                return
+            if usage.output_tokens >= order.max_tokens:
+                usage.stopped = "length"
+                return
+        raise StageFailed("the model asks for functions without end")
+
+    async def _answer(self, pen: Pen, order: Order, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
+        """One answer of the model; `usage` counts them all."""
+        left = order.max_tokens - usage.output_tokens
+        prompt, spent = self._own.prompt(order, pen.sid, pen.talk, left), Usage()
+        pen.said_again = "" if self._engine.continues else prompt.answered
+        pieces: AsyncGenerator[str | ToolCall, None] = self._engine.generate(prompt, spent)  # type: ignore[assignment]
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+        usage.input_tokens += spent.input_tokens
+        usage.output_tokens += spent.output_tokens
+        usage.stopped = spent.stopped
+
+    def _consult(self, pen: Pen, asked: list[ToolCall]) -> None:
+        """Functions of ours are asked for: what was said before is spoken meanwhile, and the web knows why it waits."""
+        self._end_sentence(pen)
+        self._tell(pen, Consulting(asked, self._own.patience_s))
+
+    async def _run_own(self, pen: Pen, order: Order) -> None:
+        """Runs what was asked for last. A function that takes long is bridged, unless something was said already."""
+        calls, again = pen.talk.rounds[-1].calls, pen.again
+        pen.again = False
+        phrase = "" if pen.count else self._own.phrase(order)
+        before = pen.talk.asked - len(calls)
+        async with contextlib.aclosing(self._own.run(calls, phrase, before=before, again=again)) as news:
+            async for said in news:
+                if isinstance(said, str):
+                    self._bridge(pen, said)
+                else:
+                    self._tell(pen, Consulted(said))
+        pen.opens = True
+
+    def _bridge(self, pen: Pen, phrase: str) -> None:
+        """Words that the model never said."""
+        if phrase:
+            self._say(pen, [f"{word} " for word in phrase.split()], filler=True)
+
+    def _tell(self, pen: Pen, body: Called | Consulting | Consulted) -> None:
+        """Whoever waits for it should not wait longer."""
+        self.outbox.add(pen, body)
+        pen.talk.take(body)
+        self._try_flush()
+
+    def _say(self, pen: Pen, words: list[str], *, filler: bool = False) -> None:
+        """Sends whole words."""
+        body = Words(pen.count, words, shared_time.now_s(), filler)
+        self.outbox.add(pen, body)
+        first = pen.count == pen.begun
+        pen.talk.take(body)
+        if not filler:
+            pen.writing.wrote(len(words))
+        pen.mark("first_word")
+        if first or filler:
+            self._try_flush()
+        else:
+            self._gather()
 
     def _put(self, pen: Pen, piece: str) -> None:
         """Adds a piece; sends the words it completes."""
         if pen.said_again:
             piece = self._skip_repeated(pen, piece)
-        pen.part = (pen.part + piece).lstrip() if not pen.count else pen.part + piece
+        pen.part = (pen.part + piece).lstrip() if pen.opens else pen.part + piece
         *whole, pen.part = _split_keeping_space(pen.part)
-        if not whole:
-            return
-        self.outbox.add(pen, Words(pen.count, whole, shared_time.now_s()))
-        pen.writing.wrote(len(whole))
-        pen.mark("first_word")
-        if pen.count == len(pen.written):
-            self._try_flush()
-        else:
-            self._gather()
-        pen.count += len(whole)
+        if whole:
+            pen.opens = False
+            self._say(pen, whole)
 
     def _call(self, pen: Pen, call: ToolCall) -> None:
-        """A function is asked for: whoever is to run it should not wait."""
+        """A function of the client's is asked for."""
         self._end_word(pen)
-        self.outbox.add(pen, Called(pen.called, call))
-        pen.called += 1
-        self._try_flush()
+        if not pen.count and not pen.talk.called and pen.order is not None:
+            self._bridge(pen, self._own.phrase(pen.order, before_client_calls=True))
+        self._tell(pen, Called(pen.talk.called, call))
 
     @staticmethod
     def _skip_repeated(pen: Pen, piece: str) -> str:
@@ -233,9 +327,15 @@ class LlmLoop(Loop):
         """Nothing comes after it that could belong to it."""
         word, pen.part = pen.part, ""
         if word.strip():
-            self.outbox.add(pen, Words(pen.count, [word], shared_time.now_s()))
-            pen.writing.wrote(1)
-            pen.count += 1
+            self._say(pen, [word])
+
+    def _end_sentence(self, pen: Pen) -> None:
+        """The voice waits for the end of a sentence; before a wait, this is one."""
+        said = pen.part.rstrip()
+        if said and said[-1].isalnum() | (said[-1] in ",;:-–—"):
+            said = said.rstrip(",;:-–— ") + "."
+        pen.part = said and said + " "
+        self._end_word(pen)
 
     def _finish(self, pen: Pen, usage: Usage) -> None:
         self._end_word(pen)

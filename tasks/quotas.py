@@ -21,7 +21,11 @@ class Quota:
 
     who: str
     sessions: int
-    starts_per_minute: int
+    per_minute: int
+    cost: int = 1
+    """0: that one more may come is asked, and nothing counted."""
+    told: str = ""
+    """The rate as whoever is over it is told."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +46,31 @@ class Quotas:
         self._hold_ms = hold_ms
         self._script = media.register_script(SCRIPT.read_text())
 
-    def enter(
-        self, member: str, quotas: Sequence[Quota], counts: Literal["start", "try", "return"] = "start"
-    ) -> Excess | None:
-        """Counts a connection, or says which limit it is over. `try`: only that somebody knocked; `return`: it goes on
-        with what was let in before, so that no limit keeps it out. Raises RedisError."""
+    def enter(self, member: str, quotas: Sequence[Quota]) -> Excess | None:
+        """Counts a conversation, or says which limit it is over; one that is counted already comes back beyond its
+        number. member: its name; empty for what takes no time, and is counted by its rate alone. Raises RedisError."""
         if not quotas:
             return None
         names = [
             name for quota in quotas for name in (keys.quota_live(quota.who), keys.quota_rate(quota.who))
         ]
-        limits = [limit for quota in quotas for limit in (quota.sessions, quota.starts_per_minute)]
-        answer = self._script(keys=names, args=[member, self._hold_ms, counts, *limits])
+        limits = [limit for quota in quotas for limit in (quota.sessions, quota.per_minute, quota.cost)]
+        answer = self._script(keys=names, args=[member, self._hold_ms, *limits])
         number, *why = cast("list[int | bytes]", answer)
         if not number:
             return None
         kind: Literal["live", "rate"] = "live" if why[0] == b"live" else "rate"
         return Excess(quotas[int(number) - 1], kind, -(-int(why[1]) // 1000))
 
-    def keep(self, members: Mapping[str, Sequence[str]]) -> None:
-        """These, by name, are still here. Raises RedisError."""
-        until_ms = int(shared_time.now_s() * 1000) + self._hold_ms
+    def keep(self, members: Mapping[str, Sequence[str]], for_ms: int = 0) -> None:
+        """These, by name, are still here, or will be back in that time. Raises RedisError."""
+        hold_ms = max(self._hold_ms, for_ms)
+        until_ms = int(shared_time.now_s() * 1000) + hold_ms
         pipe = self._media.pipeline(transaction=False)
         for who, here in members.items():
             pipe.zadd(keys.quota_live(who), dict.fromkeys(here, until_ms))
-            pipe.pexpire(keys.quota_live(who), 2 * self._hold_ms)
+            pipe.pexpire(keys.quota_live(who), 2 * hold_ms, nx=True)
+            pipe.pexpire(keys.quota_live(who), 2 * hold_ms, gt=True)
         pipe.execute()
 
     def leave(self, member: str, quotas: Sequence[Quota]) -> None:

@@ -23,7 +23,7 @@ AT_ONCE = 200
 #: Web processes of this version of our messages and later know `Dismissed`; the one before takes no notice of it.
 DISMISSED_SINCE = 2
 
-_FIELDS = (keys.SINCE, keys.DIALECT, keys.REPLY, keys.STATE, keys.CLOSED, keys.VERSION)
+_FIELDS = (keys.SINCE, keys.DIALECT, keys.REPLY, keys.STATE, keys.CLOSED, keys.VERSION, keys.OWNER)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Listed:
     """Number of the newest reply: turns so far, those made ahead included."""
     version: int
     """Of our messages, as its web process spoke them last."""
+    key: str = ""
+    """Name of the API key that it was begun with; empty: there was none."""
     holders: dict[str, Holder] = field(default_factory=dict)
     """Who works on each stage; under `web`, the process that serves it."""
 
@@ -105,6 +107,7 @@ def _listed(sid: str, said: dict[str, bytes | None], holders: dict[str, Holder],
         phase=phase or "listening",
         replies=int(said[keys.REPLY] or 0),
         version=int(said[keys.VERSION] or 1),
+        key=(said[keys.OWNER] or b"").decode().partition(":")[0],  # of its mark
         holders=holders,
     )
 

@@ -10,21 +10,22 @@ from typing import Any
 
 from config import redis_keys as keys
 from config.errors import VoiceExpired
-from config.messages import Called, Speech, Words, decode_listen, decode_order
+from config.messages import Speech, decode_listen, decode_order
 from config.outage import Outage
 from config.settings import Settings
 from config.tracing import OFF, Tracer
 from config.versions import refusal, understands
 from gpu_workers import loader
-from gpu_workers.engine import Prompt
-from tasks import beats, streams
+from tasks import beats, streams, toolbox
 from tasks.celery import carried, waits_since
 from tasks.leases import Emitter, Lease, Leases, Refusal
 from tasks.llm_loop import LlmLoop, Pen
 from tasks.loop import Loop
+from tasks.own_tools import OwnTools, require_room
 from tasks.passage import record
 from tasks.seat import Seat
 from tasks.stt_loop import Ear, SttLoop
+from tasks.talk import Talk
 from tasks.tts_loop import Mouth, TtsLoop
 from tasks.voices import custom_voice
 
@@ -69,9 +70,25 @@ class Stage:
         if self.name == "stt":
             return SttLoop(self.engine, ties.media, ties.emitter, self.slots)
         if self.name == "llm":
-            return LlmLoop(self.engine, ties.emitter, self.slots)
+            return LlmLoop(self.engine, ties.emitter, self.slots, self._own_tools())
         ahead_s = ties.settings.pacing.tts_ahead_s
         return TtsLoop(self.engine, ties.media, ties.emitter, self.slots, ahead_s)
+
+    def _own_tools(self) -> OwnTools:
+        """Of this server. Raises ConfigError where one cannot be used."""
+        settings = self._ties.settings
+        tools = toolbox.load(settings.tools)
+        if tools:
+            log.info("%d tools of %s: %s", len(tools), settings.tools.folder, ", ".join(tools))
+        if tools and self.engine.calls_tools:
+            require_room(tools, settings.llm.window_tokens)
+        elif tools:
+            log.warning("the llm engine %r tells its model of no tools: none is ever called", self.model)
+        return OwnTools(tools, settings.tools, self._is_let_out, settings.llm.window_tokens)
+
+    def _is_let_out(self, sid: str, reply: int) -> bool:
+        (newest,) = self._ties.leases.read(sid, [keys.LET_OUT])
+        return newest is not None and int(newest) >= reply
 
     def start(self) -> None:
         """Warms the engine, then starts the loop. Raises what the engine raises."""
@@ -154,13 +171,10 @@ class Stage:
         order = decode_order(data)
         if order.reply != lease.reply:
             return None
-        written: list[str] = []
-        called = 0
+        talk = Talk()
         for result in streams.results_after(self._ties.media, "llm", lease.sid, lease.reply, 0, 0):
-            if isinstance(result.body, Words):
-                written[result.body.index :] = result.body.words
-            called += isinstance(result.body, Called)
-        return Pen(lease, slot, order=order, written=written, called=called)
+            talk.take(result.body)
+        return Pen(lease, slot, order=order, talk=talk)
 
     def _mouth(self, lease: Lease, slot: int, data: bytes) -> Mouth | None:
         order = decode_order(data)
@@ -180,8 +194,7 @@ class Stage:
         """Lets the LLM read the prompt that probably comes; no claim, no result."""
         (data,) = self._ties.leases.read(sid, [keys.DRAFT])
         if data is not None and isinstance(self.loop, LlmLoop):
-            order = decode_order(data)
-            self.loop.prefill(Prompt(order.messages, order.temperature, order.max_tokens, session=sid))
+            self.loop.prefill(decode_order(data), sid)
 
     def stop(self, deadline: float) -> None:
         """Drains until the monotonic `deadline`, then hands the rest back."""

@@ -19,13 +19,14 @@ import psutil
 from config.redis_keys import STAGES
 from tasks.beats import workers as advertised
 from tasks.leases import Holder, Leases
-from tests import redis_server
+from tests import fair_clock, redis_server
+from tests.conftest import needs_redis
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 
 #: A process that starts at all is ready within 3 s; this is for a machine under load.
-START_DEADLINE_S = 40.0
+START_DEADLINE_S = 60.0
 
 #: A process that was told to end has this long before it is killed.
 END_DEADLINE_S = 30.0
@@ -110,6 +111,8 @@ class House:
     worker_options: tuple[str, ...] = ()
     port: int = 0
     web: Child | None = None
+    replicas: list[Child] = field(default_factory=list)
+    """More web servers, each on a port of its own."""
     workers: dict[str, list[Child]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
     start_deadline_s: float = START_DEADLINE_S
     _count: int = 0
@@ -140,6 +143,23 @@ class House:
             f"web{self._count}", ["-m", "gunicorn", "-c", "python:web.gunicorn", "-b", address, "web.app:app"]
         )
         return self.web
+
+    def start_replica(self) -> tuple[Child, int]:
+        """One more web server, and its port; waits until it is ready."""
+        self._count += 1
+        port = free_port()
+        child = self._spawn(
+            f"web{self._count}",
+            ["-m", "gunicorn", "-c", "python:web.gunicorn", "-b", f"127.0.0.1:{port}", "web.app:app"],
+        )
+        self.replicas.append(child)
+        wait_for(lambda: self._answers(port), f"{child.name} to be healthy", child)
+        return child, port
+
+    def _answers(self, port: int) -> bool:
+        with suppress(OSError):
+            return bool(json.loads(self.get("/v1/health", port))["ok"])
+        return False
 
     def _spawn(self, name: str, arguments: list[str], env: dict[str, str] | None = None) -> Child:
         log = self.folder / f"{name}.log"
@@ -234,10 +254,11 @@ class House:
         (child,) = [child for child in self.workers[stage] if child.pid == pid_of(holder.owner)]
         return child
 
-    def web_child(self) -> int:
+    def web_child(self, web: Child | None = None) -> int:
         """Pid of the process under gunicorn's arbiter that serves."""
-        assert self.web is not None
-        children = psutil.Process(self.web.pid).children()
+        web = web or self.web
+        assert web is not None
+        children = psutil.Process(web.pid).children()
         return int(children[0].pid)
 
     def said(self, *, of: str = "") -> str:
@@ -253,17 +274,22 @@ class House:
         """kill -9 of the serving process; gunicorn starts another."""
         os.kill(self.web_child(), signal.SIGKILL)
 
-    def kill_web_whole(self) -> None:
+    def kill_web_whole(self, web: Child | None = None) -> None:
         """kill -9 of gunicorn and of what it started."""
-        assert self.web is not None
-        child = self.web_child()
-        self.web.kill()
+        web = web or self.web
+        assert web is not None
+        child = self.web_child(web)
+        web.kill()
         with suppress(ProcessLookupError):  # it dies with its master
             os.kill(child, signal.SIGKILL)
 
     def close(self) -> None:
         """Nothing of the house is left."""
-        children = [*([self.web] if self.web else []), *(c for group in self.workers.values() for c in group)]
+        children = [
+            *([self.web] if self.web else []),
+            *self.replicas,
+            *(c for group in self.workers.values() for c in group),
+        ]
         family = [p for child in children if child.alive for p in psutil.Process(child.pid).children()]
         for child in children:
             child.process.kill()
@@ -285,10 +311,10 @@ def wait_for(
     true: Callable[[], bool], what: str, child: Child | None = None, timeout_s: float = START_DEADLINE_S
 ) -> None:
     """Waits; a child that died meanwhile, or the deadline, ends it with what the child said."""
-    deadline = time.monotonic() + timeout_s
+    deadline = fair_clock.now_s() + timeout_s
     while not true():
         dead = child is not None and not child.alive
-        if dead or time.monotonic() > deadline:
+        if dead or fair_clock.now_s() > deadline:
             said = child.log.read_text(errors="replace")[-3000:] if child is not None else ""
             raise AssertionError(f"waited in vain for {what}: {said}")
         time.sleep(0.05)
@@ -296,7 +322,6 @@ def wait_for(
 
 @contextmanager
 def open_house(
-    executable: str,
     folder: Path,
     *,
     workers: int,
@@ -305,6 +330,7 @@ def open_house(
     start_deadline_s: float = START_DEADLINE_S,
 ) -> Iterator[House]:
     """A running stack on profile null, with the slow engines, as long as the context lasts."""
+    executable = needs_redis()
     boxes = []
     for name, appendonly in (("state", True), ("media", False)):
         server = redis_server.Server(free_port(), secrets.token_hex(16))

@@ -25,12 +25,18 @@ _given: set[int] = set()
 
 def free_port() -> int:
     """A port that nobody listens on, and that no other test is given."""
+    return free_row(1)
+
+
+def free_row(count: int) -> int:
+    """The first of so many in a row."""
     start = secrets.randbelow(len(PORTS))
-    for port in [*PORTS[start:], *PORTS[:start]]:
-        if port not in _given and _lock(port) and _bindable(port):
-            _given.add(port)
-            return port
-    raise RuntimeError(f"no port of {PORTS.start}-{PORTS.stop - 1} is free")
+    for first in [*PORTS[start:], *PORTS[:start]]:
+        row = range(first, first + count)
+        if all(port in PORTS and port not in _given and _lock(port) and _bindable(port) for port in row):
+            _given.update(row)
+            return first
+    raise RuntimeError(f"no {count} ports of {PORTS.start}-{PORTS.stop - 1} in a row are free")
 
 
 def _lock(port: int) -> bool:

@@ -21,6 +21,11 @@ class ScriptedLlm:
     url: str
     requests: list[Json] = field(default_factory=list)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of a house that asks it."""
+        return {"ANTIPHON_LLM__ENGINE": "openai", "ANTIPHON_LLM__OPTIONS": json.dumps({"url": self.url})}
+
 
 @contextmanager
 def scripted_llm(script: Callable[[Json], Answer]) -> Iterator[ScriptedLlm]:

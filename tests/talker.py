@@ -308,8 +308,9 @@ class Order:
         self._speaking = False
 
     def connected(self) -> None:
-        """A new connection: responses under way are announced again."""
+        """A new connection: responses under way are announced again, and a voice that sounds."""
         self._fresh = True
+        self._speaking = False
         self._open.clear()
 
     def heard(self, event: dict[str, Any]) -> None:

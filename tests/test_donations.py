@@ -3,13 +3,18 @@
 import errno
 import io
 import json
+import os
 import stat
+import threading
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from werkzeug.test import EnvironBuilder
 
@@ -134,6 +139,25 @@ def test_a_form_without_metadata_is_refused(donations):
         donations.submit(environ)
 
 
+def test_metadata_may_come_as_a_file_as_pages_send_json(donations, folder):
+    text = donations.begin()
+    metadata = json.dumps({**DONOR, "verification_id": text.id}).encode()
+    fields = {
+        "file": (io.BytesIO(WAV), "me.wav"),
+        "metadata": (io.BytesIO(metadata), "blob", "application/json"),
+    }
+    donations.submit(EnvironBuilder("/v1/voice-donation", method="POST", data=fields).get_environ())
+    assert (folder / f"{text.id}.json").exists()
+
+
+def test_of_two_recordings_nobody_knows_which_is_meant(donations, folder):
+    text = donations.begin()
+    metadata = json.dumps({**DONOR, "verification_id": text.id})
+    fields = {"file": [(io.BytesIO(WAV), "1.wav"), (io.BytesIO(WAV), "2.wav")], "metadata": metadata}
+    with pytest.raises(ClientError, match="one file"):
+        donations.submit(EnvironBuilder("/v1/voice-donation", method="POST", data=fields).get_environ())
+
+
 def test_other_files_and_large_ones_are_refused(donations):
     text = donations.begin()
     with pytest.raises(UploadUnreadable, match="WebM"):
@@ -171,3 +195,68 @@ def test_a_full_disk_leaves_nothing_half_written(donations, folder, monkeypatch)
         donations.submit(form(donations.begin().id))
     assert caught.value.http_status == 503
     assert not list(folder.iterdir())
+
+
+def test_a_file_is_whole_as_soon_as_it_is_there_and_the_consent_comes_last(donations, folder, monkeypatch):
+    seen: list[set[str]] = []
+    replace = Path.replace
+
+    def watched(part: Path, name: Path) -> Path:
+        seen.append({path.name for path in folder.iterdir() if not path.name.startswith(".")})
+        return replace(part, name)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    text = donations.begin()
+    donations.submit(form(text.id))
+    assert seen == [set(), {f"{text.id}.wav"}]
+    assert {path.name for path in folder.iterdir()} == {f"{text.id}.wav", f"{text.id}.json"}
+
+
+def test_a_recording_that_was_stored_too_late_for_its_answer_is_taken_when_it_comes_again(
+    donations, folder, monkeypatch
+):
+    text, slow, mended = donations.begin(), module.os.fsync, threading.Event()
+
+    def hang(file: int) -> None:
+        mended.wait(30.0)
+        slow(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.os, "fsync", hang)
+        patched.setattr(module, "STORE_S", 0.05)
+        with pytest.raises(DonationsAway, match="not be stored in time"):
+            donations.submit(form(text.id))
+        mended.set()
+        with gevent.Timeout(10.0):
+            while not (folder / f"{text.id}.json").exists():
+                gevent.sleep(0.01)
+    donations.submit(form(text.id))
+    assert len(list(folder.glob("[!.]*"))) == 2
+
+
+def test_a_disk_that_hangs_takes_no_more_than_its_places(media, folder, monkeypatch):
+    donations, mended = Donations(DonationSettings(dir=folder, at_once=2), media), threading.Event()
+    monkeypatch.setattr(module.os, "fsync", lambda _: mended.wait(30.0))
+    monkeypatch.setattr(module, "STORE_S", 0.05)
+    for _ in range(2):
+        with pytest.raises(DonationsAway, match="not be stored in time"):
+            donations.submit(form(donations.begin().id))
+    with pytest.raises(DonationsAway, match="other recordings"):
+        donations.submit(form(donations.begin().id))
+    mended.set()
+    text = donations.begin()
+    with gevent.Timeout(10.0):
+        while not (folder / f"{text.id}.json").exists():
+            with suppress(DonationsAway):
+                donations.submit(form(text.id))
+            gevent.sleep(0.01)
+
+
+def test_what_a_process_left_that_died_while_it_wrote_is_cleared_up(donations, folder):
+    folder.mkdir()
+    old, new = folder / ".a.b.wav.part", folder / ".c.d.wav.part"
+    for path, age_s in ((old, 4000.0), (new, 10.0)):
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+    donations.submit(form(donations.begin().id))
+    assert not old.exists() and new.exists()

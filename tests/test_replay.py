@@ -219,7 +219,7 @@ BROKEN = {
     "empty": ("", "line 1 is no header"),
     "not JSON": ("hello\n", "line 1 is no header"),
     "JSON of another kind": (header() + '{"a": 1}\n', "line 2 is not of a recording"),
-    "cut off": (header() + step(1, TICK)[:-9], "line 2 is cut off"),
+    "broken in the middle": (header() + step(1, TICK)[:-9] + "\n" + step(2, TICK), "line 2 is not of a recording"),
     "another version": (header(version=2), "version 2"),
     "another rate": (header(sample_rate=8000), "8000 Hz"),
     "rules that this version lacks": (header(rules={**record.fields_of(RULES), "mood": 1}), "differs in mood"),
@@ -240,6 +240,31 @@ def test_a_broken_recording_is_one_clear_error(tmp_path, content, words):
     code, output = run(path)
     assert code == 2
     assert output.splitlines()[-1].startswith("antiphon: ") and words in output
+
+
+def test_a_recording_whose_process_died_in_the_middle_of_a_line_is_replayed_so_far(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text(header() + step(1, TICK) + step(2, TICK)[:-9])
+    code, output = run(path)
+    assert code == 0
+    assert "1 steps, all decided as recorded" in output
+    assert "line 3 is cut off" in output and "has no end" in output
+
+
+def test_a_session_that_went_on_after_a_line_that_was_cut_off_is_replayed_whole(tmp_path):
+    path = tmp_path / "s.jsonl"
+    first, second = header() + step(1, TICK) + step(2, TICK)[:-9], header() + step(1, TICK)
+    path.write_text(f'{first}\n{second}{{"line":"end","steps":1}}\n')
+    code, output = run(path)
+    assert code == 0
+    assert "2 steps, all decided as recorded" in output
+    assert "line 3 is cut off" in output and "has no end" not in output
+
+
+def test_a_recording_may_begin_with_an_empty_line(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text("\n" + header() + step(1, TICK))
+    assert run(path)[0] == 0
 
 
 def test_a_recording_without_an_end_says_so(tmp_path):

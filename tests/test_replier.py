@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.tuning import PacingSettings
-from tests.test_ga import Line
+from tests.ga_line import Line
 from web.config import Wishes
 from web.replier import Replier
 from web.reply_options import ReplyOptions

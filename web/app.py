@@ -1,5 +1,6 @@
 """The WSGI application: `gunicorn -c python:web.gunicorn web.app:app`."""
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,13 +15,16 @@ from web import door, session_metrics, startup
 from web.client_secrets import secrets_of
 from web.donation_routes import donation
 from web.entrance import admit, without_redis
+from web.fair_share import FairShare
 from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
 from web.keyring import Keyring
 from web.page_routes import page
+from web.prefix import Prefixed
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
 from web.socket import ClientSocket, NoThread
+from web.visitor import has_bearer
 
 
 class NoDeflate:
@@ -57,11 +61,12 @@ def create_app() -> Flask:
             message_bytes=limits.message_bytes,
             spill_bytes=limits.spill_bytes,
             silent_s=limits.client_silent_s,
+            share=FairShare(limits.client_share, limits.client_burst_s, time.monotonic()),
         )
         handshake = Handshake(
             query=request.args.to_dict(),
             subprotocols=door.subprotocols(),
-            authorized="Authorization" in request.headers,
+            authorized=has_bearer(request.headers.get("Authorization", "")),
             resume_header=request.headers.get(RESUME_HEADER, ""),
         )
         with session_metrics.connection():
@@ -71,14 +76,14 @@ def create_app() -> Flask:
                 without_redis(client, error)
                 return
             with shared.pinger.watching(client.ping):
-                admit(shared, client, handshake, door.caller())
+                door.parts(admit(shared, client, handshake, door.caller()))
 
     flask.extensions["antiphon_begin"] = begin
     flask.extensions["antiphon_drain"] = drain
     flask.extensions["antiphon_flush"] = flush
     flask.extensions["antiphon_reload"] = lambda: runtime().reload()
     flask.extensions["antiphon_check"] = lambda: startup.check(settings, keyring)
-    flask.wsgi_app = NoDeflate(flask.wsgi_app)  # type: ignore[method-assign]
+    flask.wsgi_app = NoDeflate(Prefixed(flask.wsgi_app))  # type: ignore[method-assign]
     return flask
 
 

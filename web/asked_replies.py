@@ -16,6 +16,8 @@ class AskedReplies:
         """newest: what an earlier connection was asked for."""
         self.newest = newest
         """What the next reply is to be; None: as the session has it."""
+        self._event_id: str | None = None
+        """Of the client's event that asked for it."""
         self._waiting: deque[ReplyOptions] = deque()
 
     def wait(self, options: ReplyOptions | None, *, busy: bool) -> bool:
@@ -35,7 +37,17 @@ class AskedReplies:
             self.newest = self._waiting.popleft()
         return self.newest is not None and self.newest.aside
 
+    def take(self, options: ReplyOptions | None, event_id: str | None) -> None:
+        """The client asked for the next reply."""
+        self.newest, self._event_id = options, event_id
+
+    def give_up(self) -> str | None:
+        """There will be none: the words that it was to answer are lost. Returns the id of the event that asked."""
+        event_id, self.newest, self._event_id = self._event_id, None, None
+        return event_id
+
     def begin(self, usual: ReplyOptions) -> ReplyOptions:
         """What the reply that begins is; usual: as the session has it."""
-        options, self.newest = self.newest or usual, None
+        options = self.newest or usual
+        self.give_up()
         return options

@@ -5,12 +5,13 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
+import gevent
 import msgspec
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import api_keys
-from config.errors import AntiphonError, ClientError, RedisAway, TooMany
+from config.errors import AntiphonError, ClientError, RedisAway, TooMany, UploadSlow
 from tasks import ephemeral
 from tasks.ephemeral import Ephemeral
 from tasks.streams import RedisError
@@ -19,7 +20,7 @@ from web.answering import answered
 from web.answers import ClientSecret
 from web.dialects.ga import GaDialect
 from web.dialects.ga_session import MAX_SESSION_BYTES
-from web.dialects.reading import field_of
+from web.dialects.reading import misfit
 from web.entrance import make_dialect
 from web.guard import Guard
 from web.handshake import Handshake
@@ -31,6 +32,9 @@ USUAL_S = 600
 
 #: What a request has besides the session.
 REST_BYTES = 1 << 10
+
+#: By then all of it has come: 128 KiB over 256 kbit/s take 4 s.
+RECEIVE_S = 5.0
 
 
 class ExpiresAfter(msgspec.Struct):
@@ -52,7 +56,7 @@ def read(body: bytes) -> ClientSecretAsked:
     try:
         return msgspec.json.decode(body or b"{}", type=ClientSecretAsked)
     except msgspec.ValidationError as error:
-        raise ClientError(str(error), param=field_of(str(error))) from error
+        raise misfit(str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise ClientError("the body is not JSON, or nested too deeply", code="invalid_json") from error
 
@@ -65,8 +69,7 @@ def secrets_of(guard: Guard) -> Blueprint:
     def client_secrets() -> Response:
         try:
             guard.count(door.knock(), door.caller())
-            request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
-            return answered(_made(read(request.get_data(cache=False)), door.caller().key))
+            return answered(_made(read(_body()), door.caller().mark))
         except RequestEntityTooLarge:
             return problem(
                 ClientError(f"a session object may have {MAX_SESSION_BYTES} bytes", param="session")
@@ -79,6 +82,13 @@ def secrets_of(guard: Guard) -> Blueprint:
     return routes
 
 
+def _body() -> bytes:
+    """Raises RequestEntityTooLarge, and UploadSlow: who begins a request and does not go on must not stay for ever."""
+    request.max_content_length = MAX_SESSION_BYTES + REST_BYTES
+    with gevent.Timeout(RECEIVE_S, UploadSlow(f"the request did not arrive within {RECEIVE_S:g} s")):
+        return request.get_data(cache=False)
+
+
 def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     """The answer. Raises ClientError, TooMany and RedisError."""
     shared, session = runtime(), asked.session or {}
@@ -87,8 +97,13 @@ def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     expires_at = int(time.time()) + life_s
     secret, most = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth.ephemeral_keys
     key = Ephemeral(owner, expires_at, session)
-    if not ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most):
-        raise TooMany(f"there are {most} ephemeral keys of this API key, which is the limit", life_s)
+    try:
+        wait_ms = ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most)
+    except OverflowError as error:
+        raise ClientError("a number in the session has more than 64 bits", param="session") from error
+    if wait_ms:
+        wait_s = -(-wait_ms // 1000)
+        raise TooMany(f"there are {most} ephemeral keys of this API key; try again in {wait_s} s", wait_s)
     return ClientSecret(secret, expires_at, shown)
 
 

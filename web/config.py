@@ -68,6 +68,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         rules = Rules.of(settings, prepare=prepare)
         patience = settings.patience * (self.patience if self.detection == "semantic" else 1.0)
         silence_s = self.user_silence_s if self.idle_timeout_s is None else self.idle_timeout_s
+        if self.listen_only:
+            silence_s = 0.0
         longest = samples(self.pause_ms) if self.pause_ms is not None else rules.longest_wait * patience
         shortest = rules.min_pause * patience
         if self.detection == "silence" and self.pause_ms is not None:

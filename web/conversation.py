@@ -11,26 +11,15 @@ from typing import Any
 
 import msgspec
 
-from config import metrics
+from config import messages, metrics
 from config import redis_keys as keys
 from config.errors import AntiphonError, ClientError, StageFailed
-from config.messages import (
-    Cancel,
-    Claimed,
-    Commit,
-    Failed,
-    Pause,
-    Result,
-    Transcript,
-    VoiceEnded,
-    VoiceStarted,
-    encode,
-)
 from tasks import streams, submit
 from tasks.leases import Lease
-from web import actions, happenings, moments, requests, saved, turn
+from web import actions, happenings, moments, requests, saved, ticks, turn
 from web.asked_replies import AskedReplies
 from web.dialects import base
+from web.dictation import Dictations
 from web.history import History, Scene
 from web.inbox import Inbox
 from web.item_desk import ItemDesk
@@ -40,10 +29,12 @@ from web.memory import Memory
 from web.read_ahead import ReadAhead
 from web.recorder import recorder_of
 from web.replier import Replier
+from web.reply_desk import ReplyDesk
 from web.reply_options import ReplyOptions
 from web.reply_work import ReplyWork
 from web.rules import Rules
 from web.runtime import Runtime
+from web.signs import read_signs
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
 from web.turn_times import TurnTimes
@@ -60,6 +51,9 @@ LOOK_S = 0.5
 class Conversation:
     """Handles letters, looks at the clock, saves and acts."""
 
+    _reply_heard_at = 0
+    """Session sample at which the newest reply that was heard to its end was over."""
+
     def __init__(
         self,
         runtime: Runtime,
@@ -68,12 +62,13 @@ class Conversation:
         send: Callable[[Iterable[str]], bool],
         before: saved.Saved | None,
         hang_up: Callable[[], None],
+        dictations: Dictations,
     ) -> None:
         self.sid = lease.sid
         self.stages = Stages(self.sid, runtime.tell)
-        self._memory = Memory(runtime, lease)
-        self.inbox = Inbox(self._memory.results, dict(before.applied) if before else {})
-        self._recorder = recorder_of(runtime.settings, self.sid, went_on=before is not None)
+        self.memory = Memory(runtime, lease)
+        self.inbox = Inbox(self.memory.results, dict(before.applied) if before else {})
+        self._recorder = recorder_of(runtime, self.sid, went_on=before is not None)
         self.input = UserInput(
             self.sid, runtime.intake, runtime.settings.limits.audio_keep_s, before.received if before else 0
         )
@@ -84,34 +79,44 @@ class Conversation:
         self._dialect = dialect
         self._send = send
         self._before = before
+        self._dictations = dictations
         self._turn = before.turn if before else turn.Turn()
         self._rules = self._wished_rules()
         self._history = History(before.history if before else (), runtime.settings, self.input.clock)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
+        dialect.attend(lambda: read_signs(self._turn, self.stages, self.replier.reply, self.input))
         self._work = ReplyWork(
             self.sid, runtime.media, self.stages, self.replier, runtime.settings.pacing.report_played_s
         )
         self._times = TurnTimes(runtime.settings.pacing.transcript_deadline_s)
         self._asked = AskedReplies(before.options if before and not before.turn.replying else None)
-        self._desk = ItemDesk(self._history, dialect, send, self._items_changed)
+        self._desk = ItemDesk(
+            self._history, dialect, send, self._items_changed, lambda: self.replier.item, dictations
+        )
+        self._replies = ReplyDesk(
+            self._asked, self._history, self._times, lambda: self._turn, self._happen, self._drop_prepared,
+            dictations, self._complain,
+        )  # fmt: skip
         self._user_work = UserWork(
             dialect, send, self.input, self._times, lambda: self._ahead.ask(self._history.drafted)
         )
-        self._reply_heard_at = 0
-        """Session sample at which the newest reply that was heard to its end was over."""
-        self._requests: dict[type, Callable[[Any], None]] = {
+        self._requests: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((base.CommitInput, base.ClearInput, base.StopReply), self._turn_asked),
             **self._desk.requests,
             base.Configure: self._configure,
-            base.CreateReply: self._reply_asked,
+            base.CreateReply: self._replies.ask,
             base.HeardUpTo: self._heard_up_to,
+            base.Look: lambda _: self._send(dialect.looked()),
         }
         self._acts: dict[type, Callable[[Any], object]] = {
             **self._user_work.acts,
             actions.StartReply: lambda a: self._work.start(
-                a.reply, self._times.ended_s, self._asked.begin(self._usual), self._history.dropped
+                a.reply,
+                self._times.ended_s,
+                self._asked.begin(self._usual),
+                self._history.dropped,
             ),
             actions.PrepareReply: lambda a: self._work.prepare(a.reply, self._usual, self._history.dropped),
             actions.ConfirmReply: lambda a: self._work.confirm(self._times.ended_s),
@@ -128,11 +133,13 @@ class Conversation:
     def begin(self) -> None:
         """The connection is new: a client that need not say who shall speak is listened to at once."""
         if not self._dialect.speaks_first:
+            self._recorder.consent(self._dialect.wishes)
             self._prepare()
             self._listening.begin()
 
     def end(self) -> None:
         """The connection is over."""
+        self._dictations.close()
         self._recorder.close(self._dialect.wishes)
         self._trace.close("connection ended")
         self.stages.end()
@@ -140,14 +147,14 @@ class Conversation:
     def patience_s(self) -> float:
         """Seconds until time brings something."""
         now_s = time.monotonic()
-        tick = turn.next_tick(self._turn, self._rules)
+        tick = ticks.next_tick(self._turn, self._rules)
         tick_s = None if tick is None else self.input.clock.seconds_until(tick, now_s)
-        waits = (LOOK_S, tick_s, self.replier.patience_s(now_s))
+        waits = (0.0 if self._dictations.ready else LOOK_S, tick_s, self.replier.patience_s(now_s))
         return max(0.0, min(wait for wait in waits if wait is not None))
 
     def handle(self, mail: Mail) -> None:
         """One letter."""
-        if isinstance(mail, Result):
+        if isinstance(mail, messages.Result):
             first = self.stages.first_owner(mail.stage, mail.reply)
             for result in self.inbox.accept(mail, first_owner=first):
                 self._apply(result)
@@ -184,7 +191,7 @@ class Conversation:
         wishes = self._dialect.wishes
         listen = self._listening.set_up(wishes)
         draft = self._history.draft(self._turn.reply + 1, wishes)
-        self.save({keys.LISTEN: encode(listen), **draft})
+        self.save({keys.LISTEN: messages.encode(listen), **draft})
         if draft and not self._dialect.speaks_first:
             self._ahead.ask(self._history.drafted)
 
@@ -194,18 +201,9 @@ class Conversation:
         )
 
     def _turn_asked(self, request: requests.TurnRequest) -> None:
-        self._happen(requests.happening(request, self._turn, self.input.clock.received))
-
-    def _reply_asked(self, request: base.CreateReply) -> None:
-        options = None if request.options is None else self._history.resolved(request.options)
-        if self._asked.wait(options, busy=self._turn.phase is not turn.Phase.LISTENING):
-            return
-        happening = requests.happening(request, self._turn, self.input.clock.received)
-        if options is not None:
-            self._drop_prepared()
-        self._asked.newest = options
-        self._times.reply_asked(time.monotonic())
-        self._happen(happening)
+        received, closed_to = self.input.clock.received, self._user_work.closed_to
+        manual = self._rules.detection == "manual"
+        self._happen(requests.happening(request, self._turn, received, closed_to, manual=manual))
 
     def _items_changed(self) -> None:
         self._drop_prepared()
@@ -232,20 +230,20 @@ class Conversation:
             for result in self.inbox.catch_up(stage, 0 if stage == "stt" else self._turn.reply):
                 self._apply(result)
 
-    def _apply(self, result: Result) -> None:
+    def _apply(self, result: messages.Result) -> None:
         body = result.body
         self._trace.took(result)
-        if isinstance(body, Claimed):
+        if isinstance(body, messages.Claimed):
             self.stages.owned(result.stage, body.worker)
             if result.stage != "stt" and not self._wanted(result.reply):  # called off before it was claimed
-                self.stages.tell(result.stage, Cancel(self.sid, result.reply))
-        elif isinstance(body, Transcript):
+                self.stages.tell(result.stage, messages.Cancel(self.sid, result.reply))
+        elif isinstance(body, messages.Transcript):
             self._understood(body)
-        elif isinstance(body, VoiceStarted | VoiceEnded | Pause):
+        elif isinstance(body, messages.VoiceStarted | messages.VoiceEnded | messages.Pause):
             self._happen(body)
         elif not self._wanted(result.reply):
             log.debug("a result of %s came too late", result.stage)
-        elif isinstance(body, Failed) or self.replier.misses(body):
+        elif isinstance(body, messages.Failed) or self.replier.misses(body):
             log.warning("%s failed: %s", result.stage, getattr(body, "code", "words are missing"))
             self._given_up(result.stage, failure(body))
         else:
@@ -256,7 +254,7 @@ class Conversation:
     def _wanted(self, reply: int) -> bool:
         return reply == self._turn.reply and bool(self._turn.replying or self._turn.prepared)
 
-    def _understood(self, heard: Transcript) -> None:
+    def _understood(self, heard: messages.Transcript) -> None:
         """What comes back of the assistant's own words is nobody's, and it comes late: when the reply may be over."""
         overlaps = self._rules.detection != "manual" and self._turn.voice_from < self._reply_heard_at
         if (self._turn.replying or overlaps) and self.replier.echoes(heard.text, time.monotonic()):
@@ -276,14 +274,15 @@ class Conversation:
 
     def look_at_time(self) -> None:
         """Ticks, deadlines, and audio that is due."""
+        self._dictations.settle()
         now_s = time.monotonic()
-        tick = turn.next_tick(self._turn, self._rules)
+        tick = ticks.next_tick(self._turn, self._rules)
         if tick is not None and self.input.now >= tick:
             self._happen(happenings.Tick(self.input.now))
         self._look_for_transcript(now_s)
         self._look_for_room()
         if not self._turn.replying and not self._turn.prepared:
-            self._say_aside()
+            self._replies.look()
             return
         if self.replier.may_begin():
             self._times.sound_begins(now_s)
@@ -299,12 +298,6 @@ class Conversation:
         if self._work.report_played(now_s):
             self.save({})
 
-    def _say_aside(self) -> None:
-        """What was asked for beside the conversation has its turn when nobody else has."""
-        if self._turn.phase is turn.Phase.LISTENING and self._asked.next_aside():
-            self._times.reply_asked(time.monotonic())
-            self._happen(happenings.ReplyAsked())
-
     def _look_for_room(self) -> None:
         """Replies are made ahead only while others would not miss the slots."""
         if self._rules.prepare and self._runtime.watchdog.spare != self._turn.room:
@@ -312,10 +305,11 @@ class Conversation:
 
     def _look_for_transcript(self, now_s: float) -> None:
         """A turn that ended gets its transcript in time, or an error."""
-        awaited, unheard = bool(self._turn.awaiting), self.stages.unclaimed("stt")
-        if self._times.transcript_late(now_s, awaited=awaited, unheard=unheard):
-            self._complain(StageFailed("your words could not be understood in time; please say them again"))
-            self._send(self._dialect.not_understood())
+        unheard = self.stages.unclaimed("stt")
+        if self._times.transcript_late(now_s, self._turn.awaited, unheard=unheard):
+            error = StageFailed("your words could not be understood in time; please say them again")
+            self._complain(error, self._asked.give_up())
+            self._user_work.not_understood(self._turn.awaited)
             self._happen(happenings.TranscriptLate(self.input.now))
 
     def _retry(self, watch: StageWatch) -> None:
@@ -335,9 +329,10 @@ class Conversation:
         fields: dict[str, Any] = self._trace.happened(self._turn, happening, actions)
         if not actions and self._turn.phase is before.phase:
             return
+        closing, unread = self._user_work.items_of(actions)
         scene = Scene(
             self._dialect.wishes, self._asked.newest, self.replier.reply, self._turn.reply + 1,
-            self._user_work.item_of(actions), moments.utterance(before, happening),
+            unread, moments.utterance(before, happening), closing,
         )  # fmt: skip
         for action in actions:
             fields |= self._history.remember(action, scene)
@@ -373,7 +368,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
         )
-        self._memory.save(state, fields, ttl_s)
+        self.memory.save(state, fields, ttl_s)
 
     def pick_up(self) -> None:
         """A later connection: hear what happened meanwhile, and go on with the reply where it was."""
@@ -382,6 +377,8 @@ class Conversation:
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
+        if self._turn.phase is turn.Phase.HEARING:
+            self._send(self._dialect.speech_began(self._turn.voice_from))
         if self._turn.replying:
             number = self._turn.reply
             self._trace.pick_up(self._runtime.leases.read(self.sid, [keys.TRACE])[0])
@@ -390,7 +387,9 @@ class Conversation:
             self._work.pick_up(number, options, self.inbox, sent_before=sent, muted=self._turn.muted)
         self._catch_up()
         if self._turn.awaiting:
-            self.input.put(Commit(self.input.clock.received))  # the first may have died with its process
+            self.input.put(
+                messages.Commit(self.input.clock.received)
+            )  # the first may have died with its process
 
     def _complain(self, error: AntiphonError, event_id: str | None = None) -> None:
         metrics.errors.labels(error.wire_code if isinstance(error, ClientError) else error.code).inc()

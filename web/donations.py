@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal
 import gevent
 import msgspec
 import yaml
-from gevent.lock import BoundedSemaphore
 
 from config import redis_keys as keys
 from config import unmute_metrics
@@ -27,6 +26,7 @@ from config.donation import DonationSettings
 from config.errors import ClientError, DonationsAway, DonationsOff
 from tasks import kept
 from tasks.streams import Client
+from web.disk import in_thread
 from web.upload_form import FIELD, FormRules, known, receive, require_length
 
 #: The field of the form that says who gives the recording, as JSON.
@@ -45,6 +45,9 @@ LEAST_BYTES = {"wav": 100_000, "flac": 60_000, "mp3": 20_000, "ogg": 12_000}
 
 #: A disk that takes longer is given up.
 STORE_S = 10.0
+
+#: The end of a file's name while it is written, and how long after that nobody writes it any more.
+PART, PART_S = ".part", 3600.0
 
 
 class Verification(msgspec.Struct):
@@ -86,15 +89,6 @@ def sentences() -> list[str]:
     return list(yaml.safe_load(SENTENCES_FILE.read_text(encoding="utf-8")))
 
 
-def in_thread(work: Callable[..., None], *given: Any) -> None:
-    """Work on a disk, which holds up nobody else. Raises what it raises, and DonationsAway where it takes too long."""
-    done = gevent.get_hub().threadpool.spawn(work, *given)
-    try:
-        done.get(timeout=STORE_S)
-    except gevent.Timeout as error:
-        raise DonationsAway("the recording could not be stored in time; please try again later") from error
-
-
 class Donations:
     """What one web process hands out and takes."""
 
@@ -106,7 +100,8 @@ class Donations:
         self._media = media
         self._clock = clock
         self._dice = SystemRandom()
-        self._room = BoundedSemaphore(rules.at_once)
+        self._at_once = 0
+        """Recordings that are received or stored now; those that the disk does not give back, too."""
 
     def begin(self) -> Verification:
         """A text that was never read before. Raises DonationsOff, RedisError."""
@@ -120,21 +115,22 @@ class Donations:
         """Takes the recording in a request. Raises AntiphonError, RedisError."""
         folder = self._folder()
         require_length(environ, self._form)
-        if not self._room.acquire(blocking=False):
+        if self._at_once >= self._rules.at_once:
             raise DonationsAway("other recordings are being received; please try again in a few seconds")
+        self._at_once += 1
         try:
             form = receive(environ, self._form)
             submission, kind = _submission(form.fields), _kind(form.file)
             with self._verification(submission.verification_id) as verification:
                 self._store(folder, submission, verification, form.file, kind)
         finally:
-            self._room.release()
+            self._at_once -= 1
         unmute_metrics.voice_donation_submissions.inc()
 
     def _folder(self) -> Path:
         if self._rules.dir is None:
             raise DonationsOff("this server takes no voice donations; its operator has not set donation.dir")
-        return self._rules.dir.expanduser()
+        return self._rules.dir
 
     def _remember(self, text: Verification) -> None:
         left_s = text.created_at_timetamp + self._rules.read_within_s - self._clock()
@@ -166,13 +162,23 @@ class Donations:
             submission, text, now, datetime.fromtimestamp(now).astimezone().isoformat(),
             f"{text.id}.{kind}", len(data), hashlib.sha256(data).hexdigest(),
         )  # fmt: skip
+        stored = in_thread(write, folder, record, data, self._rules.most)
         try:
-            in_thread(write, folder, record, data, self._rules.most)
+            stored.get(timeout=STORE_S)
+        except gevent.Timeout as error:
+            self._at_once += 1  # its place stays taken until the disk gives it back
+            stored.rawlink(self._given_back)
+            raise DonationsAway(
+                "the recording could not be stored in time; please try again later"
+            ) from error
         except OSError as error:
             said = os.strerror(error.errno or 0)
             raise DonationsAway(
                 f"the recording could not be stored ({said}); please try again later"
             ) from error
+
+    def _given_back(self, _: object) -> None:
+        self._at_once -= 1
 
 
 def _submission(fields: Mapping[str, str]) -> Submission:
@@ -193,24 +199,54 @@ def _kind(data: bytes) -> str:
 
 
 def write(folder: Path, record: ConsentRecord, data: bytes, most: int) -> None:
-    """Both files or none, for the server's user alone. Raises OSError; DonationsAway where there are `most` already."""
+    """Both files or none, each whole as soon as it is there, for the server's user alone; nothing where an attempt that
+    took too long has stored them meanwhile. Raises OSError; DonationsAway where there are `most` already."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if sum(name.endswith(".json") for name in os.listdir(folder)) >= most:
+    named = f"{record.verification.id}.json"
+    names = os.listdir(folder)
+    if named in names:
+        return
+    if sum(name.endswith(".json") for name in names) >= most:
         raise DonationsAway("no more recordings are taken here for now")
+    _forget_attempts(folder, names)
     consent = json.dumps(msgspec.to_builtins(record), indent=2, ensure_ascii=False).encode()
-    written: list[Path] = []
+    attempt = f".{uuid.uuid4()}"
+    parts = [(folder / f"{attempt}.{name}{PART}", folder / name) for name in (record.file, named)]
     try:
-        for name, content in ((record.file, data), (f"{record.verification.id}.json", consent)):
-            with open(folder / name, "xb", opener=_private) as file:
-                written.append(folder / name)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        for (part, _), content in zip(parts, (data, consent), strict=True):
+            _write(part, content)
+        for part, name in parts:  # the consent last: where it is, all is
+            part.replace(name)
+        _sync(folder)
     except OSError:
-        for path in written:
+        for part, _ in parts:
             with suppress(OSError):
-                path.unlink()
+                part.unlink(missing_ok=True)
         raise
+
+
+def _forget_attempts(folder: Path, names: Iterable[str]) -> None:
+    """Of processes that died in the middle of one."""
+    for path in (folder / name for name in names if name.endswith(PART)):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - PART_S:
+                path.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "xb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Their names are on the disk, too."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _private(path: str, flags: int) -> int:

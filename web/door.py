@@ -11,10 +11,11 @@ from flask import Flask, Response, g, request
 
 from config import metrics
 from config.auth import AuthSettings
-from config.errors import AntiphonError, RedisAway
+from config.errors import AntiphonError, RedisAway, SessionUnknown
 from tasks.streams import RedisError
 from web.guard import REALTIME, Caller, Guard, Knock
 from web.handshake import RESUME_HEADER, resume_token
+from web.presence import Fate
 from web.problem import problem
 from web.visitor import Visitor, key_of
 
@@ -31,6 +32,9 @@ OF_SESSIONS = "/v1/sessions/"
 
 #: Files of the page; who opens it is asked for a key there, where one is wanted.
 OF_PAGE = "/page/"
+
+#: A browser that was told what it may ask need not ask again for so long.
+PREFLIGHT_S = 600
 
 #: Headers by which proxies say that they stand between.
 OF_PROXIES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
@@ -51,12 +55,15 @@ class Door:
 
     def before(self) -> Response | None:
         """Lets the request pass (None), or answers it."""
-        if request.path in PUBLIC or request.path.startswith((OF_SESSIONS, OF_PAGE)):
+        if request.path in PUBLIC or request.path.startswith(OF_PAGE):
             return None
         if request.method == "OPTIONS" and visitor().may_come_from(self._rules.origins):
             return Response(status=204)  # a browser asks what it may ask; it sends no key with that
         try:
-            g.caller, g.stay = self._guard.judge(knock())
+            if request.path.startswith(OF_SESSIONS):
+                self._guard.count_request(knock())
+            else:
+                g.caller, g.stay = self._guard.judge(knock())
         except AntiphonError as error:
             return refused(error)
         except RedisError as error:
@@ -66,12 +73,22 @@ class Door:
         return None
 
     def after(self, answer: Response) -> Response:
-        """A page of another origin that is allowed may read the answer."""
+        """A token that was wrong is counted; a page of another origin that is allowed may read the answer, and send any
+        header: SDKs have their own."""
+        if answer.status_code == SessionUnknown.http_status and request.path.startswith(OF_SESSIONS):
+            try:
+                self._guard.mistook(knock())
+            except AntiphonError as error:
+                answer = refused(error)
         asks = visitor()
         if asks.origin and asks.may_come_from(self._rules.origins) and not asks.is_same_origin():
             answer.headers["Access-Control-Allow-Origin"] = asks.origin
-            answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-            answer.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+            answer.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            if request.method == "OPTIONS":
+                wanted = request.headers.get("Access-Control-Request-Headers")
+                answer.headers["Access-Control-Allow-Headers"] = wanted or "Authorization, Content-Type"
+                answer.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+                answer.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)
             answer.headers.add("Vary", "Origin")
         return answer
 
@@ -84,6 +101,12 @@ class Door:
 def caller() -> Caller:
     """Who was let in with this request."""
     return cast(Caller, g.caller)
+
+
+def parts(fate: Fate) -> None:
+    """What becomes of the conversation whose connection is over."""
+    if stay := g.get("stay"):
+        stay.fate = fate
 
 
 def known(runtime: Callable[[], Shared]) -> Shared:

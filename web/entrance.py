@@ -25,10 +25,11 @@ from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect, last_words
 from web.guard import Caller
 from web.handshake import Handshake, dialect_name
+from web.presence import Fate
 from web.roles import Cloned, Role, find, speaker
 from web.runtime import Runtime
 from web.session import Session
-from web.socket import ClientSocket
+from web.socket import ClientGone, ClientSocket
 from web.waiting import digest, unknown, waiting
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def make_dialect(
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
         context_tokens=settings.llm.window_tokens,
+        transcribes=handshake.transcribes,
     )
 
 
@@ -90,14 +92,15 @@ class Speakers:
             return find(self._roles, "").voice
 
 
-def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> None:
+def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> Fate:
     """Serves a connection to its end. What goes wrong before a session stands closes it with a reason."""
+    token = handshake.resume_token
+    before = Fate.ELSEWHERE if token else Fate.OVER
     if dialect_name(handshake) == UnmuteDialect.name:
         socket.last_words = last_words
     try:
         if runtime.closing:
             raise SessionTaken("the server restarts; reconnect to go on")
-        token = handshake.resume_token
         session = (
             _resume(runtime, socket, handshake, token)
             if token
@@ -107,11 +110,14 @@ def admit(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: 
         if not isinstance(error, Overloaded):  # admission has counted that one, and knows why
             metrics.sessions_refused.labels(error.code).inc()
         socket.close(error.close_code or 1008, str(error))
-        return
+        return before
     except RedisError as error:
         without_redis(socket, error)
-        return
-    session.run()
+        return before
+    except ClientGone:
+        log.info("a client did not wait to be let in")
+        return before
+    return session.run()
 
 
 def without_redis(socket: ClientSocket, error: RedisError) -> None:
@@ -125,6 +131,7 @@ def without_redis(socket: ClientSocket, error: RedisError) -> None:
 
 
 def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller: Caller) -> Session:
+    _require_here(socket)
     sid, secret = secrets.token_hex(16), secrets.token_urlsafe(24)
     dialect = make_dialect(dialect_name(handshake), sid, runtime, handshake)
     if caller.session and isinstance(dialect, GaDialect):
@@ -135,7 +142,8 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller:
         keys.VERSION: VERSION,
         keys.SINCE: shared_time.now_s(),
         keys.DIALECT: dialect.name,
-        keys.OWNER: caller.key,
+        keys.OWNER: caller.mark,
+        keys.MEMBER: caller.member,
     }
     with _place(runtime, sid, first=False) as ticket:
         runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
@@ -150,8 +158,18 @@ def _resume(runtime: Runtime, socket: ClientSocket, handshake: Handshake, token:
         raise SessionUnknown("this session was saved by another version; connect anew") from error
     dialect = make_dialect(before.dialect, found.sid, runtime, handshake, resumed=True)
     dialect.restore(before.snapshot)
+    _require_here(socket)
     with _place(runtime, found.sid, first=True) as ticket:
+        _require_here(
+            socket
+        )  # the last moment: the session may go on over a later connection of the same client
         return _claimed(runtime, socket, dialect, token, before, ticket)
+
+
+def _require_here(socket: ClientSocket) -> None:
+    """Who gave up waiting takes no place, and no session from the connection that came after. Raises ClientGone."""
+    if socket.hung_up:
+        raise ClientGone
 
 
 def _claimed(
@@ -175,5 +193,5 @@ def _place(runtime: Runtime, sid: str, *, first: bool) -> Iterator[Ticket]:
     try:
         yield ticket
     except BaseException:
-        ticket.give_back(over=True)
+        ticket.give_back(over=not first)  # a session that goes on keeps its place while it waits
         raise

@@ -78,6 +78,7 @@ def on_starting(arbiter: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """What must be mended ends all of it with one line. On SIGTERM clients are closed with 1012, so that they come back
     to another process; then gunicorn's own way."""
+    worker.log.error_log.addFilter(logs.WithoutRequests())
     try:
         worker.wsgi.extensions["antiphon_check"]()
     except AntiphonError as error:

@@ -13,6 +13,10 @@ RESUME_HEADER = "X-Antiphon-Resume"
 EXTENSIONS = frozenset({"antiphon"})
 
 
+#: What `?intent=` says for a session without answers; such a client names no model.
+TRANSCRIPTION = "transcription"
+
+
 def resume_token(subprotocols: Sequence[str], header: str) -> str:
     """The token that came with a handshake; empty: none."""
     found = (p.removeprefix(RESUME_PROTOCOL) for p in subprotocols if p.startswith(RESUME_PROTOCOL))
@@ -35,6 +39,11 @@ class Handshake:
         return resume_token(self.subprotocols, self.resume_header)
 
     @property
+    def transcribes(self) -> bool:
+        """It wants to be understood, and no answers."""
+        return self.query.get("intent") == TRANSCRIPTION
+
+    @property
     def extensions(self) -> frozenset[str]:
         """What the client asked for beyond its dialect, separated by commas; names that nobody knows mean nothing."""
         asked = self.query.get("extensions", "").split(",")
@@ -49,5 +58,6 @@ def dialect_name(handshake: Handshake) -> str:
             raise ClientError("there are two dialects: ga and unmute", param="dialect")
         return asked
     plain = tuple(p for p in handshake.subprotocols if not p.startswith(RESUME_PROTOCOL))
-    page_of_unmute = plain == ("realtime",) and "model" not in handshake.query and not handshake.authorized
+    of_the_api = handshake.authorized or bool({"model", "intent"} & handshake.query.keys())
+    page_of_unmute = plain == ("realtime",) and not of_the_api
     return "unmute" if page_of_unmute else "ga"

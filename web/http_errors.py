@@ -5,6 +5,8 @@ import re
 from flask import Blueprint, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import RequestRedirect, WebsocketMismatch
+from wsproto.events import RejectConnection
+from wsproto.utilities import RemoteProtocolError
 
 from config.errors import AntiphonError, RedisAway
 from config.metrics import errors
@@ -26,6 +28,9 @@ MESSAGES = {
 MISMATCH = "conversations are held over a WebSocket at /v1/realtime, everything else is plain HTTP"
 
 
+HANDSHAKE = "this is not the handshake of a WebSocket (RFC 6455): {}"
+
+
 def refused(error: AntiphonError) -> Response:
     """The response to what raised it; counted."""
     errors.labels(code_of(error)).inc()
@@ -35,6 +40,18 @@ def refused(error: AntiphonError) -> Response:
 def redis_away(error: RedisError) -> Response:
     """Whatever was asked for: it can be asked for again when Redis is back."""
     return refused(RedisAway(type(error).__name__))
+
+
+def no_handshake(error: RemoteProtocolError) -> Response:
+    """A WebSocket was asked for in a way that makes none; no connection stands yet."""
+    said = Error("invalid_request_error", "bad_handshake", HANDSHAKE.format(error))
+    hint = error.event_hint
+    if not isinstance(hint, RejectConnection):
+        return answered(ErrorAnswer(said), 400)
+    answer = answered(ErrorAnswer(said), hint.status_code)
+    for name, value in hint.headers:  # the version that is spoken here
+        answer.headers[name.decode()] = value.decode()
+    return answer
 
 
 def http_error(error: HTTPException) -> Response | HTTPException:
@@ -61,3 +78,4 @@ def handle(blueprint: Blueprint) -> None:
     blueprint.app_errorhandler(AntiphonError)(refused)
     blueprint.app_errorhandler(RedisError)(redis_away)
     blueprint.app_errorhandler(HTTPException)(http_error)
+    blueprint.app_errorhandler(RemoteProtocolError)(no_handshake)

@@ -1,15 +1,49 @@
 """What a conversation is made of: things said, typed, called and answered, each with the id clients know. Pure."""
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Literal
+
+import msgspec
 
 from config.errors import ClientError
-from config.messages import ChatMessage
+from config.messages import ChatMessage, ToolCall
 
 #: Where `after` asks for the very beginning.
 ROOT = "root"
 
+#: Kept of a conversation, the newest: more than any prompt takes, and no more than a web process can keep for all its
+#: sessions.
+MOST_ITEMS, MOST_CHARACTERS = 1000, 2_000_000
+
 #: Session samples at which something began and ended to be said.
 Span = tuple[int, int]
+
+#: Characters of one result that are remembered: what was asked for again costs a call, what is kept costs every prompt.
+REMEMBERED = 500
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """Functions of the server's own that a reply asked for, and what they gave."""
+
+    calls: tuple[ToolCall, ...]
+    results: tuple[str, ...]
+
+    @classmethod
+    def of(cls, calls: Iterable[ToolCall], results: Iterable[str]) -> "Exchange":
+        """As much of it as is remembered."""
+        return cls(tuple(calls), tuple(result[:REMEMBERED] for result in results))
+
+    @property
+    def size(self) -> int:
+        """Its characters."""
+        return sum(map(len, self.results)) + sum(len(call.arguments) for call in self.calls)
+
+    def messages(self) -> Iterator[ChatMessage]:
+        """As a model is told of it."""
+        yield ChatMessage("assistant", "", self.calls)
+        for call, result in zip(self.calls, self.results, strict=True):
+            yield ChatMessage("tool", result, tool_call_id=call.id)
 
 
 class Item(ChatMessage, frozen=True, omit_defaults=True):
@@ -22,6 +56,17 @@ class Item(ChatMessage, frozen=True, omit_defaults=True):
     """Somebody fell silent, or was made to, before its end."""
     span: Span | None = None
     """When it was said, or added; None: saved by a version that did not write it down."""
+    consulted: tuple[Exchange, ...] = ()
+    """What it was made with; models are told, clients are not."""
+
+
+def no_such(asked: Literal["retrieve", "delete", "truncate"], item_id: str) -> ClientError:
+    """What somebody wanted to do is not possible with an item that is not there. The API has a code for each."""
+    return ClientError(
+        f"cannot {asked} item {item_id!r}: there is no such item",
+        param="item_id",
+        code=f"item_{asked}_invalid_item_id",
+    )
 
 
 class Items:
@@ -29,6 +74,7 @@ class Items:
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = list(items)
+        self._characters = sum(map(size, self._items))
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -39,9 +85,22 @@ class Items:
     def __getitem__(self, place: int) -> Item:
         return self._items[place]
 
-    def newest(self, count: int) -> list[Item]:
-        """The last so many."""
-        return self._items[-count:]
+    def newest(self, count: int, characters: int) -> list[Item]:
+        """The last so many, and no more than have so many characters; the very last in any case."""
+        sizes = accumulate(map(size, reversed(self._items[-count:])))
+        fit = sum(1 for size in sizes if size <= characters)
+        return self._items[-max(1, fit) :]
+
+    def forget_oldest(self) -> int:
+        """What is more than is kept; how many that are."""
+        gone = max(0, len(self._items) - MOST_ITEMS)
+        left = self._characters - sum(map(size, self._items[:gone]))
+        while left > MOST_CHARACTERS and gone < len(self._items) - 1:
+            left -= size(self._items[gone])
+            gone += 1
+        del self._items[:gone]
+        self._characters = left
+        return gone
 
     def place(self, item_id: str) -> int | None:
         """Where it is; None: there is none."""
@@ -60,19 +119,46 @@ class Items:
         if item_id == ROOT:
             return 0
         if (place := self.place(item_id)) is None:
-            raise ClientError("there is no item of this id", param="previous_item_id", code="item_not_found")
+            raise ClientError(
+                f"there is no item {item_id!r} to follow",
+                param="previous_item_id",
+                code="item_create_invalid_previous_item_id",
+            )
         return place + 1
 
     def insert(self, place: int, item: Item) -> None:
         """Raises ClientError where there is one of its id."""
         if self.place(item.id) is not None:
-            raise ClientError("there is an item of this id already", param="item.id", code="item_id_taken")
+            raise ClientError(
+                f"there is an item {item.id!r} already", param="item.id", code="item_create_duplicate_item_id"
+            )
         self._items.insert(place, item)
+        self._characters += size(item)
+
+    def make_way(self, item_id: str, place: int) -> int:
+        """Takes away what a client gave an id of the server's own; where the item goes that was to go to `place`."""
+        taken = self.place(item_id)
+        if taken is None:
+            return place
+        self.remove(taken)
+        return place - (taken < place)
+
+    @property
+    def telling(self) -> list[Item]:
+        """Those that say something: a model need not know of others."""
+        return [item for item in self._items if item.content or item.tool_calls or item.role == "tool"]
 
     def replace(self, place: int, item: Item) -> None:
         """Another in its place."""
+        self._characters += size(item) - size(self._items[place])
         self._items[place] = item
 
     def remove(self, place: int) -> None:
         """It has never been."""
-        del self._items[place]
+        self._characters -= size(self._items.pop(place))
+
+
+def size(item: Item) -> int:
+    """Characters, as they count for what is kept."""
+    asked = sum(len(call.arguments) for call in item.tool_calls)
+    return len(item.content) + asked + sum(exchange.size for exchange in item.consulted)

@@ -1,6 +1,8 @@
 """The API keys in force: those of the settings and of the file, which is read again when it changed."""
 
 import logging
+import os
+import time
 from pathlib import Path
 
 from config import api_keys
@@ -13,8 +15,14 @@ log = logging.getLogger(__name__)
 #: Where the settings' own keys are said to stand, in messages.
 SETTING = "auth.keys"
 
-#: What tells a file from what it was.
-Version = tuple[int, int, int]
+#: A file system's clock may be so coarse: two changes within it can look like one, so the second is looked for later.
+COARSE_NS = 1_000_000_000
+
+#: Of a file's mode: others than its owner may write.
+WRITABLE_BY_OTHERS = 0o022
+
+#: What tells a file from what it was; the last: it is so young that it may change without looking different.
+Version = tuple[int, int, int, bool]
 
 
 class Keyring:
@@ -51,17 +59,26 @@ class Keyring:
         text, version = "", None
         if self._file is not None:
             version = _version(self._file)
-            try:
-                text = self._file.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is no text"
-                raise ConfigError(f"auth.keys_file {self._file} cannot be read: {why}") from None
+            text = self._text_of(self._file)
         found = api_keys.parse(self._text, SETTING) + api_keys.parse(text, str(self._file))
         if len({key.name for key in found}) < len(found):
             raise ConfigError(f"a key of {SETTING} has the name of one of {self._file}")
-        if self._keys is None or self._keys != found:
+        if self._keys != found:
             log.info("%d API keys are in force", len(found))
+            if self._keys and not found:
+                log.warning("the last API key was taken back: who may come in without one comes in now")
         self._keys, self._read = found, version
+
+    def _text_of(self, file: Path) -> str:
+        """Raises ConfigError. Who writes a file of keys takes nothing away before the rest stands (`cli/keys.py`)."""
+        try:
+            with file.open("rb") as held:
+                if self._keys is None and os.fstat(held.fileno()).st_mode & WRITABLE_BY_OTHERS:
+                    log.warning("others than its owner may write %s, and let themselves in", file)
+                return held.read().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise ConfigError(f"auth.keys_file {file} cannot be read: {why}") from None
 
 
 def _version(file: Path) -> Version | None:
@@ -69,4 +86,4 @@ def _version(file: Path) -> Version | None:
         found = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, time.time_ns() - found.st_mtime_ns < COARSE_NS

@@ -56,7 +56,7 @@ class Mailbox:
         else:
             self._missed = True
         if wake:
-            self._wake()
+            self.wake()
 
     def put(self, mail: Mail, timeout_s: float, held: Callable[[], bool] = lambda: False) -> bool:
         """Waits for room; False when there was none in time. No time counts while it is `held`: nobody is to blame."""
@@ -68,7 +68,7 @@ class Mailbox:
                 return False
             gevent.sleep(ROOM_LOOK_S)
         self._letters.append(mail)
-        self._wake()
+        self.wake()
         return True
 
     def take(self, patience_s: float) -> list[Mail]:
@@ -93,7 +93,8 @@ class Mailbox:
             self._waiter = None
             timer.close()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Who waits for letters waits no longer, though there may be none."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             gevent.get_hub().loop.run_callback(waiter.switch, None)

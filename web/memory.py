@@ -20,10 +20,14 @@ class Memory:
         self._media = runtime.media
         self._ttl_s = runtime.settings.limits.session_ttl_s
         self._lease = lease
+        self.bytes = 0
+        """Of the state, when it was saved last."""
 
     def save(self, state: saved.Saved, fields: Mapping[str, Value], ttl_s: int | None) -> None:
         """Raises SessionTaken when another web process owns the session."""
-        everything = {**fields, keys.STATE: saved.encode(state), keys.VERSION: VERSION}
+        encoded = saved.encode(state)
+        self.bytes = len(encoded)
+        everything = {**fields, keys.STATE: encoded, keys.VERSION: VERSION}
         if not self._leases.save(self._lease, ttl_s or self._ttl_s, everything):
             raise SessionTaken("this session goes on over another connection")
 

@@ -1,14 +1,14 @@
 """The minutes of a session: who said what, and when, as JSON, subtitles (SRT) or text. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from config.settings import SAMPLE_RATE
 from web.answers import CalledFunction, FunctionResult, Minutes, SaidMessage
-from web.history import SAVED_MESSAGES
-from web.items import Item
+from web.history import SAVED_CHARACTERS, SAVED_MESSAGES
+from web.items import Item, size
 from web.prompt import INTERRUPTED
 from web.turn import SILENCE
 
@@ -18,14 +18,23 @@ SPEAKERS = {"user": "User", "assistant": "Assistant"}
 #: What was typed took no time; a subtitle must be read.
 SHORTEST_S = 1.0
 
+#: The least that subtitles can tell apart.
+STEP_S = 0.001
+
 
 def minutes(session_id: str, history: Sequence[Item], *, closed: bool) -> Minutes:
     """Of the history that was saved."""
     said = [entry for item in history for entry in _entries(item)]
-    whole = len(history) < SAVED_MESSAGES
-    return Minutes(
-        session_id, closed, said, None if whole else f"only the newest {SAVED_MESSAGES} items are kept"
-    )
+    return Minutes(session_id, closed, said, _note(history))
+
+
+def _note(history: Sequence[Item]) -> str | None:
+    """What may be missing. Of how long that was which was dropped nobody knows, so it is said early."""
+    if len(history) >= SAVED_MESSAGES:
+        return f"only the newest {SAVED_MESSAGES} items are kept"
+    if sum(map(size, history)) >= SAVED_CHARACTERS // 2:
+        return f"only the newest items are kept, of {SAVED_CHARACTERS} characters in all"
+    return None
 
 
 def _entries(item: Item) -> Iterator[SaidMessage | CalledFunction | FunctionResult]:
@@ -80,8 +89,11 @@ def as_text(told: Minutes) -> bytes:
 
 
 def as_srt(told: Minutes) -> bytes:
-    """Subtitles by session time: in order, numbered from 1."""
-    cues = sorted(_lines(told), key=lambda line: line.start_s)
+    """Subtitles by session time: in order, numbered from 1, each begun after the one before it."""
+    cues: list[_Line] = []
+    for line in sorted(_lines(told), key=lambda line: line.start_s):
+        start_s = max(line.start_s, cues[-1].start_s + STEP_S) if cues else line.start_s
+        cues.append(replace(line, start_s=start_s, end_s=max(line.end_s, start_s + STEP_S)))
     return "\n".join(_cues(cues)).encode()
 
 

@@ -2,10 +2,42 @@
 
 from config.messages import Transcript
 from config.settings import SAMPLE_RATE
+from web.clock import SessionClock
 from web.happenings import Happening
 from web.items import Span
 from web.reply import Reply
 from web.turn import Turn
+
+#: Less is the way of the sound, not a pause.
+PAUSE = SAMPLE_RATE
+
+
+class Times:
+    """Session samples as people remember them: while nothing is sent samples stand still, and time does not.
+
+    A client that sends sound only as long as a button is held has many such pauses.
+    """
+
+    def __init__(self, clock: SessionClock, now_s: float, not_before: int = 0) -> None:
+        """not_before: while nobody was connected the clock stood."""
+        self._clock = clock
+        self._began_s = now_s
+        self._began = max(not_before, clock.now(now_s))
+        self._behind = self._began - clock.now(now_s)
+
+    def told(self, span: Span, now_s: float) -> Span:
+        """When that was which was said at these samples, not long ago."""
+        past = self._began + int((now_s - self._began_s) * SAMPLE_RATE)
+        behind = past - self._clock.now(now_s)
+        if behind > self._behind + PAUSE:
+            self._behind = behind
+        start, end = span
+        return start + self._behind, end + self._behind
+
+    def now(self, now_s: float) -> Span:
+        """Of what takes no time."""
+        at = self._clock.now(now_s)
+        return self.told((at, at), now_s)
 
 
 def utterance(before: Turn, happening: Happening) -> Span:

@@ -20,6 +20,9 @@ MAX_PACKET = 61_440
 #: Damaged pages after which the rest of what came is given up: looking on costs CPU, and nobody sends such by accident.
 MAX_DAMAGED = 16
 
+#: Packets after which the rest of what came is given up: as many of the shortest, 2.5 ms, are 10 s.
+MAX_PACKETS = 4000
+
 #: Samples at 48 kHz that libopus adds before the sound when it encodes for `audio` or `voip`.
 PRE_SKIP = 312
 
@@ -126,7 +129,13 @@ class OggOpusReader:
         """Packets that are complete with `data`. Never raises, whatever it is."""
         self.trouble = ""
         self._bytes += data
-        return [packet for page in self._pages() for packet in self._packets(page) if packet]
+        found: list[bytes] = []
+        for page in self._pages():
+            found += [packet for packet in self._packets(page) if packet]
+            if len(found) > MAX_PACKETS:
+                self.trouble, self._bytes = f"there are more than {MAX_PACKETS} packets at once", b""
+                break
+        return found
 
     # --- pages
 

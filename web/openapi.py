@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from config.errors import AntiphonError, KeyRefused, NotAllowed, OriginRefused
+from config.errors import AntiphonError, KeyRefused, NotAllowed, OriginRefused, TooMany
 from web.answers import ErrorAnswer
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{name}"
 
 #: Where a key is wanted, these may be told instead of what was asked for.
-AT_THE_DOOR: tuple[type[AntiphonError], ...] = (KeyRefused, NotAllowed, OriginRefused)
+AT_THE_DOOR: tuple[type[AntiphonError], ...] = (KeyRefused, NotAllowed, OriginRefused, TooMany)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Body:
     content_type: str
     kind: Any = None
     schema: Mapping[str, Any] = field(default_factory=dict)
+    required: bool = True
+    """Of what is taken: it may not be left out."""
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    """Of a form's fields, where it is not the usual one."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a form that are structs."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,10 @@ def document(operations: Iterable[Operation], head: Mapping[str, Any]) -> Json:
 
 def _kinds(operation: Operation) -> Iterable[Any]:
     bodies = [body for _, found in operation.gives.values() for body in found]
-    return (body.kind for body in (*bodies, *operation.takes) if body.kind is not None)
+    for body in (*bodies, *operation.takes):
+        yield from body.parts.values()
+        if body.kind is not None:
+            yield body.kind
 
 
 def _described(operation: Operation) -> Json:
@@ -92,7 +101,8 @@ def _described(operation: Operation) -> Json:
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
     if operation.takes:
-        described["requestBody"] = {"required": True, **_content(operation.takes)}
+        required = all(body.required for body in operation.takes)
+        described["requestBody"] = {"required": required, **_content(operation.takes)}
     if operation.security is not None:
         described["security"] = list(operation.security)
     return described
@@ -111,14 +121,26 @@ def _refusals(errors: Iterable[type[AntiphonError]]) -> dict[str, Json]:
 
 
 def _content(bodies: Iterable[Body]) -> Json:
-    content = {body.content_type: {"schema": _schema(body)} for body in bodies}
+    content: Json = {body.content_type: {"schema": _schema(body)} for body in bodies}
+    for body in bodies:
+        if body.encoding:
+            content[body.content_type]["encoding"] = dict(body.encoding)
     return {"content": content} if content else {}
 
 
 def _schema(body: Body) -> Json:
-    if body.kind is None:
-        return dict(body.schema)
-    (schema,), _ = msgspec.json.schema_components([body.kind], ref_template=REF)
+    if body.kind is not None:
+        return _reference(body.kind)
+    schema = dict(body.schema)
+    if body.parts:
+        fields = {name: _reference(kind) for name, kind in body.parts.items()}
+        schema["properties"] = {**schema["properties"], **fields}
+        schema["required"] = [*schema["required"], *fields]
+    return schema
+
+
+def _reference(kind: Any) -> Json:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=REF)
     return schema
 
 

@@ -1,6 +1,7 @@
 """Every route of the app, as the OpenAPI document says it. A new route is a new entry; a test compares."""
 
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from web.answers import (
     VoiceMade,
 )
 from web.client_secrets import ClientSecretAsked
-from web.donations import Verification
+from web.donations import Submission, Verification
 from web.openapi import Body, Json, Operation, gives_json
 
 #: Something that is no JSON.
@@ -51,18 +52,18 @@ def query(name: str, means: str, *allowed: str) -> Json:
     return {"name": name, "in": "query", "description": means, "schema": schema}
 
 
-def multipart(name: str, means: str, **texts: str) -> Body:
-    """A form with one file, and texts, each with what it means."""
-    file = {**TEXT, "contentMediaType": "application/octet-stream", "description": means}
-    fields = {name: file, **{text: {**TEXT, "description": said} for text, said in texts.items()}}
-    schema = {"type": "object", "required": list(fields), "properties": fields}
-    return Body("multipart/form-data", schema=schema)
+def multipart(name: str, means: str, **parts: Any) -> Body:
+    """A form with one file, and fields that are JSON, each a struct."""
+    file = {**TEXT, "contentMediaType": "application/octet-stream", "minLength": 1, "description": means}
+    schema = {"type": "object", "required": [name], "properties": {name: file}}
+    encoding = {part: {"contentType": "application/json"} for part in parts}
+    return Body("multipart/form-data", schema=schema, parts=parts, encoding=encoding)
 
 
 OPERATIONS = (
     Operation(
         "GET", "/v1/realtime", "converse", "A conversation, over a WebSocket: docs/protocol.md",
-        {101: (SWITCHES, ())},
+        {101: (SWITCHES, ()), 426: ("Another version of WebSockets than 13 was asked for", openapi.ERROR)},
         refuses=(errors.ClientError, errors.SessionUnknown, errors.TooMany),
         tag="conversation",
         parameters=(
@@ -75,9 +76,9 @@ OPERATIONS = (
         "POST", "/v1/realtime/client_secrets", "createClientSecret",
         "An ephemeral key for a browser, with the session that it carries",
         {200: gives_json(ClientSecret, "It can be used until it expires")},
-        refuses=(errors.ClientError, errors.TooMany, errors.RedisAway),
+        refuses=(errors.ClientError, errors.UploadSlow, errors.TooMany, errors.RedisAway),
         tag="conversation",
-        takes=(Body("application/json", ClientSecretAsked),),
+        takes=(Body("application/json", ClientSecretAsked, required=False),),
     ),
     Operation(
         "GET", "/v1/sessions/{session_id}/transcript", "getTranscript",
@@ -86,7 +87,7 @@ OPERATIONS = (
             Body("application/json", Minutes), Body("application/x-subrip", schema=TEXT),
             Body("text/plain", schema=TEXT),
         ))},
-        refuses=(errors.ClientError, errors.SessionUnknown, errors.RedisAway),
+        refuses=(errors.ClientError, errors.SessionUnknown, errors.TooMany, errors.RedisAway),
         tag="conversation",
         parameters=(
             path("session_id", "`session.id`, with or without `sess_`", "sess_4f7c1d0e9b3a4c5d8e6f7a8b9c0d1e2f"),
@@ -126,7 +127,7 @@ OPERATIONS = (
             errors.UploadUnreadable, errors.DonationsOff, errors.DonationsAway, errors.RedisAway,
         ),
         tag="voices",
-        takes=(multipart("file", "WAV, FLAC, MP3 or Ogg, 4 MiB at the most", metadata="Who gives it, as JSON"),),
+        takes=(multipart("file", "WAV, FLAC, MP3 or Ogg, 4 MiB at the most", metadata=Submission),),
     ),
     Operation(
         "GET", "/v1/models", "listModels", "The engines at work, and the conversation they make",

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import gevent
-
 from web import record_folder
+from web.disk import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +22,8 @@ FLUSH_S = 0.5
 #: Bytes in hand while the disk is busy: minutes of words, 20 s of sound. Beyond, it is given up.
 MAX_IN_HAND = 1 << 20
 
-#: Starts a function in a thread; what it returns has `ready()` and `wait(timeout)`.
+#: Starts a function in a thread, and never waits; what it returns has `ready()` and `wait(timeout)`.
 Background = Callable[..., Any]
-
-
-def in_thread(work: Callable[..., None], *given: Any) -> Any:
-    """On gevent's own threads: to a file it cannot write without blocking."""
-    return gevent.get_hub().threadpool.spawn(work, *given)
 
 
 class Pen:

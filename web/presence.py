@@ -1,9 +1,13 @@
-"""Who is here, of those whose conversations are counted: lets connections in by their limits, keeps them counted."""
+"""Who is here, of those whose conversations are counted: lets connections in by their limits, keeps them counted.
+
+What counts is the conversation, under one name over all its connections: whoever lost one comes back although the limit
+is reached, and whoever lets conversations wait has no room for more.
+"""
 
 import logging
-import secrets
 from collections import defaultdict
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Literal
 
 import gevent
@@ -21,40 +25,55 @@ HOLD_MS = 15_000
 HOLDS = 3
 
 
+class Fate(Enum):
+    """What becomes of a conversation whose connection ends."""
+
+    OVER = auto()
+    WAITS = auto()
+    """Its client may come back: until then it counts."""
+    ELSEWHERE = auto()
+    """It goes on over another connection, or was never this one's."""
+
+
 class Presence:
     """All connections of this process that count."""
 
-    def __init__(self, media: Client) -> None:
+    def __init__(self, media: Client, wait_s: int) -> None:
+        """wait_s: how long conversations wait for their clients."""
         self._quotas = Quotas(media, HOLD_MS)
+        self._wait_ms = 1000 * wait_s
         self._here: set[Stay] = set()
         gevent.spawn(self._run)
 
-    def enter(self, quotas: Sequence[Quota], *, returns: bool = False) -> "Stay":
-        """A connection that counts until it leaves. returns: it goes on with a session that was let in before.
-
-        Raises TooMany and RedisError.
-        """
-        stay = Stay(self, quotas)
-        if excess := self._quotas.enter(stay.member, quotas, "return" if returns else "start"):
+    def enter(self, member: str, quotas: Sequence[Quota]) -> "Stay":
+        """A connection, whose conversation counts as `member` until it leaves. Raises TooMany and RedisError."""
+        if excess := self._quotas.enter(member, quotas):
             raise _told(excess)
-        if quotas:
+        stay = Stay(self, member, [quota for quota in quotas if quota.sessions])
+        if stay.quotas:
             self._here.add(stay)
         return stay
 
     def knock(self, quotas: Sequence[Quota]) -> None:
         """Counts something that takes no time. Raises TooMany and RedisError."""
-        if excess := self._quotas.enter("", quotas, "try"):
+        if excess := self._quotas.enter("", quotas):
             raise _told(excess)
 
     def leave(self, stay: "Stay") -> None:
-        """It is over, and counts no more; once is enough. With Redis away it counts until it is forgotten."""
+        """It is gone; once is enough. With Redis away it counts until it is forgotten."""
         if stay not in self._here:
             return
         self._here.discard(stay)
         try:
-            self._quotas.leave(stay.member, stay.quotas)
+            self._part(stay)
         except RedisError:
             log.debug("a connection is forgotten by its deadline")
+
+    def _part(self, stay: "Stay") -> None:
+        if stay.fate is Fate.OVER:
+            self._quotas.leave(stay.member, stay.quotas)
+        elif stay.fate is Fate.WAITS:
+            self._quotas.keep({quota.who: [stay.member] for quota in stay.quotas}, self._wait_ms)
 
     def _run(self) -> None:
         while True:
@@ -72,34 +91,35 @@ class Presence:
         members: dict[str, list[str]] = defaultdict(list)
         for stay in before:
             for quota in stay.quotas:
-                if quota.sessions:
-                    members[quota.who].append(stay.member)
+                members[quota.who].append(stay.member)
         if members:
             self._quotas.keep(members)
         for gone in before - self._here:  # left meanwhile, and was put back
-            self._quotas.leave(gone.member, gone.quotas)
+            self._part(gone)
 
 
 class Stay:
     """One connection."""
 
-    def __init__(self, presence: Presence, quotas: Sequence[Quota]) -> None:
-        self.member = secrets.token_hex(8)
+    def __init__(self, presence: Presence, member: str, quotas: Sequence[Quota]) -> None:
+        self.member = member
         self.quotas = quotas
+        self.fate = Fate.OVER
+        """Of its conversation, once it ends."""
         self._presence = presence
 
     def leave(self) -> None:
-        """It is over."""
+        """It is gone."""
         self._presence.leave(self)
 
 
 def _told(excess: Excess) -> TooMany:
     quota = excess.quota
     whose: Literal["your address", "this API key"] = (
-        "your address" if quota.who.startswith("address/") else "this API key"
+        "your address" if "address/" in quota.who else "this API key"
     )
     if excess.of == "live":
         why = f"{whose} has {quota.sessions} conversations at once, which is the limit"
     else:
-        why = f"{whose} may begin {quota.starts_per_minute} conversations a minute, and did"
+        why = quota.told or f"{whose} may begin {quota.per_minute} conversations a minute, and did"
     return TooMany(f"{why}; try again in {excess.retry_after_s} s", excess.retry_after_s)

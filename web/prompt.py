@@ -10,6 +10,7 @@ from config.errors import ClientError, PromptTooLong
 from config.messages import MAX_MESSAGES, ChatMessage, Order, ToolCall
 from config.tokens import message_tokens
 from web.config import Truncation, Wishes
+from web.items import Item
 
 #: Spoken answers are short; models are not, unless told.
 DEFAULT_INSTRUCTIONS = (
@@ -76,6 +77,7 @@ def ask(number: int, wishes: Wishes, history: Sequence[ChatMessage], context_tok
         wishes.language,
         tools=list(wishes.tools),
         tool_choice=wishes.tool_choice,
+        spoken=not wishes.text_only,
     )
     return Asked(order, dropped)
 
@@ -116,13 +118,26 @@ def _answered(history: Sequence[ChatMessage]) -> Iterator[ChatMessage]:
     for message in (*history, _END):
         if message.role == "tool":
             continue
-        if calls and not message.tool_calls:
+        consulted = _consulted(message)
+        if calls and (consulted or not message.tool_calls):
             yield ChatMessage("assistant", "", tuple(calls))
             yield from (answers[call.id] for call in calls)
             calls = []
+        yield from consulted
         if message.content:
             yield ChatMessage(message.role, message.content)
         calls += [call for call in message.tool_calls if call.id in answers]
+
+
+def _consulted(message: ChatMessage) -> list[ChatMessage]:
+    """What a reply asked the server's own functions, and what they gave: a model that does not see that it asked would
+    make up the next answer."""
+    exchanges = message.consulted if isinstance(message, Item) else ()
+    return [told for exchange in exchanges for told in exchange.messages()]
+
+
+def _tokens(message: ChatMessage) -> int:
+    return message_tokens(message) + sum(map(message_tokens, _consulted(message)))
 
 
 def surplus(history: Sequence[ChatMessage], wish: Truncation, room: int | None) -> int:
@@ -133,22 +148,28 @@ def surplus(history: Sequence[ChatMessage], wish: Truncation, room: int | None) 
     """
     limits = [limit for limit in (room, wish.history_tokens) if limit is not None]
     if wish.how == "disabled":
-        if (limits and sum(map(message_tokens, history)) > limits[0]) or len(history) > MOST_MESSAGES:
+        if (limits and sum(map(_tokens, history)) > limits[0]) or _count(history) > MOST_MESSAGES:
             raise PromptTooLong(
                 "the conversation has outgrown the model's context, and truncation is disabled"
             )
         return 0
     by_tokens = _step(history, min(limits), wish.retention) if limits else 0
-    most = MOST_MESSAGES if wish.retention is not None and limits else HISTORY_MESSAGES
+    told = _count(history) - len(history)
+    most = max(0, MOST_MESSAGES - told) if wish.retention is not None and limits else HISTORY_MESSAGES
     dropped = min(max(by_tokens, _old(len(history), most)), _newest_words(history))
-    if room is not None and sum(map(message_tokens, history[dropped:])) > room:
+    if room is not None and sum(map(_tokens, history[dropped:])) > room:
         raise PromptTooLong(f"what was said last is too long: the model has room for {max(0, room)} tokens")
     return dropped
 
 
+def _count(history: Sequence[ChatMessage]) -> int:
+    """Messages that a prompt would have of it."""
+    return len(history) + sum(len(_consulted(message)) for message in history)
+
+
 def _step(history: Sequence[ChatMessage], limit: int, retention: float | None) -> int:
     """The fewest that free a whole number of blocks, each of which is what is not retained of the limit."""
-    reached = list(accumulate(map(message_tokens, history), initial=0))
+    reached = list(accumulate(map(_tokens, history), initial=0))
     if reached[-1] <= limit:
         return 0
     block = max(1, int(limit * (1 - (RETENTION if retention is None else retention))))

@@ -103,17 +103,20 @@ def is_header(raw: bytes) -> bool:
     return _HEADER.match(raw) is not None
 
 
-def read_lines(recording: Sequence[bytes], first: int) -> Iterator[tuple[int, Line]]:
+def read_lines(recording: Sequence[bytes], first: int) -> Iterator[tuple[int, Line | None]]:
     """The lines from number `first` on, each with its number; the last is what follows the last newline.
 
-    Raises RecordError.
+    None: one that was cut off, for its process died in the middle of it, or the disk was full; it is the last, or the
+    next is a header. Raises RecordError.
     """
-    if recording[-1]:
-        raise RecordError(f"line {len(recording)} is cut off: the recording ended in the middle of it")
-    for number, raw in enumerate(recording[first - 1 : -1], first):
+    whole = [(number, raw) for number, raw in enumerate(recording[first - 1 :], first) if raw]
+    for (number, raw), (_, after) in zip(whole, [*whole[1:], (0, b"")], strict=True):
         try:
             line: Line = _decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
+            if (after and is_header(after)) or (not after and recording[-1]):
+                yield number, None
+                continue
             raise RecordError(f"line {number} is not of a recording: {error}") from error
         if isinstance(line, Header) and (line.version, line.sample_rate) != (VERSION, SAMPLE_RATE):
             raise RecordError(

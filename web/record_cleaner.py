@@ -7,6 +7,7 @@ from pathlib import Path
 import gevent
 
 from web import record_folder
+from web.disk import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -35,5 +36,5 @@ def follow(folder: Path | None, days: float | None) -> None:
 
 def _run(folder: Path, days: float) -> None:
     while True:
-        gevent.get_hub().threadpool.apply(clean, (folder, days, time.time()))
+        in_thread(clean, folder, days, time.time()).get()
         gevent.sleep(LOOK_S)

@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.settings import Settings
 from web import record, record_folder
 from web.actions import Action
 from web.config import Wishes
+from web.disk import in_thread
 from web.happenings import Happening
-from web.pen import Background, Pen, in_thread
+from web.pen import Background, Pen
 from web.rules import Rules
+from web.runtime import Runtime
 from web.sound_track import SoundTrack
 from web.turn import Turn
+from web.withdrawals import EVENTS, SOUND, Withdrawals
 
 #: A session that ends waits so long for the disk.
 CLOSE_S = 1.0
@@ -26,11 +28,13 @@ CLOSE_S = 1.0
 class Recorder:
     """One session's recording. Says nothing until it is allowed to.
 
-    sound: the operator allows that, too. went_on: an earlier connection may have recorded something.
+    sound: the operator allows that, too. went_on: an earlier connection may have recorded something. withdrawals: tells
+    other processes of a consent that is taken back.
     """
 
     def __init__(
-        self, folder: Path | None, session: str, *, sound: bool = False, went_on: bool = False,
+        self, folder: Path | None, session: str, *,
+        sound: bool = False, went_on: bool = False, withdrawals: Withdrawals | None = None,
         background: Background = in_thread, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._folder = folder or Path()
@@ -41,6 +45,10 @@ class Recorder:
         self._sound = Pen(lambda: self._files(sound=True), background=background, clock=clock)
         self._events_there = self._sound_there = self._on and went_on
         """There may be something to delete."""
+        self._went_on = went_on
+        self._withdrawals = withdrawals
+        self._withdrawn = {EVENTS, SOUND} if self._on and went_on else set()
+        """What a consent may have been taken back for, also of an earlier connection."""
         self._allowed = False
         self._steps = -1
         """Since the header; -1: there is none yet."""
@@ -57,19 +65,28 @@ class Recorder:
     def consent(self, wishes: Wishes) -> None:
         """The client consents, or refuses, or does no longer; what it does not consent to is deleted."""
         self._allowed = self._on and wishes.allow_recording
+        sound = self._sound_on and wishes.allow_recording and wishes.record_audio
+        ended = set()
         if not self._allowed and self._events_there:
             self._events.erase()
             self._steps, self._events_there = -1, False
-        self._consent_to_sound(wishes)
-
-    def _consent_to_sound(self, wishes: Wishes) -> None:
-        wanted = self._sound_on and wishes.allow_recording and wishes.record_audio
-        if not wanted and self._sound_there:
+            ended.add(EVENTS)
+        if not sound and self._sound_there:
             self._sound.erase()
             self._sound_there = False
-        audio_format = wishes.input_format if wanted else ""
+            ended.add(SOUND)
+        audio_format = wishes.input_format if sound else ""
         if audio_format != self._format:
             self._format, self._track = audio_format, None
+        wanted = {what for what, is_wanted in ((EVENTS, self._allowed), (SOUND, sound)) if is_wanted}
+        self._tell(ended, wanted & self._withdrawn)
+
+    def _tell(self, ended: set[str], begun: set[str]) -> None:
+        """Last of all: others may be heard while Redis is waited for."""
+        self._withdrawn = (self._withdrawn | ended) - begun
+        if self._withdrawals is not None:
+            for what in ended | begun:
+                self._withdrawals.tell(self._session, what, withdrawn=what in ended)
 
     def _files(self, *, sound: bool) -> list[Path]:
         found = record_folder.of(self._folder, self._session)
@@ -120,6 +137,8 @@ class Recorder:
 
     def _begin(self, rules: Rules, state: dict[str, Any]) -> None:
         self._steps, self._before, self._events_there = 0, state, True
+        if self._went_on:
+            self._write(b"\n")  # the process before may have died in the middle of a line
         self._add(
             record.Header(
                 version=record.VERSION, began_s=time.time(), rules=record.fields_of(rules), turn=state
@@ -127,9 +146,10 @@ class Recorder:
         )
 
     def _add(self, line: record.Line) -> None:
-        self._events.write(
-            record_folder.events_file(self._folder, self._session), record.encode(line) + b"\n"
-        )
+        self._write(record.encode(line) + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        self._events.write(record_folder.events_file(self._folder, self._session), data)
 
     def close(self, wishes: Wishes) -> None:
         """The recording is whole, as far as `wishes`, the newest, still allow it. Waits a moment for the disk."""
@@ -142,9 +162,12 @@ class Recorder:
         self._sound.close(deadline)
 
 
-def recorder_of(settings: Settings, session: str, *, went_on: bool) -> Recorder:
+def recorder_of(runtime: Runtime, session: str, *, went_on: bool) -> Recorder:
     """As the operator wants it."""
-    return Recorder(settings.record_dir, session, sound=settings.record_audio, went_on=went_on)
+    settings, withdrawals = runtime.settings, runtime.withdrawals
+    return Recorder(
+        settings.record_dir, session, sound=settings.record_audio, went_on=went_on, withdrawals=withdrawals
+    )
 
 
 def _sample_of(happening: Happening, now: int | None, last: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from config import metrics
-from config.messages import Called, Speech, SpeechDone, TextDone, Words
+from config.messages import Called, Consulted, Consulting, Speech, SpeechDone, TextDone, Words
 from config.settings import SAMPLE_RATE
 from config.tuning import PacingSettings
 from tasks.shared_time import shared_time
@@ -57,6 +57,7 @@ class Replier:
         self._send(self._dialect.reply_started(reply.number, reply.options, again=again))
         if reply.words:
             self._send(self._dialect.reply_words(reply.number, reply.words))
+        self._tell_written(reply)
         for index, call in enumerate(reply.calls.values()):
             self._send(self._dialect.reply_called(reply.number, index, call))
 
@@ -75,10 +76,11 @@ class Replier:
                 if fresh and not reply.held:
                     self._send(self._dialect.reply_words(reply.number, fresh))
                     metrics.word_lag.observe(max(0.0, shared_time.now_s() - said))
-            case Called():
-                self._called(reply, body)
+            case Called() | Consulting() | Consulted():
+                self._called(reply, body, now_s)
             case TextDone():
                 reply.end_text(body)
+                self._tell_written(reply)
                 return "llm"
             case Speech():
                 reply.add_speech(body, now_s)
@@ -87,7 +89,15 @@ class Replier:
                 return "tts"
         return None
 
-    def _called(self, reply: Reply, body: Called) -> None:
+    def _tell_written(self, reply: Reply) -> None:
+        if reply.text_done is not None and not reply.held:
+            self._send(self._dialect.reply_written(reply.number, reply.text))
+
+    def _called(self, reply: Reply, body: Called | Consulting | Consulted, now_s: float) -> None:
+        """Clients hear of the calls that are theirs."""
+        if not isinstance(body, Called):
+            reply.consult(body, now_s)
+            return
         item_id = self._dialect.call_item(reply.number, body.index)
         if item_id not in reply.calls:
             reply.calls[item_id] = body.call
@@ -97,6 +107,12 @@ class Replier:
     def misses(self, body: object) -> bool:
         """Words before these never came and are stored nowhere: the reply cannot be whole."""
         return isinstance(body, Words) and self.reply is not None and body.index > len(self.reply.words)
+
+    @property
+    def item(self) -> str:
+        """Id of what the reply under way says in the conversation; empty: nobody knows of any."""
+        known = self.reply is not None and not self.reply.held and not self.reply.options.aside
+        return self.reply.item_id if self.reply is not None and known else ""
 
     def mute(self, now_s: float) -> None:
         """Audio is held back from now on."""
@@ -243,7 +259,7 @@ class Replier:
     def _silent_since(reply: Reply, stage: str, now_s: float) -> float | None:
         """Since when a stage owes something; None when it owes nothing now."""
         if stage == "llm":
-            return None if reply.text_done else reply.last_words_s or reply.asked_s
+            return None if reply.text_done else max(reply.last_words_s or reply.asked_s, reply.waits_until_s)
         if (
             stage != "tts"
             or reply.first_word_s is None

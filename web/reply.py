@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from config.messages import Speech, TextDone, ToolCall, Words
+from config.messages import Consulted, Consulting, Speech, TextDone, ToolCall, Words
 from config.settings import SAMPLE_RATE
+from web.items import Exchange
 from web.pacing import Playback
 from web.reply_options import ReplyOptions
 
@@ -29,6 +30,14 @@ class Reply:
     calls: dict[str, ToolCall] = field(default_factory=dict)
     """Functions that it asked for, by the ids of their items."""
     words: list[str] = field(default_factory=list)
+    fillers: set[int] = field(default_factory=set)
+    """Numbers of the words that the model never said."""
+    exchanges: list[Exchange] = field(default_factory=list)
+    """Functions of the server's own that it asked for, and what they gave."""
+    consulting: Consulting | None = None
+    """Those that run now."""
+    waits_until_s: float = 0.0
+    """Monotonic time up to which nobody expects words: its functions run, or the model has just heard of them."""
     text_done: TextDone | None = None
     audio: deque[Speech] = field(default_factory=deque)
     samples: int | None = None
@@ -56,11 +65,22 @@ class Reply:
     def add_words(self, body: Words, now_s: float) -> list[str]:
         """Takes words; returns those not known yet."""
         fresh = body.words[max(0, len(self.words) - body.index) :]
+        if body.filler:
+            self.fillers.update(range(body.index, body.index + len(body.words)))
         if fresh and self.first_word_s is None:
             self.first_word_s = now_s
         self.last_words_s = now_s
         self.words += fresh
         return fresh
+
+    def consult(self, body: Consulting | Consulted, now_s: float) -> None:
+        """Functions of the server's own run, or are over. A successor says both again, if it runs them again."""
+        if isinstance(body, Consulting):
+            self.consulting, self.waits_until_s = body, now_s + body.patience_s
+        elif self.consulting is not None:
+            calls, self.consulting = self.consulting.calls, None
+            self.exchanges.append(Exchange.of(calls, body.results))
+            self.waits_until_s = now_s
 
     def end_text(self, body: TextDone) -> None:
         """No more words come; of none there is no sound."""
@@ -123,6 +143,12 @@ class Reply:
         return self.cut_at
 
     @property
+    def made(self) -> int:
+        """Samples that are here, or were."""
+        newest = self.audio[-1].pos + self.audio[-1].samples if self.audio else 0
+        return max(newest, self.playback.sent)
+
+    @property
     def all_sent(self) -> bool:
         """Nothing more will be sent."""
         if self.options.wishes.text_only:
@@ -143,6 +169,19 @@ class Reply:
         if self.options.wishes.text_only:
             return "".join(self.words).strip()
         return "".join(self.words[: self.heard_words(self.playback.heard(now_s))]).strip()
+
+    def _own(self, count: int) -> str:
+        """What the model said in the first so many words."""
+        return "".join(
+            word for number, word in enumerate(self.words[:count]) if number not in self.fillers
+        ).strip()
+
+    def kept(self, now_s: float, *, whole: bool) -> tuple[str, bool]:
+        """What the history keeps of it, without what only bridged a wait; and whether it was cut short."""
+        if whole or self.options.wishes.text_only:
+            return self._own(len(self.words)), False
+        heard, full = self.heard_text(now_s), self.text
+        return self._own(self.heard_words(self.playback.heard(now_s))), heard != full
 
     def sounding(self, now_s: float) -> list[str]:
         """The words heard until now, and those on their way to the ear."""

@@ -8,16 +8,19 @@ from web.turn import Turn
 TurnRequest = CommitInput | ClearInput | CreateReply | StopReply
 
 
-def happening(request: TurnRequest, turn: Turn, received: int) -> Happening:
-    """`received`: session samples so far. Raises ClientError where the request means nothing now."""
+def happening(
+    request: TurnRequest, turn: Turn, received: int, closed_to: int = -1, *, manual: bool = False
+) -> Happening:
+    """`received`: session samples so far; `closed_to`: those that were committed or forgotten. manual: the client alone
+    ends turns. Raises ClientError where the request means nothing now."""
     match request:
-        case CommitInput() if received <= turn.taken_to or turn.awaiting:
+        case CommitInput() if received <= max(turn.taken_to, closed_to) or (turn.awaiting and not manual):
             raise ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
         case CommitInput():
             return CommitAsked(received)
         case ClearInput():
             return ClearAsked(received)
-        case CreateReply() if turn.replying:
+        case CreateReply() if turn.replying or turn.reply_asked:
             code = "conversation_already_has_active_response"
             raise ClientError("a response is already active", code=code)
         case CreateReply():

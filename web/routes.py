@@ -27,8 +27,16 @@ BODY_BYTES = 1 << 18
 
 @http.record_once
 def bound_bodies(setup: Any) -> None:
-    """For all routes of the app."""
+    """For all routes of the app. An address that is nearly one of them is none: no redirection leads anybody on."""
     setup.app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    setup.app.url_map.merge_slashes = False
+
+
+@http.after_app_request
+def keep_nothing(answer: Response) -> Response:
+    """Each answer is true when it is given, and some are for one person alone."""
+    answer.headers.setdefault("Cache-Control", "no-store")
+    return answer
 
 
 @http.get("/v1/health")
@@ -82,7 +90,11 @@ def show_model(model: str) -> Response:
 @http.get("/v1/openapi.json")
 def show_openapi() -> Response:
     """What there is."""
-    return Response(operations.written(), content_type="application/json")
+    answer = Response(operations.written(), content_type="application/json")
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer
 
 
 @http.get("/metrics")

@@ -77,6 +77,10 @@ class Rules:
             prepare_most=settings.preempt_most,
         )
 
+    def believed_at(self, onset: int, listened_to: int) -> int:
+        """When a voice that lasts is an interruption; later, if it was listened to and nothing was understood."""
+        return onset + (self.interrupt_unknown_voice if listened_to > onset else self.interrupt_voice)
+
     def wait(self, p_end: float, pause: int) -> int:
         """The pause that ends the turn, when one of `pause` samples was judged its end with this probability."""
         if self.detection != "semantic" or p_end >= (self.sure if pause <= self.early else self.certain):

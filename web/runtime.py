@@ -32,6 +32,7 @@ from web.scaling import Scaling
 from web.vitals import Vitals
 from web.voice_upload import Uploads
 from web.watchdog import Watchdog
+from web.withdrawals import Withdrawals
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Runtime:
             self.state, self.leases, settings.ownership, settings.turn.preempt_free_share, pulse
         )
         self.admission = Admission(settings, self.name, self.state, self.media)
-        self.presence = Presence(self.media)
+        self.presence = Presence(self.media, settings.ownership.resume_s)
         self.pinger = Pinger(settings.observe.ping_s)
         serving = (*STAGES, VOICES) if settings.voices.encoder else STAGES
         self.vitals = Vitals(
@@ -83,6 +84,8 @@ class Runtime:
         self.headlines.follow()
         self.donations = Donations(settings.donation, self.media)
         record_cleaner.follow(settings.record_dir, settings.record_days)
+        self.withdrawals = Withdrawals(settings.record_dir, self.state)
+        self.withdrawals.follow()
         self.closing = False
         self._told_s = float("-inf")
 

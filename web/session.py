@@ -27,7 +27,10 @@ from web import saved
 from web.admission import Ticket
 from web.conversation import Conversation
 from web.dialects import base
+from web.dictation import Dictations
+from web.fair_share import ERROR_S, price_s
 from web.mailbox import Gap, GivenUp, Mailbox
+from web.presence import Fate
 from web.runtime import Runtime
 from web.socket import ClientGone, ClientSocket
 from web.stage_watch import StageWatch
@@ -57,7 +60,10 @@ class Session:
         self._token = token
         self._resumed = before is not None
         self._mailbox = Mailbox(runtime.settings.limits.mailbox_items)
-        self._conversation = Conversation(runtime, lease, dialect, self._send, before, self._hang_up)
+        dictations = Dictations(runtime, self.sid, self._mailbox.wake)
+        self._conversation = Conversation(
+            runtime, lease, dialect, self._send, before, self._hang_up, dictations
+        )
         self._ticket = ticket
         #: It goes on, and waits: what is heard now has no position yet, and is dropped.
         self._unplaced = self._resumed and bool(ticket.place)
@@ -66,8 +72,8 @@ class Session:
         #: Set once the conversation knows where it is: audio read before would be given a wrong position.
         self._placed = Event()
 
-    def run(self) -> None:
-        """Serves the connection until it ends."""
+    def run(self) -> Fate:
+        """Serves the connection until it ends; says what becomes of the conversation."""
         self._runtime.fanout.add(self.sid, self)
         self._runtime.watchdog.add(self)
         self._conversation.input.open()
@@ -88,7 +94,8 @@ class Session:
             try:
                 self._conversation.end()
             finally:
-                self._part()
+                fate = self._part()
+        return fate
 
     def _serve(self) -> None:
         try:
@@ -152,7 +159,7 @@ class Session:
     def _is_here(self) -> bool:
         return not self._ended and self._socket.open
 
-    def _part(self) -> None:
+    def _part(self) -> Fate:
         """A client that said goodbye ends the session; one that vanished may come back."""
         rules = self._runtime.settings.ownership
         media = self._runtime.media
@@ -168,26 +175,37 @@ class Session:
                 streams.forget_media(media, self.sid, rules.resume_s)
             self._runtime.leases.let_go(self.lease, done=False)
             parted = True
+            return Fate.OVER if over else Fate.WAITS
         except SessionTaken:
             self._ticket.place = 0  # one in the line, too, is the later connection's now
+            return Fate.ELSEWHERE
         except streams.RedisError:
             log.debug("a session parted without saving")
+            return Fate.WAITS
         finally:
             self._ticket.give_back(over=over and parted)
 
     def _receive(self, raw: str) -> bool:
         """In the reader's greenlet: audio goes straight to the intake, all else to the mailbox. False: no more."""
         try:
-            for request in self._dialect.receive(raw):
-                if isinstance(request, base.AppendAudio):
-                    if not self._unplaced and not (self._in_line() and self._said_enough()):
-                        self._conversation.input.hear(request.packets, request.samples, request.format)
-                elif not self._mailbox.put(request, MAILBOX_WAIT_S, self._in_line):
-                    self._socket.close(1008, "events come faster than they can be served")
-                    return False
+            requests = self._dialect.receive(raw)
         except ClientError as error:
-            self._mailbox.post(error)
+            self._socket.share.charge(ERROR_S)
+            return self._hand_in(error)
+        for request in requests:
+            self._socket.share.charge(price_s(request, self._conversation.memory.bytes))
+            if isinstance(request, base.AppendAudio):
+                if not self._unplaced and not (self._in_line() and self._said_enough()):
+                    self._conversation.input.hear(request.packets, request.samples, request.format)
+            elif not self._hand_in(request):
+                return False
         return True
+
+    def _hand_in(self, letter: base.Request | ClientError) -> bool:
+        if self._mailbox.put(letter, MAILBOX_WAIT_S, self._in_line):
+            return True
+        self._socket.close(1008, "events come faster than they can be served")
+        return False
 
     def take(self, result: Result) -> None:
         """In the fan-out's greenlet: what workers say goes to the mailbox; an operator is obeyed at once.
@@ -201,6 +219,7 @@ class Session:
         self._mailbox.post(result, wake=not later)
 
     def _hang_up(self) -> None:
+        gevent.sleep(self._runtime.settings.turn.goodbye_wait_s)  # nobody gets the turn meanwhile
         self._socket.close(1000, "goodbye")
 
     def _send(self, messages: Iterable[str]) -> bool:

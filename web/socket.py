@@ -17,6 +17,7 @@ import gevent
 from simple_websocket import Server
 
 from web import session_metrics
+from web.fair_share import FairShare
 from web.frames import (
     BINARY,
     CLOSE,
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 #: What one read takes from the kernel: three packets of 80 ms, and no memory that must be asked of the kernel first.
 READ_BYTES = 16_384
+
+#: <netinet/tcp.h>: the only state of a connection whose other end has neither closed nor reset it.
+TCP_ESTABLISHED = 1
 
 #: A client that takes nothing for this long is gone.
 SEND_DEADLINE_S = 20.0
@@ -60,11 +64,15 @@ class NoThread:
 class ClientSocket:
     """Text messages in and out. `close_code` says how the client left: 1006 when it just vanished."""
 
-    def __init__(self, server: Server, *, message_bytes: int, spill_bytes: int, silent_s: float) -> None:
-        """silent_s: a client that acknowledges nothing, or answers no ping, for so long has gone without a word."""
+    def __init__(
+        self, server: Server, *, message_bytes: int, spill_bytes: int, silent_s: float, share: FairShare
+    ) -> None:
+        """silent_s: a client that acknowledges nothing, or answers no ping, for so long has gone without a word. share:
+        how fast it is read, at the most."""
         self._socket = server.sock
         self._server = server
         self._frames = FrameReader(message_bytes)
+        self.share = share
         self._spill_bytes = spill_bytes
         self._spill = bytearray()
         self._draining = False
@@ -88,6 +96,16 @@ class ClientSocket:
         if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux has it
             with contextlib.suppress(OSError):  # of a socket that is not TCP's
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, max(1, int(1000 * silent_s)))
+
+    @property
+    def hung_up(self) -> bool:
+        """The client has closed the connection already, whatever it sent before that waits to be read. False where the
+        system does not tell."""
+        try:
+            state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except (OSError, AttributeError):
+            return False
+        return bool(state[0] != TCP_ESTABLISHED)
 
     # --- sending
 
@@ -182,15 +200,27 @@ class ClientSocket:
             if not data:
                 self._drop()
                 return
+            began_s = time.thread_time()
             try:
                 for opcode, payload in self._frames.read(data):
                     if opcode == TEXT:
                         yield text_of(payload)
                     elif not self._control(opcode, payload):
                         return
+                    began_s = self._rest(began_s)
+                self._rest(began_s)
             except Violation as error:
                 self.close(error.code, str(error))
                 return
+
+    def _rest(self, began_s: float) -> float:
+        """Lets others have their turn, where it is theirs; returns the thread's time from which to count on."""
+        now_s = time.thread_time()
+        pause_s = self.share.spend(now_s - began_s, time.monotonic())
+        if pause_s is None:
+            return now_s
+        gevent.sleep(pause_s)
+        return time.thread_time()
 
     def _control(self, opcode: int, payload: bytes) -> bool:
         """Answers pings and goodbyes; False when nothing more will come."""

@@ -7,6 +7,7 @@ from config.errors import AntiphonError, VoiceExpired
 from config.messages import Cancel, Failed, Played
 from tasks import submit
 from web import session_metrics
+from web.signs import Connection
 from web.stage_watch import StageWatch
 
 #: What a client is told when a stage is gone.
@@ -85,6 +86,14 @@ class Stages:
         """It is expected and nobody has taken it."""
         watch = self._watches.get(stage)
         return watch is not None and not watch.claimed
+
+    def connection(self, stage: str) -> Connection:
+        """Whether somebody works on it."""
+        watch = self._watches.get(stage)
+        if watch is None:
+            return "none"
+        at_once = watch.fresh and stage in self._owners  # the watchdog sees it a little later
+        return "connected" if watch.claimed or at_once else "connecting"
 
     def watches(self) -> Iterable[StageWatch]:
         """All that is expected now."""

@@ -83,8 +83,12 @@ class Turn:
     """Utterances up to here are in the history."""
     awaiting: bool = False
     """The turn ended; its transcript is still to come."""
+    more: int = 0
+    """Turns that the client ended meanwhile, whose transcripts are to come after that."""
     reply_wanted: bool = False
-    """A reply starts as soon as the transcript is there."""
+    """A reply starts as soon as the transcript is there, if it has words."""
+    reply_asked: bool = False
+    """The client itself waits for that reply, words or not."""
     prepared: int = 0
     """Number of the reply that is made ahead; 0: none."""
     prepared_for: str = ""
@@ -100,6 +104,11 @@ class Turn:
     """Nobody has spoken since."""
     silences: int = 0
     """How often in a row the user left the turn to the assistant."""
+
+    @property
+    def awaited(self) -> int:
+        """Transcripts that are still to come."""
+        return 1 + self.more if self.awaiting else 0
 
     @property
     def replying(self) -> bool:
@@ -120,7 +129,7 @@ def advance(turn: Turn, happening: Happening, rules: Rules) -> Step:
     return after, actions
 
 
-def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912 - the table
+def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901, PLR0911, PLR0912, PLR0915 - the table
     """One row per line; what is not listed changes nothing."""
     manual = rules.detection == "manual"
     match turn.phase, happening:
@@ -154,12 +163,14 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
             return _left_to_assistant(turn, at, rules)
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
             return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
+        case Phase.THINKING, CommitAsked(at) if turn.awaiting and manual:
+            return replace(turn, more=turn.more + 1), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
             return replace(turn, voice=False), (CloseUtterance(at),)
         case _, ClearAsked(at):
             return _cleared(turn, at, rules)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
-            return replace(turn, reply_wanted=True), ()
+            return replace(turn, reply_wanted=True, reply_asked=True), ()
         case Phase.LISTENING | Phase.HEARING, ReplyAsked():
             return _start_reply(replace(turn, silences=0))
         case _, CancelAsked(at) if turn.replying:
@@ -179,17 +190,6 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
     return turn, ()
 
 
-def next_tick(turn: Turn, rules: Rules) -> int | None:
-    """The session sample at which a Tick changes something; None: never."""
-    if turn.phase is Phase.HEARING:
-        return turn.voice_from + rules.longest_turn if turn.voice or turn.ends_at is None else turn.ends_at
-    if turn.muted:
-        return _believed_at(turn, rules) if turn.voice else turn.voice_to + rules.resume_silence
-    if turn.phase is Phase.LISTENING and rules.user_silence and turn.reply:
-        return turn.quiet_since + rules.user_silence
-    return None
-
-
 # --- the user's turn
 
 
@@ -203,7 +203,7 @@ def _hearing(turn: Turn, at: int) -> Turn:
 def _listening(turn: Turn, at: int) -> Turn:
     return replace(
         turn, phase=Phase.LISTENING, voice=False, ends_at=None, awaiting=False, reply_wanted=False, muted=False,
-        text="", quiet_since=at,
+        text="", quiet_since=at, reply_asked=False, more=0,
     )  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
     stopped = now if turn.voice else turn.voice_to
     waiting = replace(
         turn, phase=Phase.THINKING, voice=False, voice_to=stopped, ends_at=None, awaiting=True,
-        reply_wanted=rules.create_response,
+        reply_wanted=rules.create_response or turn.reply_asked,
     )  # fmt: skip
     actions = (SpeechStopped(stopped), CloseUtterance(now))
     if turn.settled_to >= stopped and turn.settled_to > turn.taken_to:
@@ -243,9 +243,8 @@ def _end_turn(turn: Turn, now: int, rules: Rules) -> Step:
 def _left_to_assistant(turn: Turn, now: int, rules: Rules) -> Step:
     """The user says nothing: the assistant has the turn, and in the end says goodbye."""
     silences = turn.silences + 1
-    goodbye = 0 < rules.goodbye_after <= silences
     silent = (UserSilent(turn.quiet_since, now), TakeText(SILENCE))
-    return _start_reply(replace(turn, silences=silences), silent, goodbye=goodbye)
+    return _start_reply(replace(turn, silences=silences), silent, goodbye=0 < rules.goodbye_after <= silences)
 
 
 def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
@@ -297,7 +296,9 @@ def _take(turn: Turn, text: str, to: int) -> Step:
     if not turn.awaiting:
         dropped = (DropReply(turn.prepared),) if turn.prepared else ()
         return replace(taken, prepared=0, prepared_for=""), (*dropped, *took)
-    if turn.reply_wanted and text.strip():
+    if turn.more:
+        return replace(taken, more=turn.more - 1), took
+    if turn.reply_wanted and (text.strip() or turn.reply_asked):
         return _reply_to(replace(taken, awaiting=False), text, took)
     return _listening(taken, max(turn.voice_to, turn.quiet_since)), took
 
@@ -335,13 +336,13 @@ def _reply_to(turn: Turn, text: str, before: Sequence[Action]) -> Step:
 
 
 def _start_reply(turn: Turn, before: Sequence[Action] = (), *, goodbye: bool = False) -> Step:
-    number = turn.reply + 1
-    return _thinking(replace(turn, reply=number)), (*before, StartReply(number, goodbye))
+    return _thinking(replace(turn, reply=turn.reply + 1)), (*before, StartReply(turn.reply + 1, goodbye))
 
 
 def _thinking(turn: Turn) -> Turn:
     return replace(
-        turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, muted=False, false_mutes=0, prepared_times=0,
+        turn, phase=Phase.THINKING, awaiting=False, reply_wanted=False, reply_asked=False, muted=False, false_mutes=0,
+        prepared_times=0, more=0,
     )  # fmt: skip
 
 
@@ -365,16 +366,10 @@ def _barge_in(turn: Turn, rules: Rules) -> Step:
     return replace(turn, muted=True), (Mute(),)
 
 
-def _believed_at(turn: Turn, rules: Rules) -> int:
-    """When a voice that lasts is an interruption; later, if it was listened to and nothing was understood."""
-    in_vain = turn.text_to > turn.voice_from
-    return turn.voice_from + (rules.interrupt_unknown_voice if in_vain else rules.interrupt_voice)
-
-
 def _muted_on(turn: Turn, now: int, rules: Rules) -> Step:
     if rules.detection == "manual" or (not turn.voice and now - turn.voice_to >= rules.resume_silence):
         return _unmuted(turn)
-    if turn.voice and now >= _believed_at(turn, rules):
+    if turn.voice and now >= rules.believed_at(turn.voice_from, turn.text_to):
         return _interrupt(turn, turn.voice_from, rules)
     return turn, ()
 

@@ -12,6 +12,7 @@ class TurnTimes:
         self._voice_ended_s: float | None = None
         self._deadline_s = transcript_deadline_s
         self._awaiting_s: float | None = None
+        self._awaited = 0
 
     def voice_over(self, now_s: float, ago_s: float) -> None:
         """The turn is over; the user's voice was it so long ago."""
@@ -30,11 +31,13 @@ class TurnTimes:
             metrics.voice_to_voice.observe(now_s - self._voice_ended_s)
             self._voice_ended_s = None
 
-    def transcript_late(self, now_s: float, *, awaited: bool, unheard: bool) -> bool:
-        """Whether a transcript has been awaited for too long; unheard: nobody listens, and the clock stands."""
+    def transcript_late(self, now_s: float, awaited: int, *, unheard: bool) -> bool:
+        """Whether one of so many transcripts has been awaited for too long; unheard: nobody listens, and the clock
+        stands. Of several each has its own time."""
+        came, self._awaited = awaited < self._awaited, awaited
         if not awaited:
             self._awaiting_s = None
-        elif self._awaiting_s is None or unheard:
+        elif self._awaiting_s is None or came or unheard:
             self._awaiting_s = now_s
         elif now_s - self._awaiting_s > self._deadline_s:
             return True

@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gevent
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_input_stream
@@ -18,6 +20,9 @@ FORM_BYTES = 1 << 14
 
 #: What werkzeug may hold of it that is no file; its parser takes 64 KiB at a time, and counts them.
 FORM_MEMORY_BYTES = 1 << 18
+
+#: Of a length that anybody means; Python makes no number of 5000.
+LENGTH_DIGITS = 18
 
 #: Fields and files of a form.
 FORM_PARTS = 8
@@ -48,7 +53,7 @@ def require_length(environ: Mapping[str, Any], rules: FormRules) -> None:
     length = environ.get("CONTENT_LENGTH", "")
     if not length.isascii() or not length.isdigit():
         raise UploadLengthMissing("the upload must say its length (Content-Length)")
-    if int(length) > rules.file_bytes + FORM_BYTES:
+    if len(length) > LENGTH_DIGITS or int(length) > rules.file_bytes + FORM_BYTES:
         raise _too_big(rules)
 
 
@@ -77,6 +82,10 @@ def receive(environ: dict[str, Any], rules: FormRules) -> Form:
             _, fields, files = parser.parse(get_input_stream(environ), kind, length, options)
     except RequestEntityTooLarge as error:
         raise ClientError(f"send one file, in the field {FIELD!r} of a form", param=FIELD) from error
+    except ClientDisconnected as error:
+        raise ClientError("the upload is shorter than its Content-Length says", param=FIELD) from error
+    if len(files.getlist(FIELD)) > 1:
+        raise ClientError(f"send one file in the field {FIELD!r}", param=FIELD)
     if FIELD not in files:
         raise ClientError(f"send the recording in the field {FIELD!r} of a multipart form", param=FIELD)
     data: bytes = files[FIELD].read()
@@ -84,7 +93,17 @@ def receive(environ: dict[str, Any], rules: FormRules) -> Form:
         raise _too_big(rules)
     if not data:
         raise ClientError("the recording is empty", param=FIELD)
-    return Form(data, fields.to_dict())
+    return Form(data, {**_texts(files), **fields.to_dict()})
+
+
+def _texts(files: Mapping[str, FileStorage]) -> dict[str, str]:
+    """Fields that came as files: browsers send so what a page gives a type of its own."""
+    texts = {}
+    for name, file in files.items():
+        sent = b"" if name == FIELD else file.read(FORM_BYTES)
+        with suppress(UnicodeDecodeError):
+            texts[name] = sent.decode()
+    return texts
 
 
 def known(data: bytes) -> str:

@@ -21,7 +21,9 @@ class UserInput:
         self._keep_s = keep_s
         self.hear_too: Callable[[int, list[bytes]], None] = lambda at, packets: None
         """Somebody who is given all audio, with its session sample."""
-        self._newest: deque[tuple[float, InEntry]] = deque()
+        self._newest: deque[tuple[float, InEntry, int]] = deque()
+        """When it came, and how many samples it has."""
+        self._kept = 0
         self.clock = SessionClock(time.monotonic(), received)
 
     def open(self) -> None:
@@ -44,15 +46,16 @@ class UserInput:
     def hear(self, packets: list[bytes], samples: int, audio_format: AudioFormat | None) -> None:
         """Audio came; its format is None where the session has had only one."""
         pos = self.clock.receive(samples, time.monotonic())
-        self.put(Audio(pos, packets, shared_time.now_s(), audio_format))
+        self.put(Audio(pos, packets, shared_time.now_s(), audio_format), samples)
         self.hear_too(pos, packets)
 
-    def put(self, entry: InEntry) -> None:
+    def put(self, entry: InEntry, samples: int = 0) -> None:
         """Queues an entry for the STT."""
         now_s = time.monotonic()
-        self._newest.append((now_s, entry))
-        while now_s - self._newest[0][0] > self._keep_s:
-            self._newest.popleft()
+        self._newest.append((now_s, entry, samples))
+        self._kept += samples
+        while now_s - self._newest[0][0] > self._keep_s or self._kept > self._keep_s * SAMPLE_RATE:
+            self._kept -= self._newest.popleft()[2]
         self._intake.add(self._sid, entry)
 
     def go_on_after(self, newest: InEntry | None, audio_format: AudioFormat) -> None:
@@ -65,4 +68,4 @@ class UserInput:
         self.clock.received = max(self.clock.received, end)
 
     def _recent(self) -> list[InEntry]:
-        return [entry for _, entry in self._newest]
+        return [entry for _, entry, _ in self._newest]

@@ -28,6 +28,8 @@ class UserWork:
         self._input = input
         self._times = times
         self._voice_began = voice_began
+        self.closed_to = -1
+        """All input up to this session sample was committed or forgotten, over this connection."""
         self.acts: dict[type, Callable[[Any], object]] = {
             actions.SpeechBegan: self._speech_began,
             actions.SpeechStopped: self._speech_stopped,
@@ -39,10 +41,16 @@ class UserWork:
         }
         """How each is done."""
 
-    def item_of(self, decided: Sequence[actions.Action]) -> str:
-        """Id of the utterance whose text comes next: it may be closed only now."""
+    def items_of(self, decided: Sequence[actions.Action]) -> tuple[str, str]:
+        """Id of the utterance that is closed by this, and of the one whose text comes next, which may be the same."""
         closes = any(isinstance(action, actions.CloseUtterance | actions.UserSilent) for action in decided)
-        return self._dialect.user_item(closes=closes)
+        closing = self._dialect.closing_item() if closes else ""
+        return closing, self._dialect.unread_item() or closing
+
+    def not_understood(self, utterances: int) -> None:
+        """What was said in so many that ended will never be known."""
+        for _ in range(utterances):
+            self._send(self._dialect.not_understood())
 
     def _speech_began(self, action: actions.SpeechBegan) -> None:
         self._send(self._dialect.speech_began(action.at))
@@ -57,9 +65,11 @@ class UserWork:
         self._send(self._dialect.idle_timeout(action.at))
 
     def _close_utterance(self, action: actions.CloseUtterance) -> None:
+        self.closed_to = action.pos
         self._input.put(Commit(action.pos))
-        self._send(self._dialect.committed())
+        self._send(self._dialect.committed(action.pos))
 
     def _forget_input(self, action: actions.ForgetInput) -> None:
+        self.closed_to = action.pos
         self._input.put(Clear(action.pos))
-        self._send(self._dialect.cleared())
+        self._send(self._dialect.cleared(action.pos))

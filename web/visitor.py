@@ -19,15 +19,23 @@ IPV6_NETWORK_BITS = 64
 #: Names by which a machine calls itself. A page whose name was made to point here (DNS rebinding) has another.
 LOCAL_NAMES = ("localhost",)
 
+#: Ends of names that nobody can buy: who makes one point somewhere is on this network already.
+PRIVATE_ENDS = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+
 #: Ports that browsers leave out of an origin.
 USUAL_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
+def has_bearer(authorization: str) -> bool:
+    """A client of the OpenAI API sent it. A password that a browser keeps for a proxy is none of ours."""
+    return authorization.partition(" ")[0].lower() == "bearer"
+
+
 def key_of(authorization: str, subprotocols: Sequence[str] = ()) -> str:
-    """The key that came with a request, by its header or, if there is none, by its subprotocols; empty: none."""
-    if authorization:
-        scheme, _, key = authorization.partition(" ")
-        return key.strip() if scheme.lower() == "bearer" else ""
+    """The key that came with a request, by its header or, if that has none (but a password for a proxy, say), by its
+    subprotocols; empty: none."""
+    if has_bearer(authorization):
+        return authorization.partition(" ")[2].strip()
     return next((p.removeprefix(KEY_PROTOCOL) for p in subprotocols if p.startswith(KEY_PROTOCOL)), "")
 
 
@@ -62,7 +70,14 @@ class Visitor:
         """No page sent it, or one of ours, or one that is allowed. On this machine: or another page of this machine."""
         if not self.origin or "*" in allowed or (self.is_local() and _is_local_name(_name_in(self.origin))):
             return True
-        return self.is_same_origin() or self.origin.lower() in {one.lower().rstrip("/") for one in allowed}
+        return self.is_same_origin() or self.origin.lower() in _origins(allowed)
+
+    def is_stray(self, allowed: Sequence[str]) -> bool:
+        """A page of our own origin, by a name that anybody could have made point here (DNS rebinding)."""
+        if not self.origin or not self.is_same_origin() or {"*", self.origin.lower()} & _origins(allowed):
+            return False
+        name = _name_in(self.origin)
+        return "." in name and not name.endswith(PRIVATE_ENDS) and _parsed(name) is None
 
     def is_same_origin(self) -> bool:
         """By name and port. Not by scheme, which a proxy that ends TLS changes for us and not for the page."""
@@ -76,6 +91,10 @@ class Visitor:
             )
         except ValueError:
             return False
+
+
+def _origins(allowed: Sequence[str]) -> set[str]:
+    return {one.lower().rstrip("/") for one in allowed}
 
 
 def is_loopback(address: str) -> bool:

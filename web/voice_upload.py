@@ -8,7 +8,6 @@ from typing import Any
 
 from gevent.lock import BoundedSemaphore
 
-from config import unmute_metrics
 from config.errors import AntiphonError, BadVoiceSample, CloningAway, CloningMissing, NotFound
 from config.redis_keys import VOICES
 from config.settings import Settings
@@ -104,7 +103,6 @@ class Uploads:
     def _received(self, environ: dict[str, Any]) -> bytes:
         data = receive(environ, self._form).file
         known(data)
-        unmute_metrics.voice_donation_submissions.inc()
         return data
 
     def _made(self, data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from config import redis_keys as keys
@@ -19,7 +20,9 @@ class Waiting:
     sid: str
     state: bytes
     owner: str
-    """Name of the API key with which it was begun; empty: there was none."""
+    """Mark of the API key with which it was begun; empty: there was none."""
+    member: str
+    """Under which name it counts."""
 
 
 def digest(secret: str) -> str:
@@ -32,12 +35,22 @@ def unknown() -> SessionUnknown:
     return SessionUnknown("there is no such session to resume; connect anew")
 
 
+def fields_of(leases: Leases, token: str, fields: Sequence[str]) -> tuple[str, list[bytes | None]]:
+    """The session whose token this is, and fields of its state. Raises SessionUnknown and RedisError.
+
+    Nothing else is read before the token is known to fit: how long that takes would tell of what there is.
+    """
+    sid, _, secret = token.partition(".")
+    (known,) = leases.read(sid, [keys.TOKEN])
+    if not hmac.compare_digest((known or b"").decode() or NOBODYS, digest(secret)):
+        raise unknown()
+    return sid, leases.read(sid, fields)
+
+
 def waiting(leases: Leases, token: str) -> Waiting:
     """The session of a token. Raises SessionUnknown and RedisError."""
-    sid, _, secret = token.partition(".")
-    fields = [keys.TOKEN, keys.STATE, keys.CLOSED, keys.OWNER]
-    known, state, closed, owner = leases.read(sid, fields)
-    fits = hmac.compare_digest((known or b"").decode() or NOBODYS, digest(secret))
-    if not fits or closed or not known or not state:
+    sid, fields = fields_of(leases, token, [keys.STATE, keys.CLOSED, keys.OWNER, keys.MEMBER])
+    state, closed, owner, member = fields
+    if closed or not state:
         raise unknown()
-    return Waiting(sid, state, (owner or b"").decode())
+    return Waiting(sid, state, (owner or b"").decode(), (member or b"").decode())

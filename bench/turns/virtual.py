@@ -23,7 +23,8 @@ from web.actions import Action, CloseUtterance, SpeechStopped, TakeText
 from web.config import Wishes
 from web.happenings import CommitAsked, Happening, Tick
 from web.rules import Rules
-from web.turn import Phase, Turn, advance, next_tick
+from web.ticks import next_tick
+from web.turn import Phase, Turn, advance
 
 PACKET = SAMPLE_RATE // 50
 

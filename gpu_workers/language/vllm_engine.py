@@ -45,6 +45,7 @@ class VllmLlm:
 
     def __init__(self, settings: Settings, slots: int, model: str, *, cpu: bool) -> None:
         self.slots = slots
+        self.calls_tools = bool(settings.tool_call_parser)
         self._settings = settings
         self._arguments = _arguments(settings, slots, model, cpu)
         self._engine: Any = None
@@ -115,7 +116,7 @@ class VllmLlm:
                 usage.stopped = "length" if output.outputs[0].finish_reason == "length" else "stop"
                 for piece in answer.take(output):
                     yield piece
-        for call in answer.finish():
+        for call in answer.finish(cut=usage.stopped == "length"):
             yield call
 
     async def unfinished(self) -> int:
@@ -242,9 +243,9 @@ class _Answer:
             self._spaced = not text
         return [text] if text else []
 
-    def finish(self) -> Sequence[ToolCall]:
-        """Calls that were whole only because nothing followed."""
-        return self._calls.finish()
+    def finish(self, *, cut: bool) -> Sequence[ToolCall]:
+        """Calls that were whole only because nothing followed; cut: the answer had no more room."""
+        return self._calls.finish(cut=cut)
 
 
 def _arguments(settings: Settings, slots: int, model: str, cpu: bool) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class LlamaLlm:
     """A llama.cpp server without its HTTP, as many slots as replies at once."""
 
     continues = True
+    calls_tools = False
 
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots

@@ -28,6 +28,7 @@ class NullLlm:
     """Answers everything with the alphabet."""
 
     continues = True
+    calls_tools = False
 
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots

@@ -15,6 +15,7 @@ from config.messages import ChatMessage, ToolCall
 from gpu_workers.engine import Prompt, Usage
 from gpu_workers.language import chat_messages
 from gpu_workers.language.calls import Calls
+from gpu_workers.language.text_calls import TextCalls
 from gpu_workers.language.upstreams import Circuits, Upstream, listed
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,13 @@ RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 #: Refusals that are about the server, not about what it was asked: no key, no money, no such model.
 ITS_OWN = frozenset({401, 402, 403, 404})
+
+#: What is read of a refusal's page, and what may be told of it.
+REASON_BYTES = 2000
+NAMED = (
+    "tool_choice", "tools", "--enable-auto-tool-choice", "--tool-call-parser", "--jinja", "max_tokens", "temperature",
+    "stream_options", "model", "context length", "continue_final_message",
+)  # fmt: skip
 
 #: A response ends this soon after its [DONE], or its connection is given up.
 END_S = 0.1
@@ -83,6 +91,8 @@ class _Failed(Exception):
 class OpenAiLlm:
     """One HTTP client for the process."""
 
+    calls_tools = True
+
     def __init__(self, settings: Settings, slots: int) -> None:
         self.slots = slots
         self.continues = settings.continues
@@ -120,17 +130,19 @@ class OpenAiLlm:
     async def generate(self, prompt: Prompt, usage: Usage) -> AsyncGenerator[str | ToolCall, None]:
         """The answer. StageFailed when the server refuses, breaks off, or all of them fail beyond the tries."""
         spaced = prompt.answered[-1:].isspace()
-        calls = Calls()
+        calls, written = Calls(), TextCalls(offered=bool(prompt.tools))
         async with contextlib.aclosing(self._tries(prompt)) as chunks:
             async for chunk in chunks:
-                piece = _account(chunk, usage)
+                piece = written.take(_account(chunk, usage))
                 if spaced and piece:
                     piece, spaced = piece.lstrip(), False
                 if piece:
                     yield piece
                 for call in _called(chunk, calls):
                     yield call
-        for call in calls.finish():
+        if rest := written.rest():
+            yield rest
+        for call in calls.finish(cut=usage.stopped == "length"):
             yield call
 
     async def _tries(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
@@ -185,7 +197,8 @@ class OpenAiLlm:
                     "POST", _address(upstream), json=request, headers=upstream.headers
                 )
                 response = await opened.enter_async_context(streaming)
-                _check(response.status_code)
+                if response.status_code >= 400:
+                    raise _refused(response.status_code, await _beginning(response), prompt)
                 chunks = _chunks(response.aiter_lines())
                 first = await _until_one_says(chunks)
             for chunk in first:
@@ -207,7 +220,8 @@ class OpenAiLlm:
             request["stream_options"] = {"include_usage": True}
         if prompt.tools:
             request["tools"] = chat_messages.functions(prompt.tools)
-            request["tool_choice"] = chat_messages.choice(prompt.tool_choice)
+            if prompt.tool_choice != "auto":  # what it is without; and there are servers that know no choice
+                request["tool_choice"] = chat_messages.choice(prompt.tool_choice)
         if self.continues and (answered := prompt.answered.rstrip()):
             messages.append(ChatMessage("assistant", answered))
             request |= {"continue_final_message": True, "add_generation_prompt": False}
@@ -232,11 +246,26 @@ def _host(upstream: Upstream) -> str:
     return f"{url.host}:{url.port}" if url.port else url.host
 
 
-def _check(status: int) -> None:
+async def _beginning(response: httpx.Response) -> bytes:
+    """Of a page that says why."""
+    async for part in response.aiter_bytes(REASON_BYTES):
+        return part[:REASON_BYTES]
+    return b""
+
+
+def _refused(status: int, page: bytes, prompt: Prompt) -> Exception:
+    """Why, as far as it can be told: the page may hold what a user said, so only fields that it names are taken."""
     if status in RETRYABLE or status in ITS_OWN:
-        raise _Failed(f"status {status}", again=status in RETRYABLE)
-    if status >= 400:
-        raise _Refused(f"the LLM server refused the request: status {status}")
+        return _Failed(f"status {status}", again=status in RETRYABLE)
+    why = f"the LLM server refused the request: status {status}"
+    if named := [name for name in NAMED if name.encode() in page]:
+        why += f", and named {', '.join(named)}"
+    if prompt.tools:
+        why += (
+            "; it was offered tools, which not every server and model takes (vLLM: --enable-auto-tool-choice and "
+            "--tool-call-parser; llama.cpp: --jinja)"
+        )
+    return _Refused(why)
 
 
 async def _chunks(lines: AsyncIterator[str]) -> AsyncGenerator[dict[str, Any], None]:
@@ -293,7 +322,7 @@ def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _delta(choice: dict[str, Any], field: str, kind: type) -> Any:
-    delta = choice.get("delta") or {}
+    delta = choice.get("delta" if "delta" in choice else "message") or {}  # some do not stream calls
     value = (delta.get(field) if isinstance(delta, dict) else delta) or kind()
     if not isinstance(value, kind):
         raise StageFailed(f"the LLM server sent {field} that is no {kind.__name__}")

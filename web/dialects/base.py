@@ -1,5 +1,6 @@
 """What a session and a dialect say to each other. A dialect is sans-IO: text in, requests out; notices in, text out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -8,6 +9,7 @@ from config.messages import AudioFormat, SpokenWord, ToolCall, Transcript
 from web.config import Wishes
 from web.items import Item
 from web.reply_options import ReplyOptions
+from web.signs import Signs
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class AddItem:
     after: str | None = None
     """The item before it; None: it comes last."""
     event_id: str | None = None
+    sound: AppendAudio | None = None
+    """It is said, and nobody has heard it yet."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class CreateReply:
     event_id: str | None = None
     options: ReplyOptions | None = None
     """None: as the session has it."""
+    sounds: tuple[tuple[int, AppendAudio], ...] = ()
+    """Which items of its input are said, and nobody has heard them yet."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,14 @@ class HeardUpTo:
     event_id: str | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """Show how it stands; no client asks for it in words. It is answered by `Dialect.looked`."""
+
+
 Request = (
     AppendAudio | Configure | CommitInput | ClearInput | AddItem | RetrieveItem | DeleteItem | CreateReply | StopReply
-    | HeardUpTo
+    | HeardUpTo | Look
 )  # fmt: skip
 
 
@@ -143,9 +154,12 @@ class Dialect(Protocol):
     """Its player falls silent when it is told of a mute; others play out what they have."""
     wishes: Wishes
 
-    def user_item(self, *, closes: bool) -> str:
-        """Id of the oldest of the user's items whose text is still to come; closes: one that is committed in the same
-        moment counts. Empty: there is none, or this dialect has no ids."""
+    def closing_item(self) -> str:
+        """Id of the user's item that is committed next. Empty: this dialect has no ids."""
+        ...
+
+    def unread_item(self) -> str:
+        """Id of the oldest of the user's items whose text is still to come. Empty: there is none, or has no id."""
         ...
 
     def reply_item(self, number: int) -> str:
@@ -184,12 +198,12 @@ class Dialect(Protocol):
         """It ended."""
         ...
 
-    def committed(self) -> list[str]:
-        """The user's turn is over."""
+    def committed(self, at: int | None = None) -> list[str]:
+        """The user's turn is over, at that session sample; None: where the voice ended."""
         ...
 
-    def cleared(self) -> list[str]:
-        """The input was forgotten."""
+    def cleared(self, at: int | None = None) -> list[str]:
+        """The input was forgotten, up to that session sample."""
         ...
 
     def idle_timeout(self, at: int) -> list[str]:
@@ -198,6 +212,10 @@ class Dialect(Protocol):
 
     def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """It is in the history, after that item."""
+        ...
+
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """What is said in an item that came with its sound; None: that will never be known."""
         ...
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
@@ -232,6 +250,10 @@ class Dialect(Protocol):
         """The LLM gave words."""
         ...
 
+    def reply_written(self, number: int, text: str) -> list[str]:
+        """The LLM gave all its words; most of them are still to sound."""
+        ...
+
     def reply_audio(self, audio: AudioOut) -> list[str]:
         """Audio leaves."""
         ...
@@ -256,6 +278,14 @@ class Dialect(Protocol):
         """Something the client should know."""
         ...
 
+    def attend(self, signs: Callable[[], Signs]) -> None:
+        """Where to look for how it stands."""
+        ...
+
+    def looked(self) -> list[str]:
+        """How it stands."""
+        ...
+
     def snapshot(self) -> dict[str, object]:
         """What a later connection needs to go on; JSON types only."""
         ...
@@ -263,3 +293,18 @@ class Dialect(Protocol):
     def restore(self, snapshot: dict[str, object]) -> None:
         """Goes on from a snapshot."""
         ...
+
+
+class Unwatched:
+    """Of a dialect in which nobody is shown anything beside the talk."""
+
+    def reply_written(self, number: int, text: str) -> list[str]:
+        """Nothing: that is told at the end of the reply."""
+        return []
+
+    def attend(self, signs: Callable[[], Signs]) -> None:
+        """Nobody looks."""
+
+    def looked(self) -> list[str]:
+        """Nothing: as above."""
+        return []

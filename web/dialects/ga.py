@@ -12,7 +12,6 @@ import msgspec
 
 from config.errors import AntiphonError, ClientError
 from config.messages import ToolCall, Transcript
-from config.settings import SAMPLE_RATE
 from web.config import Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
@@ -30,18 +29,26 @@ from web.dialects.base import (
     Request,
     RetrieveItem,
     StopReply,
+    Unwatched,
 )
 from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
-from web.dialects.ga_session import new_session, of_response, response_wishes, updated, wishes_of
+from web.dialects.ga_session import (
+    new_session,
+    of_response,
+    response_wishes,
+    shown,
+    transcribing,
+    updated,
+    wishes_of,
+)  # fmt: skip
 from web.dialects.ga_shapes import Names
-from web.dialects.ga_teller import PARTIAL, Teller
-from web.dialects.ga_wordless import Wordless
+from web.dialects.ga_teller import Teller
+from web.dialects.ga_user import User
 from web.dialects.reading import EventReader
-from web.items import Item
+from web.items import Item, no_such
 from web.prompt import require_room
 from web.reply_options import ReplyOptions
-from web.turn import SILENCE
 
 _reader: EventReader[Any] = EventReader(ev.ClientEvent)
 
@@ -52,13 +59,10 @@ Speaker = Callable[[str], str]
 SESSION_S = 3600
 
 #: Attributes, less their underscores, that a later connection goes on with.
-KEPT = ("session", "user_items", "open_item", "unread_items", "voice_heard", "heard_to")
-
-#: Its events begin like this.
-TRANSCRIPTION = "conversation.item.input_audio_transcription"
+KEPT = ("session", "voice_heard")
 
 
-class GaDialect:
+class GaDialect(Unwatched):
     """One GA client."""
 
     name = "ga"
@@ -66,27 +70,23 @@ class GaDialect:
 
     def __init__(
         self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = "",
-        extensions: frozenset[str] = frozenset(), context_tokens: int | None = None,
+        extensions: frozenset[str] = frozenset(), context_tokens: int | None = None, transcribes: bool = False,
     ) -> None:  # fmt: skip
+        """transcribes: it begins as a transcription session."""
         self.lead_ms = lead_ms
         self._names = Names(session_id)
         self._session = new_session(session_id, model, voice, int(time.time()) + SESSION_S)
+        if transcribes:
+            self._session = transcribing(self._session)
         self._speaker = speaker
         self._context_tokens = context_tokens
         self.wishes = self._cast(wishes_of(self._session))
         self._teller = Teller()
         self._event = self._teller.event
-        self._user_items = 0
-        self._open_item = ""
-        """The user's item that is being spoken."""
-        self._unread_items: list[str] = []
-        """Committed items whose transcripts are still to come."""
-        self._wordless = Wordless()
+        self._user = User(self._names, self._teller, lambda: self.wishes, lambda: self._session)
         self._cut: ReplyOutcome | None = None
         """The reply that the user interrupts in this moment."""
         self._voice_heard = False
-        self._heard_to = 0
-        """Where the newest utterance ended: the padding of the next begins no earlier."""
         self._ours = self.stops_when_muted = "antiphon" in extensions
         self._hear_again(())
         self._handlers: dict[type, Callable[[Any], list[Request]]] = {
@@ -99,17 +99,18 @@ class GaDialect:
             ev.ItemRetrieve: lambda event: [RetrieveItem(event.item_id, event.event_id)],
             ev.ItemDelete: lambda event: [DeleteItem(event.item_id, event.event_id)],
             ev.ResponseCreate: self._create_response,
-            ev.ResponseCancel: lambda event: [StopReply(event.event_id)],
+            ev.ResponseCancel: self._cancel,
         }
 
     # --- ids
 
-    def user_item(self, *, closes: bool) -> str:
+    def closing_item(self) -> str:
+        """Of the utterance that is committed next."""
+        return self._user.closing_item()
+
+    def unread_item(self) -> str:
         """Of the utterance that waits longest for its text."""
-        if not self._unread_items and closes:
-            self._open_item = self._open_item or self._next_user_item()
-            return self._open_item
-        return self._unread_items[0] if self._unread_items else ""
+        return self._user.oldest_unread
 
     def reply_item(self, number: int) -> str:
         """Of a reply's message."""
@@ -140,7 +141,7 @@ class GaDialect:
                 "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it",
                 param="session",
             )
-        session, asked = updated(self._session, event.session)
+        session, asked = updated(self._of_kind(event.session.get("type")), event.session)
         formats.require_extension(session, ours=self._ours)
         wishes = self._cast(asked)
         require_room(wishes, self._context_tokens)
@@ -153,27 +154,64 @@ class GaDialect:
         self._session, self.wishes = session, wishes
         return [Configure()]
 
+    def _of_kind(self, kind: object) -> dict[str, Any]:
+        """The session as one of that type. Raises ClientError where it cannot be."""
+        if kind != "transcription":
+            if kind == "realtime" != self._session["type"]:
+                raise ClientError(
+                    "a transcription session stays one; connect anew to be answered",
+                    param="session.type",
+                    code="invalid_parameter",
+                )
+            return self._session
+        if self._session["type"] != kind and (self._user.spoke or self._output.ever):
+            raise ClientError(
+                "a conversation that has begun cannot become a transcription session; connect with "
+                "?intent=transcription",
+                param="session.type",
+                code="invalid_parameter",
+            )
+        return self._session if self._session["type"] == kind else transcribing(self._session)
+
     def preset(self, session: dict[str, Any]) -> dict[str, Any]:
         """What an ephemeral key carries: an update before anybody is told of the session, which is given back. Raises
         ClientError."""
         self._update(ev.SessionUpdate(session=session))
-        return self._session
+        return shown(self._session)
 
     def _cast(self, asked: Wishes) -> Wishes:
         return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
 
     def _create_item(self, event: ev.ItemCreate) -> list[Request]:
-        item_id = event.item.id or self._next_user_item()
-        return [AddItem(items.taken(event.item, item_id), event.previous_item_id, event.event_id)]
+        item = items.taken(event.item, event.item.id or self._user.next_item())
+        sound = items.sound(event.item, self.wishes.input_format)
+        return [AddItem(item, event.previous_item_id, event.event_id, sound)]
 
     def _truncate(self, event: ev.ItemTruncate) -> list[Request]:
-        number = self._names.reply_number(event.item_id)
-        return [self._output.truncation(number, event.audio_end_ms, event.event_id)]
+        return [self._output.truncation(event.item_id, event.audio_end_ms, event.event_id)]
 
     def _create_response(self, event: ev.ResponseCreate) -> list[Request]:
+        if self.wishes.listen_only:
+            raise ClientError(
+                "a transcription session gives no responses", param="type", code="invalid_parameter"
+            )
         if event.response is None:
             return [CreateReply(event.event_id)]
-        return [CreateReply(event.event_id, self._options(event.response))]
+        sounds = (
+            (place, items.sound(item, self.wishes.input_format, f"response.input[{place}]"))
+            for place, item in enumerate(event.response.input or [])
+        )
+        heard = tuple((place, sound) for place, sound in sounds if sound is not None)
+        return [CreateReply(event.event_id, self._options(event.response), heard)]
+
+    def _cancel(self, event: ev.ResponseCancel) -> list[Request]:
+        if event.response_id not in (None, self._output.response_id):
+            raise ClientError(
+                f"no response {event.response_id!r} is active",
+                param="response_id",
+                code="response_cancel_not_active",
+            )
+        return [StopReply(event.event_id)]
 
     def _options(self, asked: ev.ResponseConfig) -> ReplyOptions:
         session, wishes = response_wishes(self._session, asked)
@@ -188,7 +226,12 @@ class GaDialect:
         said = asked.input
         return ReplyOptions(
             wishes,
-            None if said is None else [items.taken(item, item.id or "", "response.input") for item in said],
+            None
+            if said is None
+            else [
+                items.taken(item, item.id or "", f"response.input[{place}]")
+                for place, item in enumerate(said)
+            ],
             asked.conversation == "none",
             {**told, "metadata": asked.metadata},
         )
@@ -203,7 +246,7 @@ class GaDialect:
     def greeting(self, *, resumed: bool, token: str) -> list[str]:
         """session.created, with the token that resumes the session on another connection."""
         ours = {**self._session["antiphon"], "resume_token": token, "resumed": resumed}
-        session = {**self._session, "antiphon": ours}
+        session = {**shown(self._session), "antiphon": ours}
         return [self._event("session.created", session=session)]
 
     def queued(self, place: int) -> list[str]:
@@ -216,7 +259,7 @@ class GaDialect:
 
     def configured(self) -> list[str]:
         """The whole effective configuration."""
-        return [self._event("session.updated", session=self._session)]
+        return [self._event("session.updated", session=shown(self._session))]
 
     def error(self, error: AntiphonError, event_id: str | None = None) -> list[str]:
         """Most errors leave the session open."""
@@ -229,65 +272,48 @@ class GaDialect:
     # --- the user
 
     def speech_began(self, at: int) -> list[str]:
-        """The item that the utterance will become gets its id now. Its audio begins some time before the voice."""
-        self._open_item = self._next_user_item()
-        padded = at - (self.wishes.prefix_ms or 0) * SAMPLE_RATE // 1000
-        start_ms = _ms(min(at, max(padded, self._heard_to)))
-        started = self._event(
-            "input_audio_buffer.speech_started", item_id=self._open_item, audio_start_ms=start_ms
-        )
+        """And the reply that it interrupts is over."""
         cut, self._cut = self._cut, None
-        return [started, *(self._output.ended(cut) if cut is not None else [])]
+        return [*self._user.speech_began(at), *(self._output.ended(cut) if cut is not None else [])]
 
     def speech_stopped(self, at: int) -> list[str]:
         """The voice ended."""
-        self._heard_to = at
-        return [
-            self._event("input_audio_buffer.speech_stopped", item_id=self._open_item, audio_end_ms=_ms(at))
-        ]
+        return self._user.speech_stopped(at)
 
-    def committed(self) -> list[str]:
+    def committed(self, at: int | None = None) -> list[str]:
         """The user's item, its transcript still unknown."""
-        item_id, self._open_item = self._open_item or self._next_user_item(), ""
-        self._unread_items.append(item_id)
-        committed = self._event(
-            "input_audio_buffer.committed", item_id=item_id, previous_item_id=self._teller.last_item
-        )
-        return [committed, *self._teller.whole_item(items.unread(item_id))]
+        return self._user.committed(at)
 
-    def cleared(self) -> list[str]:
+    def cleared(self, at: int | None = None) -> list[str]:
         """The input was forgotten."""
-        self._open_item = ""
-        return [self._event("input_audio_buffer.cleared")]
+        return self._user.cleared(at)
 
     def idle_timeout(self, at: int) -> list[str]:
         """The silence becomes an item of the user's, without words."""
-        self._open_item, self._heard_to = self._open_item or self._next_user_item(), at
-        since = max(0, at - int((self.wishes.idle_timeout_s or 0) * SAMPLE_RATE))
-        triggered = self._event(
-            "input_audio_buffer.timeout_triggered",
-            item_id=self._open_item,
-            audio_start_ms=_ms(since),
-            audio_end_ms=_ms(at),
-        )
-        return [triggered, *self.committed()]
+        return self._user.idle_timeout(at)
 
     def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """The item, added and done."""
-        if request.after is None:
-            return self._teller.whole_item(items.shown(request.item))
-        return self._teller.item_at(items.shown(request.item), before)
+        shown = items.shown(request.item)
+        if request.sound is not None:
+            self._user.reads_aside(request.item.id, request.sound.samples)
+            shown = items.unread(request.item.id)
+        return (
+            self._teller.whole_item(shown) if request.after is None else self._teller.item_at(shown, before)
+        )
+
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """Its transcript."""
+        return self._user.understood_aside(item_id, text)
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
         """As it is now; an utterance without its text yet, and a reply that is still being made, too."""
         item_id = request.item_id
         known = items.shown(item) if item is not None else self._output.in_progress(item_id)
-        if known is None and item_id in self._unread_items:
+        if self._user.reads(item_id):
             known = items.unread(item_id)
         if known is None:
-            known = self._wordless.shown(item_id, of_reply=self._names.reply_number(item_id) is not None)
-        if known is None:
-            raise ClientError("there is no item of this id", param="item_id", code="item_not_found")
+            raise no_such("retrieve", item_id)
         return [self._event("conversation.item.retrieved", item=known)]
 
     def item_deleted(self, request: DeleteItem, last: str | None) -> list[str]:
@@ -297,42 +323,16 @@ class GaDialect:
         return [self._event("conversation.item.deleted", item_id=request.item_id)]
 
     def partial_text(self, heard: Transcript) -> list[str]:
-        """An extension: it may change, and deltas cannot be taken back."""
-        if not (self._ours and self._open_item):
-            return []
-        return [self._event(PARTIAL, item_id=self._open_item, text=heard.text)]
+        """What of it will hardly change any more, or all of it for a client that knows our extensions."""
+        return self._user.partial_text(heard, ours=self._ours)
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""
-        text = "" if text == SILENCE else text
-        return self._about_unread(
-            [("delta", {"delta": text})] if text else [],
-            ("completed", {"transcript": text, "usage": {"type": "duration", "seconds": 0}}),
-        )
+        return self._user.user_text(text)
 
     def not_understood(self) -> list[str]:
         """The transcript of that item will not come."""
-        error = {"type": "server_error", "code": "stage_failed", "message": "no transcript came in time"}
-        return self._about_unread([], ("failed", {"error": error}))
-
-    def _about_unread(
-        self, before: list[tuple[str, dict[str, Any]]], last: tuple[str, dict[str, Any]]
-    ) -> list[str]:
-        if not self._unread_items:
-            return []
-        item_id = self._unread_items.pop(0)
-        if not before:
-            self._wordless.add(item_id)
-        if self._session["audio"]["input"]["transcription"] is None:
-            return []
-        return [
-            self._event(f"{TRANSCRIPTION}.{kind}", item_id=item_id, content_index=0, **fields)
-            for kind, fields in (*before, last)
-        ]
-
-    def _next_user_item(self) -> str:
-        self._user_items += 1
-        return self._names.user_item(self._user_items)
+        return self._user.not_understood()
 
     # --- the assistant
 
@@ -367,8 +367,6 @@ class GaDialect:
         Of an interruption the client hears first that the user speaks, and in the same moment of this: by that event
         SDKs empty their players, and they truncate only what is not done yet.
         """
-        if outcome.cut and not outcome.text:
-            self._wordless.add(self.reply_item(outcome.number))
         if (outcome.status, outcome.reason) == ("cancelled", "turn_detected"):
             self._cut = outcome
             return []
@@ -384,17 +382,13 @@ class GaDialect:
         """Counters, configuration, and what was sent."""
         told = {"events": self._teller.told, "last_item": self._teller.last_item}
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
-        return {**kept, **told, "audio": self._audio.snapshot(), "wordless": self._wordless.snapshot()}
+        return {**kept, **told, **self._user.snapshot(), "audio": self._audio.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Goes on counting where the last connection stopped."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
         self._teller.told, self._teller.last_item = snapshot["events"], snapshot["last_item"]
+        self._user.restore(snapshot)
         self._hear_again(snapshot["audio"])
-        self._wordless = Wordless(snapshot.get("wordless", ()))  # one of an earlier version has none
         self.wishes = self._cast(wishes_of(self._session))
-
-
-def _ms(samples: int) -> int:
-    return samples * 1000 // SAMPLE_RATE

@@ -12,6 +12,7 @@ import msgspec
 from config.errors import ClientError
 from config.settings import SAMPLE_RATE
 from web.dialects.base import HeardUpTo
+from web.items import no_such
 
 #: Replies that can still be truncated; a call of ten minutes has about so many.
 KEPT_REPLIES = 64
@@ -82,15 +83,15 @@ class SentAudio:
         reply = self._replies.get(number)
         return (reply.at_client(sample) if reply else sample) * 1000 // SAMPLE_RATE
 
-    def truncation(self, number: int | None, end_ms: int, event_id: str | None) -> HeardUpTo:
+    def truncation(self, number: int | None, item_id: str, end_ms: int, event_id: str | None) -> HeardUpTo:
         """What a client means by `end_ms` of a reply's item. Raises ClientError where it can mean nothing."""
         reply = self._replies.get(number or 0)
         if number is None or reply is None:
-            raise ClientError(
-                "there is no such item of the assistant", param="item_id", code="item_not_found"
-            )
+            raise no_such("truncate", item_id)
         if reply.text_only:
-            raise ClientError("this item has no audio to truncate", param="item_id", code="invalid_value")
+            raise ClientError(
+                "this item has no audio to truncate", param="item_id", code="unsupported_content_type"
+            )
         place, slack = end_ms * SAMPLE_RATE // 1000, 0 if reply.whole else CLOCK_SLACK_S * SAMPLE_RATE
         if place > reply.sent + slack:
             raise ClientError(

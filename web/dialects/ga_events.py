@@ -54,6 +54,7 @@ class ContentPart(msgspec.Struct):
     type: Id = "input_text"
     text: Text | None = None
     transcript: Text | None = None
+    audio: bytes | None = None
 
 
 class Item(msgspec.Struct):
@@ -102,8 +103,7 @@ class ResponseConfig(msgspec.Struct):
     conversation: Literal["auto", "none"] = "auto"
     input: Annotated[list[Item], msgspec.Meta(max_length=200)] | None = None
     metadata: (
-        Annotated[dict[Name, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)]
-        | None
+        Annotated[dict[Id, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)] | None
     ) = None
     instructions: Text | None = None
     output_modalities: list[str] | None = None
@@ -154,15 +154,19 @@ class TurnDetection(msgspec.Struct):
 class Transcription(msgspec.Struct):
     """Whether the client wants to read what was understood."""
 
-    model: Id | None = None
+    model: Name | None = None
     language: Id | None = None
     prompt: Text | None = None
+    languages: Annotated[list[Id], msgspec.Meta(max_length=64)] | None = None
+    keywords: Annotated[list[Name], msgspec.Meta(max_length=128)] | None = None
+    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
 class NoiseReduction(msgspec.Struct):
     """Where the microphone stands."""
 
     type: Literal["near_field", "far_field"] = "near_field"
+    strength: float | None = None
 
 
 class AudioInput(msgspec.Struct):
@@ -199,7 +203,7 @@ class Tool(msgspec.Struct):
     """A function that the assistant may ask the client to call."""
 
     type: Literal["function"]
-    name: Id
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     description: Text = ""
     parameters: dict[str, Any] = {}
 
@@ -223,6 +227,8 @@ class Prompt(msgspec.Struct):
     """Of no meaning here."""
 
     id: Name
+    version: Name | None = None
+    variables: dict[str, Any] | None = None
 
 
 class TokenLimits(msgspec.Struct):
@@ -248,7 +254,7 @@ class Ours(msgspec.Struct):
 class SessionConfig(msgspec.Struct):
     """What a session may be told. Fields that do nothing yet are here so that only what fits is echoed."""
 
-    type: Literal["realtime"] = "realtime"
+    type: Literal["realtime", "transcription"] = "realtime"
     model: Name | None = None
     instructions: Text = ""
     output_modalities: Annotated[list[Literal["audio", "text"]], msgspec.Meta(min_length=1, max_length=2)] = (

@@ -59,12 +59,19 @@ def require_extension(session: Json, *, ours: bool) -> None:
 
 def taken(event: ev.Append, audio_format: AudioFormat) -> AppendAudio:
     """What a client sent. Raises ClientError for what is no audio of that format, or too much of it."""
-    if audio_format == "pcm16" and len(event.audio) % 2:
-        raise _not_audio("pcm16 audio must have an even number of bytes")
     packets = _opus_packets(event) if audio_format == "opus" else [event.audio]
+    return heard(packets, audio_format, "audio")
+
+
+def heard(packets: list[bytes], audio_format: AudioFormat, param: str) -> AppendAudio:
+    """Sound of a format. Raises ClientError as above; `param` names the field that it came in."""
+    if audio_format == "pcm16" and any(len(packet) % 2 for packet in packets):
+        raise _not_audio("pcm16 audio must have an even number of bytes", param)
+    if audio_format == "opus" and not all(map(opus_samples, packets)):
+        raise _not_audio("this is no Opus packet", param)
     samples = packets_samples(packets, audio_format)
     if samples > MAX_APPEND_S * SAMPLE_RATE:
-        raise _not_audio(f"one append may bring {MAX_APPEND_S} s")
+        raise _not_audio(f"one append may bring {MAX_APPEND_S} s", param)
     return AppendAudio(packets, samples, audio_format)
 
 
@@ -89,8 +96,8 @@ def _opus_packets(event: ev.Append) -> list[bytes]:
     return packets
 
 
-def _not_audio(words: str) -> ClientError:
-    return ClientError(words, param="audio", code="invalid_audio")
+def _not_audio(words: str, param: str = "audio") -> ClientError:
+    return ClientError(words, param=param, code="invalid_audio")
 
 
 def delta(packets: Sequence[bytes], audio_format: AudioFormat) -> Json:

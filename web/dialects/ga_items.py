@@ -6,8 +6,10 @@ Fields the API may omit are omitted rather than null: SDKs take null for a value
 from typing import Any, Literal
 
 from config.errors import ClientError
-from config.messages import ToolCall
+from config.messages import AudioFormat, ToolCall, require_text
 from web.dialects import ga_events as ev
+from web.dialects import ga_formats as formats
+from web.dialects.base import AppendAudio
 from web.items import Item
 from web.prompt import INTERRUPTED
 from web.turn import SILENCE
@@ -23,6 +25,10 @@ TEXT_KINDS = {"user": "input_text", "system": "input_text", "assistant": "output
 AUDIO_KINDS = {"user": "input_audio", "assistant": "output_audio"}
 
 
+#: Content of any role.
+PARTS = {*TEXT_KINDS.values(), *AUDIO_KINDS.values()}
+
+
 def taken(item: ev.Item, item_id: str, param: str = "item") -> Item:
     """What a client's item says. Raises ClientError for what nobody here understands."""
     match item.type:
@@ -36,25 +42,66 @@ def taken(item: ev.Item, item_id: str, param: str = "item") -> Item:
             return Item("tool", item.output or "", tool_call_id=call_id, id=item_id)
         case "item_reference" if param != "item":
             return Item("user", "", id=_need(item.id, f"{param}.id"))
-    raise ClientError(f"items of type {item.type!r} are not supported", param=f"{param}.type")
+    raise ClientError(
+        f"items of type {item.type!r} are not supported", param=f"{param}.type", code="invalid_value"
+    )
 
 
 def _need(value: str | None, param: str) -> str:
     if not value:
-        raise ClientError(f"{param.rpartition('.')[2]} is missing", param=param)
+        name = param.rpartition(".")[2]
+        raise ClientError(f"{name} is missing", param=param, code="missing_required_parameter")
     return value
 
 
 def _message(item: ev.Item, item_id: str, param: str) -> Item:
-    said = [part.text or part.transcript or "" for part in item.content]
-    for part, text in zip(item.content, said, strict=True):
-        if not text and part.type not in TEXT_KINDS.values():
-            raise ClientError(f"content of type {part.type!r} is not supported yet", param=f"{param}.content")
-    text = " ".join(said).strip()
-    if not text:
-        raise ClientError("this message is empty", param=f"{param}.content")
-    spoken = any(part.type in AUDIO_KINDS.values() for part in item.content)
-    return Item(item.role, text, id=item_id, spoken=spoken and item.role != "system")
+    if not item.content:
+        raise ClientError(
+            "this message is empty", param=f"{param}.content", code="missing_required_parameter"
+        )
+    for place, part in enumerate(item.content):
+        _understand(part, f"{param}.content[{place}]")
+    said = " ".join(part.text or part.transcript or "" for part in item.content)
+    text = require_text(said.strip(), f"{param}.content")
+    spoken = any(part.type in AUDIO_KINDS.values() for part in item.content) and item.role != "system"
+    if not text and not spoken:
+        raise ClientError(
+            "this message is empty", param=f"{param}.content[0].text", code="missing_required_parameter"
+        )
+    return Item(item.role, text, id=item_id, spoken=spoken)
+
+
+def sound(item: ev.Item, audio_format: AudioFormat, param: str = "item") -> AppendAudio | None:
+    """What is said in a client's item without being written there. Raises ClientError for what is no audio."""
+    if item.type != "message":
+        return None
+    found = [
+        formats.heard([part.audio], audio_format, f"{param}.content[{place}].audio")
+        for place, part in enumerate(item.content)
+        if part.audio and not (part.text or part.transcript)
+    ]
+    if not found:
+        return None
+    if item.role != "user":
+        raise ClientError(
+            "only sound of the user is listened to; give the transcript",
+            param=f"{param}.content",
+            code="unsupported_content_type",
+        )
+    packets = [packet for part in found for packet in part.packets]
+    return formats.heard(packets, audio_format, f"{param}.content")
+
+
+def _understand(part: ev.ContentPart, param: str) -> None:
+    """Raises ClientError for what nobody here sees or hears."""
+    if part.type == "input_image":
+        raise ClientError(
+            "images are not understood here", param=f"{param}.type", code="unsupported_content_type"
+        )
+    if part.type not in PARTS and not (part.text or part.transcript):
+        raise ClientError(
+            f"there is no content of type {part.type!r}", param=f"{param}.type", code="invalid_value"
+        )
 
 
 def shown(item: Item, status: Status = "completed") -> Json:

@@ -36,6 +36,8 @@ class Output:
         self._session = session
         self._ours = ours
         self._begun: Json = {}
+        self.ever = False
+        """A response was begun, by this connection."""
         self._options: ReplyOptions | None = None
         self._shown = ""
         self._outputs: list[Json] = []
@@ -47,10 +49,13 @@ class Output:
 
     def started(self, number: int, options: ReplyOptions) -> list[str]:
         """The response is announced."""
+        self.ever = True
         self._options, self._shown, self._outputs, self._message = options, "", [], None
         self._begun = shapes.begun_response(self._names, number, self._session(), options)
         self._audio.begin(number, text_only=options.wishes.text_only)
-        return [self._teller.event("response.created", response=self._begun)]
+        # no response is ever refused for a rate, so there is no figure to give
+        limits = self._teller.event("rate_limits.updated", rate_limits=[])
+        return [self._teller.event("response.created", response=self._begun), limits]
 
     def words(self, number: int, words: list[str]) -> list[str]:
         """The transcript runs ahead of the audio, as with the original."""
@@ -104,9 +109,9 @@ class Output:
         response = shapes.ended_response(self._begun, outcome, self._outputs)
         return [*closed, self._teller.event("response.done", response=response)]
 
-    def truncation(self, number: int | None, end_ms: int, event_id: str | None) -> HeardUpTo:
+    def truncation(self, item_id: str, end_ms: int, event_id: str | None) -> HeardUpTo:
         """What the client means by it. Raises ClientError where it can mean nothing."""
-        heard = self._audio.truncation(number, end_ms, event_id)
+        heard = self._audio.truncation(self._names.reply_number(item_id), item_id, end_ms, event_id)
         self._truncating = heard.reply
         return heard
 
@@ -120,6 +125,11 @@ class Output:
                 audio_end_ms=self._audio.client_ms(number, samples),
             )
         ]
+
+    @property
+    def response_id(self) -> str | None:
+        """Of the newest response; None: there was none over this connection."""
+        return self._begun.get("id")
 
     def in_progress(self, item_id: str) -> Json | None:
         """The message of the reply under way, if that is it."""

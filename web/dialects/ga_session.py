@@ -9,7 +9,7 @@ from config.messages import Tool
 from web.config import Truncation, Wishes
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
-from web.dialects.reading import field_of
+from web.dialects.reading import misfit, require_plain
 
 Session = dict[str, Any]
 
@@ -39,7 +39,7 @@ FIELDS = frozenset(ev.SessionConfig.__struct_fields__)
 NULLABLE = frozenset(
     (
         "turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms",
-        "token_limits", "post_instructions",
+        "token_limits", "post_instructions", "languages", "keywords", "delay", "strength", "version", "variables",
     )
 )  # fmt: skip
 
@@ -73,6 +73,32 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
     }
 
 
+def transcribing(session: Session) -> Session:
+    """The same as a transcription session, in which nobody answers. Its turns end as the API says where the client
+    asked for nothing else."""
+    hears = session["audio"]["input"]
+    if hears["turn_detection"] == _effective(ev.TurnDetection(type="semantic_vad")):
+        hears = {**hears, "turn_detection": _effective(ev.TurnDetection())}
+    audio = {**session["audio"], "input": hears}
+    return {**session, "type": "transcription", "object": "realtime.transcription_session", "audio": audio}
+
+
+#: What a transcription session is shown to have, and its turn detection.
+OF_TRANSCRIPTION = ("type", "object", "id", "expires_at", "include", "antiphon")
+OF_ITS_DETECTION = ("type", "eagerness", "threshold", "prefix_padding_ms", "silence_duration_ms")
+
+
+def shown(session: Session) -> Session:
+    """As the client sees it."""
+    if session["type"] == "realtime":
+        return session
+    hears = dict(session["audio"]["input"])
+    if hears["turn_detection"] is not None:
+        told = hears["turn_detection"].items()
+        hears["turn_detection"] = {name: value for name, value in told if name in OF_ITS_DETECTION}
+    return {name: session[name] for name in OF_TRANSCRIPTION if name in session} | {"audio": {"input": hears}}
+
+
 #: What one response may have other than the session.
 OF_RESPONSES = ("instructions", "output_modalities", "max_output_tokens", "tools", "tool_choice", "audio")
 
@@ -96,8 +122,7 @@ def of_response(error: ClientError) -> ClientError:
 
 def updated(session: Session, patch: dict[str, Any]) -> tuple[Session, Wishes]:
     """The session with the fields of `patch`, and what it now asks for. Raises ClientError that names the field."""
-    if _deeper_than(MAX_DEPTH, patch):
-        raise ClientError(f"session is nested deeper than {MAX_DEPTH} levels", param="session")
+    require_plain(patch, MAX_DEPTH, "session")
     merged = _merge(session, {name: value for name, value in patch.items() if name in FIELDS})
     size = len(msgspec.json.encode(merged))
     if size > MAX_SESSION_BYTES:
@@ -119,6 +144,7 @@ def wishes_of(session: Session) -> Wishes:
         output_format=formats.known(config.audio.output.format, "session.audio.output.format"),
         language=(transcription.language if transcription else None) or "en",
         text_only=config.output_modalities == ["text"],
+        listen_only=config.type == "transcription",
         max_tokens=USUAL_TOKENS if limit == "inf" else limit,
         speed=config.audio.output.speed,
         detection="manual",
@@ -135,7 +161,11 @@ def _tool_choice(config: ev.SessionConfig) -> str:
     if isinstance(config.tool_choice, str):
         return config.tool_choice if config.tools else "auto"
     if config.tool_choice.name not in {tool.name for tool in config.tools}:
-        raise ClientError(f"there is no tool {config.tool_choice.name!r}", param="session.tool_choice")
+        raise ClientError(
+            f"there is no tool {config.tool_choice.name!r}",
+            param="session.tool_choice.name",
+            code="invalid_value",
+        )
     return config.tool_choice.name
 
 
@@ -178,11 +208,6 @@ def _merge(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _deeper_than(levels: int, value: object) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_deeper_than(levels - 1, one) for one in inner)
-
-
 def _same_type(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return bool(new.get("type", old.get("type")) == old.get("type"))
 
@@ -191,7 +216,7 @@ def _checked(session: Session) -> ev.SessionConfig:
     try:
         config = msgspec.convert(session, ev.SessionConfig)
     except msgspec.ValidationError as error:
-        raise ClientError(str(error), param=field_of(str(error), "session")) from error
+        raise misfit(str(error), "session") from error
     return config
 
 

@@ -5,6 +5,7 @@ Facts: kyutai-labs/unmute at 84aa28d.
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from web.dialects.base import (
     Configure,
     DeleteItem,
     HeardUpTo,
+    Look,
     ReplyOutcome,
     Request,
     RetrieveItem,
@@ -33,6 +35,7 @@ from web.ogg import OggOpusReader, OggOpusWriter
 from web.packets import opus_samples
 from web.prompt import require_room
 from web.reply_options import ReplyOptions
+from web.signs import Signs
 from web.transcript import AppendOnly
 from web.turn import SILENCE
 
@@ -84,7 +87,11 @@ class UnmuteDialect:
 
     # --- ids, of which this dialect knows none
 
-    def user_item(self, *, closes: bool) -> str:
+    def closing_item(self) -> str:
+        """None."""
+        return ""
+
+    def unread_item(self) -> str:
         """None."""
         return ""
 
@@ -121,7 +128,8 @@ class UnmuteDialect:
             )
         if packets:
             self._insight.received(samples)
-            return [AppendAudio(packets, samples)]
+            heard = AppendAudio(packets, samples)
+            return [heard, Look()] if self.wishes.instructions and self._insight.due() else [heard]
         if self._input.trouble:
             raise ClientError(
                 f"audio must be Ogg-Opus: {self._input.trouble}", param="audio", code="invalid_audio"
@@ -197,22 +205,27 @@ class UnmuteDialect:
 
     def speech_stopped(self, at: int) -> list[str]:
         """The user's turn ended."""
+        self._insight.turn_ended()
         return [self._event("input_audio_buffer.speech_stopped")]
 
-    def committed(self) -> list[str]:
+    def committed(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
-    def cleared(self) -> list[str]:
+    def cleared(self, at: int | None = None) -> list[str]:
         """Nothing: not of this dialect."""
         return []
 
     def idle_timeout(self, at: int) -> list[str]:
-        """Nothing: the reply that follows says it."""
-        return []
+        """As at the end of a turn, though none began: silence is what the user says."""
+        return [self._event("input_audio_buffer.speech_stopped")]
 
     def item_added(self, request: AddItem, before: str | None) -> list[str]:
         """Nothing: nobody types in this dialect, and items have no ids."""
+        return []
+
+    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+        """Nothing: as above."""
         return []
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:
@@ -225,7 +238,7 @@ class UnmuteDialect:
 
     def partial_text(self, heard: Transcript) -> list[str]:
         """The words that will not change any more."""
-        return [*self._user_words(*self._heard.partial(heard)), *self._outputs_if_due()]
+        return self._user_words(*self._heard.partial(heard))
 
     def user_text(self, text: str) -> list[str]:
         """The rest of them. The history goes along: who waits for the reply looks there for what was asked."""
@@ -241,6 +254,7 @@ class UnmuteDialect:
     def _user_words(self, words: str, since: int) -> list[str]:
         if not words:
             return []
+        self._insight.user_says(words)
         kind = "conversation.item.input_audio_transcription.delta"
         return [self._event(kind, delta=words, start_time=round(since / SAMPLE_RATE, 3))]
 
@@ -267,6 +281,10 @@ class UnmuteDialect:
         self._held_space = text[len(ready) :]
         return [self._event("unmute.response.text.delta.ready", delta=ready)] if ready else []
 
+    def reply_written(self, number: int, text: str) -> list[str]:
+        """All of the text; its sound goes on."""
+        return [self._event("response.text.done", text=text)]
+
     def reply_called(self, number: int, index: int, call: ToolCall) -> list[str]:
         """Nothing: this client has no functions."""
         return []
@@ -281,7 +299,7 @@ class UnmuteDialect:
             self._output_begun = True
             pages = head + self._output.pages(audio.packets)  # msgspec writes bytes as base64
             events.append(self._event("response.audio.delta", delta=pages))
-        return [*events, *self._outputs_if_due()]
+        return events
 
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """Nothing: not of this dialect; what was sent plays out."""
@@ -301,19 +319,20 @@ class UnmuteDialect:
         outputs = self._outputs()
         if outcome.status != "completed":
             return [outputs, self._event("unmute.interrupted_by_vad")]
-        return [
-            self._event("response.text.done", text=outcome.full_text),
-            outputs,
-            self._event("response.audio.done"),
-        ]
+        return [outputs, self._event("response.audio.done")]
 
     # --- what clients are shown of the conversation
 
     def _outputs(self) -> str:
         return self._event("unmute.additional_outputs", args=self._insight.args(self.wishes.voice))
 
-    def _outputs_if_due(self) -> list[str]:
-        return [self._outputs()] if self._insight.due else []
+    def attend(self, signs: Callable[[], Signs]) -> None:
+        """Where the figures are looked for that are not heard of here."""
+        self._insight.signs = signs
+
+    def looked(self) -> list[str]:
+        """The history and the figures, whoever speaks or is silent."""
+        return [self._outputs()]
 
     # --- going on later
 
@@ -350,7 +369,12 @@ def _explained(error: ClientError, raw: str) -> ClientError:
     """The same error, or a hint to who speaks the other dialect."""
     if not (error.param or "").startswith("session"):
         return error
-    session = msgspec.json.decode(raw, type=ev.AnySession).session
+    try:
+        session = msgspec.json.decode(raw, type=ev.AnySession).session
+    except (
+        msgspec.DecodeError
+    ):  # it is no object, or holds numbers that nobody reads: the error says so already
+        return error
     if ev.GA_FIELDS.isdisjoint(session):
         return error
     return ClientError(

@@ -1,0 +1,1 @@
+"""Hostile clients beside innocent ones: `python -m bench fuzz`."""
