@@ -12,17 +12,15 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from tests import redis_server
-from tests.conftest import missing, needs_redis
+from tests.conftest import missing
 from tests.house import House, open_house
 from tests.page import programs
 from tests.talker import hum
 
-playwright = (
-    pytest.importorskip("playwright.sync_api")
-    if not redis_server.in_ci()
-    else __import__("playwright.sync_api", fromlist=["sync_api"])
-)
+try:
+    from playwright import sync_api as playwright
+except ImportError:  # `make setup-dev` has not seen it yet
+    playwright = None  # type: ignore[assignment]
 
 RATE = 24_000
 
@@ -51,8 +49,7 @@ ENGINES = {
 @pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """For all tests that leave it running."""
-    executable = needs_redis()
-    with open_house(executable, tmp_path_factory.mktemp("page"), workers=1, env=ENGINES) as house:
+    with open_house(tmp_path_factory.mktemp("page"), workers=1, env=ENGINES) as house:
         yield house
 
 
@@ -102,9 +99,9 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def browsers(sounds: Path) -> Iterator[Callable[[str, npt.NDArray[np.float32]], Any]]:
     """A browser whose microphone hears something, over and over; the same for the same name."""
-    program = programs.browser()
-    if program is None:
-        missing("a Chromium (Debian: the package chromium)")
+    program = programs.browser() or missing("a Chromium (Debian: the package chromium; make setup-dev)")
+    if playwright is None:
+        missing("playwright (make setup-dev)")
     running: dict[str, Any] = {}
     with ExitStack() as stack:
         driver = stack.enter_context(playwright.sync_playwright())

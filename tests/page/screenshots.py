@@ -11,7 +11,6 @@ from playwright.sync_api import sync_playwright
 from tests.house import House, open_house
 from tests.page import programs
 from tests.page.conftest import ARGUMENTS, ENGINES, RATE, voice_at
-from tests.redis_server import binary
 
 #: Name: the size, and what the browser is told of its user's taste.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -33,15 +32,15 @@ FORCED = {
 
 def main(folder: Path) -> None:
     """Takes all of them."""
-    executable, program = binary(), programs.browser()
-    if executable is None or program is None:
-        raise SystemExit("a Redis-compatible server and a Chromium are needed")
+    program = programs.browser()
+    if program is None:
+        raise SystemExit("a Chromium is needed")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         sound = Path(work) / "voice.wav"
         soundfile.write(sound, voice_at(3.0, 1.3, 12.0), RATE, subtype="PCM_16")
         arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={sound}"]
-        with open_house(executable, Path(work), workers=1, env=ENGINES) as house, sync_playwright() as driver:
+        with open_house(Path(work), workers=1, env=ENGINES) as house, sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=program, headless=False, args=arguments)
             for look, context in LOOKS.items():
                 profile = browser.new_context(locale="en-GB", **context)

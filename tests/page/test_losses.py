@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests import speech
-from tests.conftest import needs_redis
 from tests.house import House, open_house, wait_for
 from tests.page.conftest import ENGINES, LOUD, UNGREETED, Open, Visit, said, talks
 
@@ -28,9 +27,8 @@ globalThis.WebSocket = class extends Real {
 @pytest.fixture(scope="module")
 def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One that may be damaged, with one place."""
-    executable = needs_redis()
     env = {**ENGINES, "ANTIPHON_STT__SLOTS": "1"}
-    with open_house(executable, tmp_path_factory.mktemp("losses"), workers=1, env=env) as house:
+    with open_house(tmp_path_factory.mktemp("losses"), workers=1, env=env) as house:
         yield house
 
 

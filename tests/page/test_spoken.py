@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import speech
-from tests.conftest import missing, needs_redis
+from tests.conftest import missing
 from tests.house import House, open_house
 from tests.page.conftest import LOUD, RATE, UNGREETED, Open, talks
 
@@ -19,12 +19,11 @@ LOADING_S = 150.0
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    executable = needs_redis()
     if not speech.there():
         missing("the recordings of moonshine-voice")
     env = {"ANTIPHON_PROFILE": "embedded", "ANTIPHON_LLM__OPTIONS": "{}", "ANTIPHON_TTS__OPTIONS": "{}"}
     folder = tmp_path_factory.mktemp("embedded")
-    with open_house(executable, folder, workers=1, env=env, start_deadline_s=LOADING_S) as house:
+    with open_house(folder, workers=1, env=env, start_deadline_s=LOADING_S) as house:
         yield house
 
 

@@ -149,10 +149,15 @@ def test_machines_that_read_pages_to_people_find_nothing_wrong(
 def test_a_page_that_is_loaded_again_goes_on_with_its_conversation(open_page: Open, house: House) -> None:
     visit = open_page(house, wishes=UNGREETED)
     talks(visit)
+    visit.page.fill("#typed", "Good day")
+    visit.page.press("#typed", "Enter")
+    visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state !== 'open')")
     session = visit.state("conversation.id")
     visit.page.reload()
     assert visit.page.inner_text("#talk") == "Go on"
     talks(visit)
     assert visit.state("conversation.id") == session
+    visit.until("conversation.transcript.lines.length >= 2", "what was said before")
+    assert said(visit, "you")[0] == "Good day"
     visit.page.click("#talk")
     visit.until_phase("idle")

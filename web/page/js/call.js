@@ -5,6 +5,7 @@ import { askForMicrophone, Microphone, whyDenied } from "./capture.js";
 import { Conversation } from "./conversation.js";
 import * as opus from "./opus.js";
 import { Player } from "./playback.js";
+import { minutes } from "./server.js";
 import { canTalk } from "./session_state.js";
 import { session } from "./wishes.js";
 import { forgetToken, heldToken, Wire } from "./wire.js";
@@ -181,8 +182,17 @@ export class Call {
     this.conversation.greets &&= this.house.wishes.greet && !this.house.wishes.push;
     if (resumed && known) this.house.say("resumed");
     else if (known && !resumed && this.conversation.transcript.lines.length) this.house.say("begunAnew");
+    if (resumed && !this.conversation.transcript.lines.length) void this.recall();
     this.open();
     void this.stayAwake();
+  }
+
+  /** What was said before the page was loaded again. */
+  async recall() {
+    const found = await minutes(this.conversation.id, this.wire.token, "json");
+    if (!found) return;
+    this.conversation.transcript.recalled(JSON.parse(await found.text()).items);
+    this.house.changed();
   }
 
   /** @param {string} reason @param {string} detail */

@@ -33,6 +33,7 @@ export class Subtitles {
     const ids = new Set(transcript.lines.map((line) => line.id));
     for (const [id, { element }] of this.shown) if (!ids.has(id)) this.forget(id, element);
     for (const line of transcript.lines) this.showLine(line);
+    this.order(transcript.lines);
     if (follows) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
@@ -42,6 +43,15 @@ export class Subtitles {
     this.shown.delete(id);
   }
 
+  /** Lines stand in the order in which they were said; hardly any ever moves. @param {Line[]} lines */
+  order(lines) {
+    lines.forEach((line, at) => {
+      const element = this.shown.get(line.id)?.element;
+      const there = this.list.children[at] ?? null;
+      if (element && element !== there) this.list.insertBefore(element, there);
+    });
+  }
+
   /** @param {Line} line */
   showLine(line) {
     const look = `${line.state}|${line.heard}|${line.text}`;
@@ -49,7 +59,6 @@ export class Subtitles {
     if (!shown) {
       shown = { element: make("li"), look: "", told: false };
       this.shown.set(line.id, shown);
-      this.list.append(shown.element);
     }
     if (shown.look !== look) {
       shown.look = look;

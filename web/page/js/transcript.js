@@ -112,6 +112,21 @@ export class Transcript {
     if (!line.text.trim()) this.remove(id);
   }
 
+  /**
+   * What was said before this page was loaded, as the server has it.
+   * @param {{type: string, id: string, role?: string, text?: string, interrupted?: boolean}[]} items
+   */
+  recalled(items) {
+    const known = new Set(this.lines.map((line) => line.id));
+    const lines = items.flatMap(({ type, id, role, text = "", interrupted }) => {
+      if (type !== "message" || known.has(id) || (role !== "user" && role !== "assistant")) return [];
+      const who = /** @type {Line["who"]} */ (role === "user" ? "you" : "them");
+      return [{ id, who, text, heard: text.length, state: /** @type {Line["state"]} */ (interrupted ? "cut" : "done"), timed: false, marks: [] }];
+    });
+    this.lines = [...lines, ...this.lines].slice(-MOST_LINES);
+    this.version += 1;
+  }
+
   /** What the page itself has to say in between. @param {string} text */
   note(text) {
     Object.assign(this.line(`note ${this.version}`, "note"), { text, heard: text.length, state: "done" });
