@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import speech
@@ -13,6 +14,9 @@ pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
 #: The browser itself writes to the console what it could not load or connect to.
 NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR")
+
+#: Longer than hiccups are, shorter than a client is taken for gone.
+STALL_MS = 10_000
 
 #: Stands between the page and the server.
 MEDDLER = """
@@ -136,3 +140,20 @@ def test_a_server_that_is_away_is_asked_again_until_it_is_back(
     visit.page.context.set_offline(False)
     visit.until("conversation.state.link === 'live'")
     visit.page.click("#talk")
+
+
+def test_a_server_that_stalls_is_waited_for(own_house: House, open_page: Open, quiet: Any) -> None:
+    visit = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+    talks(visit)
+    web = psutil.Process(own_house.web_child())
+    web.suspend()
+    try:
+        says(visit, "Is anybody there?")
+        visit.page.wait_for_timeout(STALL_MS)
+    finally:
+        web.resume()
+    visit.page.wait_for_function(LOUD)
+    visit.until("conversation.state.link === 'live'")
+    assert said(visit, "you") == ["Is anybody there?"]
+    visit.page.click("#talk")
+    visit.until_phase("idle")
