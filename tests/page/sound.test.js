@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cutPackets, fromBase64, fromPcm16, level, toBase64, toPcm16 } from "../../web/page/js/audio_bytes.js";
+import { cutPackets, fromBase64, fromPcm16, toBase64, toPcm16 } from "../../web/page/js/audio_bytes.js";
 import { JitterBuffer } from "../../web/page/js/jitter_buffer.js";
+import { level } from "../../web/page/js/loudness.js";
 import { Resampler } from "../../web/page/js/resampler.js";
 
 const RATE = 1000; // a sample is a millisecond
@@ -84,6 +85,18 @@ test("a reply that goes on before the place where we are is heard again from the
   buffer.push(60, piece(60, 100));
   assert.deepEqual(heard(buffer, 10), [...piece(60, 10)]);
   assert.equal(buffer.position, 70);
+});
+
+test("what waits too long is caught up with in pauses of the voice, and nowhere else", () => {
+  const buffer = new JitterBuffer(RATE);
+  buffer.push(0, piece(0, 400));
+  buffer.push(400, new Float32Array(200)); // a pause
+  buffer.push(600, piece(600, 400));
+  let blocks = 0;
+  const spoken = [];
+  for (buffer.end(); !buffer.over; blocks++) spoken.push(...heard(buffer, 10).filter((sample) => sample));
+  assert.deepEqual(spoken, [...piece(0, 400), ...piece(600, 400)]);
+  assert.ok(blocks < 95, `${blocks} blocks of 100`);
 });
 
 test("it is bounded, whatever comes", () => {

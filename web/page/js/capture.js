@@ -1,6 +1,7 @@
 /** The microphone: opened with echo cancellation, given as packets of 20 ms, and watched for being unplugged or silent. */
 
-import { level, toPcm16 } from "./audio_bytes.js";
+import { toPcm16 } from "./audio_bytes.js";
+import { level } from "./loudness.js";
 import { OpusEncoder } from "./opus.js";
 
 /** Below this nothing but a switched-off microphone is: its own noise is louder. */

@@ -5,6 +5,8 @@
  * to the server and to us. It starts when enough is there, and wants more in hand after each time it ran dry.
  */
 
+import { level } from "./loudness.js";
+
 /** In hand before anything is heard, at first; what the server sends ahead is 160 ms. */
 const FIRST_MS = 60;
 
@@ -13,6 +15,12 @@ const MOST_MS = 200;
 
 /** Added each time it runs dry. */
 const STEP_MS = 30;
+
+/** The server sends so much ahead. With more than that and our own in hand we are late, and catch up in pauses of the voice. */
+const AHEAD_MS = 200;
+
+/** Below this a block is a pause, root mean square: nobody hears that it is left out. */
+const PAUSE = 0.002;
 
 /** Nothing more is taken beyond this, whatever a server sends. */
 const FULL_MS = 30_000;
@@ -100,6 +108,7 @@ export class JitterBuffer {
       if (!this.depth || (!this.ended && this.depth < this.ms(this.target_ms))) return 0;
       this.playing = true;
     }
+    this.catchUp(output.length);
     let filled = 0;
     while (filled < output.length && this.pieces.length) {
       const piece = this.freshPart(this.pieces[0]);
@@ -115,6 +124,14 @@ export class JitterBuffer {
       this.dry = !this.ended;
     }
     return filled;
+  }
+
+  /** Leaves out a block, if it is silent and too much waits behind it. @param {number} count */
+  catchUp(count) {
+    const piece = this.pieces[0];
+    if (piece.samples.length <= count || this.depth < this.ms(this.target_ms + AHEAD_MS)) return;
+    if (level(piece.samples.subarray(0, count)) > PAUSE) return;
+    this.pieces[0] = { at: piece.at + count, samples: piece.samples.subarray(count) };
   }
 
   /**

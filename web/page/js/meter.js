@@ -3,6 +3,8 @@
  * For who wants no motion the arcs stand still and only grow stronger.
  */
 
+import { level } from "./loudness.js";
+
 /** @typedef {{you: AnalyserNode|null, them: AnalyserNode|null}} Meters */
 
 const ARCS = 9;
@@ -134,8 +136,6 @@ export class Choirs {
 function loudness(meter, samples) {
   if (!meter) return 0;
   meter.getFloatTimeDomainData(samples);
-  let sum = 0;
-  for (const sample of samples) sum += sample * sample;
-  const db = 10 * Math.log10(sum / samples.length + 1e-12);
+  const db = 20 * Math.log10(level(samples) + 1e-6);
   return Math.max(0, Math.min(1, (db - QUIET_DB) / (LOUD_DB - QUIET_DB)));
 }
