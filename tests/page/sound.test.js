@@ -6,7 +6,9 @@ import { test } from "node:test";
 import { cutPackets, fromBase64, fromPcm16, toBase64, toPcm16 } from "../../web/page/js/audio_bytes.js";
 import { JitterBuffer } from "../../web/page/js/jitter_buffer.js";
 import { level } from "../../web/page/js/loudness.js";
+
 import { Resampler } from "../../web/page/js/resampler.js";
+import { cut, joined, unfit, wav } from "../../web/page/js/sample.js";
 
 const RATE = 1000; // a sample is a millisecond
 
@@ -148,3 +150,18 @@ test("packets are cut by their sizes, as far as these are true", () => {
   assert.equal(cutPackets(bytes, [2, 9]).length, 1);
   assert.equal(cutPackets(bytes, [-1]).length, 0);
 });
+
+test("a recording is cut to what was chosen, and is a WAV file", () => {
+  const file = wav(cut(new Float32Array(10 * 24_000).fill(0.5), 2, 6));
+  const text = (/** @type {number} */ at) => String.fromCharCode(...file.subarray(at, at + 4));
+  const view = new DataView(file.buffer);
+  assert.deepEqual([text(0), text(8), text(36)], ["RIFF", "WAVE", "data"]);
+  assert.equal(view.getUint32(40, true), 4 * 24_000 * 2);
+  assert.equal(view.getUint32(24, true), 24_000);
+  assert.equal(file.length, 44 + 4 * 24_000 * 2);
+  assert.equal(joined([Float32Array.of(1), Float32Array.of(2, 3)]).join(), "1,2,3");
+});
+
+for (const [length_s, wrong] of /** @type {const} */ ([[2.9, "sampleShort"], [3, ""], [30, ""], [30.1, "sampleLong"]])) {
+  test(`${length_s} s of somebody's voice: ${wrong || "enough"}`, () => assert.equal(unfit(length_s), wrong));
+}

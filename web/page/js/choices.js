@@ -1,7 +1,9 @@
 /** The sheet of choices: whom to talk to, how it sounds, what is kept, how the page looks. */
 
 import { cards, credits } from "./cast.js";
+import { Cloning } from "./cloning.js";
 import { byId, make } from "./dom.js";
+import { health } from "./server.js";
 import { languageName, STRINGS, t } from "./strings.js";
 import { keep } from "./wishes.js";
 
@@ -16,13 +18,17 @@ export class Choices {
    * @param {Wishes} wishes
    * @param {(name: keyof Wishes) => void} changed
    * @param {(format: "text"|"json"|"srt") => void} download
+   * @param {() => string} key
    */
-  constructor(wishes, changed, download) {
+  constructor(wishes, changed, download, key) {
     this.wishes = wishes;
     this.changed = changed;
     this.download = download;
     this.dialog = byId("choices", HTMLDialogElement);
     this.body = byId("choices-body", HTMLElement);
+    this.cloning = new Cloning(key, () => wishes.microphone, (voice) => this.set("voice", voice));
+    /** Whether the server makes voices of recordings. */
+    this.clones = false;
     /** @type {Voice[]} */
     this.voices = [];
     /** @type {MediaDeviceInfo[]} */
@@ -34,9 +40,17 @@ export class Choices {
     this.voices = voices;
     this.build();
     if (!this.dialog.open) this.dialog.showModal();
+    void health().then((found) => this.show(found?.voice_cloning_up === true));
     const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
     if (devices.length === this.devices.length) return;
     this.devices = devices;
+    if (this.dialog.open) this.build();
+  }
+
+  /** @param {boolean} clones */
+  show(clones) {
+    if (clones === this.clones) return;
+    this.clones = clones;
     if (this.dialog.open) this.build();
   }
 
@@ -44,6 +58,7 @@ export class Choices {
     const { wishes } = this;
     this.body.replaceChildren(
       section("whom", ...this.cast(), this.text("instructions"), this.select("language", this.languages(), wishes.language)),
+      ...(this.clones ? [this.cloning.build()] : []),
       section(
         "sound",
         this.select("microphone", this.ofKind("audioinput"), wishes.microphone),

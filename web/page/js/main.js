@@ -40,7 +40,7 @@ const debug = new DebugView(conversation, () => (call.context ? `${conversation.
 const choirs = new Choirs(byId("choirs", HTMLCanvasElement), () => ({ you: call.microphone?.meter ?? null, them: conversation.player?.meter ?? null }));
 const said = byId("said", HTMLElement);
 const subtitles = new Subtitles(said, byId("lines", HTMLElement), (who, text) => announceLine(who, text), name);
-const choices = new Choices(wishes, chosen, (format) => void download(format));
+const choices = new Choices(wishes, chosen, (format) => void download(format), () => key);
 
 function show() {
   due = false;
@@ -58,6 +58,7 @@ function note(text) {
 
 /** @param {"you"|"them"} who */
 function name(who) {
+  if (who === "them" && wishes.voice.startsWith(store.CLONED)) return t("ownVoice");
   return who === "you" ? t("you") : (speaker(cast, wishes.voice)?.name ?? t("them"));
 }
 

@@ -56,6 +56,26 @@ export async function voices(key) {
   }
 }
 
+/** Making a voice takes the server some seconds. */
+const CLONING_MS = 60_000;
+
+/**
+ * Makes a voice of a recording.
+ * @param {Uint8Array<ArrayBuffer>} file @param {string} key
+ * @returns {Promise<{name: string, message: string}>} its name, or why there is none
+ */
+export async function cloneVoice(file, key) {
+  const body = new FormData();
+  body.set("file", new Blob([file], { type: "audio/wav" }), "voice.wav");
+  const headers = key ? { Authorization: `Bearer ${key}` } : undefined;
+  try {
+    const answer = await fetch("/v1/voices", { method: "POST", body, headers, signal: AbortSignal.timeout(CLONING_MS) });
+    return answer.ok ? { name: String((await answer.json()).name), message: "" } : { name: "", message: await complaint(answer) };
+  } catch {
+    return { name: "", message: "" };
+  }
+}
+
 /** @returns {Promise<any>} null: nobody answered */
 export async function health() {
   try {

@@ -4,6 +4,9 @@ import { speaker } from "./cast.js";
 
 /** @typedef {import("./server.js").Voice} Voice */
 
+/** So the names of cloned voices begin. */
+export const CLONED = "custom:";
+
 const KEPT_AS = "antiphon.wishes";
 
 export const DEFAULTS = Object.freeze({
@@ -31,6 +34,7 @@ export function kept() {
 /** @param {Wishes} wishes */
 export function keep(wishes) {
   const { words: _words, sound: _sound, ...rest } = wishes;
+  if (rest.voice.startsWith(CLONED)) rest.voice = ""; // it lives for an hour
   try {
     localStorage.setItem(KEPT_AS, JSON.stringify(rest));
   } catch {
@@ -62,6 +66,7 @@ function told(wishes, voice) {
  */
 export function session(wishes, voices, opus, resuming) {
   const voice = speaker(voices, wishes.voice);
+  const name = wishes.voice.startsWith(CLONED) ? wishes.voice : voice?.name;
   const language = wishes.language || voice?.instructions.language?.split("/")[0] || "en";
   const format = opus ? { type: "audio/opus" } : { type: "audio/pcm", rate: 24_000 };
   const turn_detection = wishes.push ? null : { type: "semantic_vad" };
@@ -70,7 +75,7 @@ export function session(wishes, voices, opus, resuming) {
     ...(resuming ? {} : { instructions: told(wishes, voice) }),
     audio: {
       input: { format, turn_detection, transcription: { model: "antiphon", language } },
-      output: { format, ...(resuming || !voice ? {} : { voice: voice.name }) },
+      output: { format, ...(resuming || !name ? {} : { voice: name }) },
     },
     antiphon: { allow_recording: wishes.words, record_audio: wishes.words && wishes.sound },
   };
