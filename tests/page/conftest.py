@@ -27,6 +27,9 @@ RATE = 24_000
 #: What is waited for comes within some seconds; this is for a machine under load.
 PATIENCE_MS = 40_000
 
+#: How often it is looked at what the browser told.
+LOOK_MS = 20
+
 #: The fake microphone hears a file, over and over; sound starts without a click.
 ARGUMENTS = (
     "--headless=new",
@@ -78,6 +81,14 @@ class Visit:
                 " said: document.querySelector('#lines').innerText })"
             )
             raise AssertionError(f"waited in vain for {what or true}: {seen}; {self.complaints}") from None
+
+    def wait_until(self, true: Callable[[], bool], what: str) -> None:
+        """The same of what the test itself was told by the browser, which tells only while it is waited for."""
+        for _ in range(PATIENCE_MS // LOOK_MS):
+            if true():
+                return
+            self.page.wait_for_timeout(LOOK_MS)
+        raise AssertionError(f"waited in vain for {what}; {self.complaints}")
 
     def until_phase(self, phase: str) -> None:
         self.until(f"conversation.phase === '{phase}'")

@@ -3,6 +3,7 @@
 import { hearBy, openAudio, pageTime } from "./audio.js";
 import { askForMicrophone, Microphone, whyDenied } from "./capture.js";
 import { Conversation } from "./conversation.js";
+import { Keepsake } from "./keepsake.js";
 import * as opus from "./opus.js";
 import { Player } from "./playback.js";
 import { minutes } from "./server.js";
@@ -34,6 +35,7 @@ export class Call {
     this.trouble = "";
     /** @type {WakeLockSentinel|null} */
     this.awake = null;
+    this.keepsake = new Keepsake();
     /** Counts presses: who was overtaken by another gives up. */
     this.press = 0;
     this.wire = new Wire({
@@ -95,6 +97,7 @@ export class Call {
     conversation.player.volume = this.house.wishes.volume;
     void hearBy(context, this.house.wishes.speaker);
     if (stream) this.listen(context, stream, hasOpus);
+    this.keep();
   }
 
   /** @param {AudioContext} context @param {MediaStream} stream @param {boolean} hasOpus */
@@ -108,6 +111,16 @@ export class Call {
       },
     });
     this.trouble = "";
+    this.keepsake.hear(this.microphone.source);
+    this.open();
+  }
+
+  /** Begins or ends the file of both voices, as the user wishes. */
+  keep() {
+    const { player } = this.conversation;
+    const wished = this.house.wishes.keepsake && player !== null;
+    if (!wished) void this.keepsake.end();
+    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.gain);
     this.open();
   }
 
@@ -128,6 +141,7 @@ export class Call {
     if (!this.microphone) return;
     const { state } = this.conversation;
     this.microphone.closed = state.closed || (this.house.wishes.push && !state.voice);
+    this.keepsake.shut(this.microphone.closed);
   }
 
   toggleMute() {
@@ -209,6 +223,7 @@ export class Call {
 
   /** @param {import("./session_state.js").Happening} why */
   over(why) {
+    void this.keepsake.end();
     this.microphone?.close();
     this.microphone = null;
     this.conversation.player?.close();

@@ -17,7 +17,7 @@ export class Choices {
   /**
    * @param {Wishes} wishes
    * @param {(name: keyof Wishes) => void} changed
-   * @param {(format: "text"|"json"|"srt") => void} download
+   * @param {(format: "text"|"json"|"srt"|"sound") => void} download
    * @param {() => string} key
    */
   constructor(wishes, changed, download, key) {
@@ -67,7 +67,7 @@ export class Choices {
         this.tick("push"),
         this.tick("greet"),
       ),
-      section("keep", this.files(), make("p", {}, t("keepSound")), this.tick("words", "keepWords"), this.tick("sound", "keepVoice"), make("small", {}, t("keepHint"))),
+      section("keep", this.files(), this.tick("keepsake"), make("button", { type: "button", onclick: () => this.download("sound") }, t("keepsakeGet")), make("p", {}, t("keepSound")), this.tick("words", "keepWords"), this.tick("sound", "keepVoice"), make("small", {}, t("keepHint"))),
       section(
         "look",
         this.select("theme", [{ value: "", name: t("themeAuto") }, { value: "light", name: t("themeLight") }, { value: "dark", name: t("themeDark") }], wishes.theme),

@@ -16,6 +16,9 @@ import { View } from "./view.js";
 import { heldToken } from "./wire.js";
 import * as store from "./wishes.js";
 
+/** A browser has begun to save a file by then. */
+const SAVING_MS = 60_000;
+
 const wishes = store.kept();
 let key = "";
 /** @type {import("./server.js").Voice[]} */
@@ -130,6 +133,7 @@ function chosen(what) {
   else if (what === "volume" && conversation.player) conversation.player.volume = wishes.volume;
   else if (what === "speaker" && call.context) void hearBy(call.context, wishes.speaker);
   else if (what === "microphone") void call.changeMicrophone();
+  else if (what === "keepsake") call.keep();
   else if (["language", "push", "words", "sound"].includes(what)) call.reconfigure();
   showCast();
   show();
@@ -143,13 +147,19 @@ function showCast() {
   whom.replaceChildren(...(cast.length ? [cards(cast, wishes.voice, (chosen) => choices.set("voice", chosen), "voice")] : []));
 }
 
-/** @param {"text"|"json"|"srt"} format */
+/** @param {"text"|"json"|"srt"|"sound"} format */
 async function download(format) {
+  if (format === "sound") return save(call.keepsake.file?.blob ?? null, call.keepsake.file?.suffix ?? "");
   const found = conversation.id ? await minutes(conversation.id, call.wire.token, format) : null;
+  save(found, format === "text" ? "txt" : format);
+}
+
+/** @param {Blob|null} found @param {string} suffix */
+function save(found, suffix) {
   if (!found) return note(t("nothingKept"));
   const url = URL.createObjectURL(found);
-  make("a", { href: url, download: `antiphon.${format === "text" ? "txt" : format}` }).click();
-  URL.revokeObjectURL(url);
+  make("a", { href: url, download: `antiphon.${suffix}` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
 }
 
 function paint() {

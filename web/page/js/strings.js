@@ -36,7 +36,7 @@ export const STRINGS = {
     cloneMake: "Make a voice of it", cloning: "A voice is being made…", cloned: "It is there, and speaks in the next conversation.", ownVoice: "A voice of your own",
 
     sound: "Sound", microphone: "Microphone", speaker: "Loudspeaker", standard: "The system’s", volume: "Volume", push: "Push to talk: hold the space bar while you speak",
-    greet: "The assistant speaks first", keep: "Keep", keepText: "The transcript, as a file", keepSound: "Whoever runs this server may keep, if they have set it up so:",
+    greet: "The assistant speaks first", keep: "Keep", keepText: "The transcript, as a file", keepsake: "Keep both voices in this browser, as a sound file", keepsakeGet: "Save the sound file", keepSound: "Whoever runs this server may keep, if they have set it up so:",
     keepWords: "what was said, as text", keepVoice: "and my voice, as sound", keepHint: "Nothing is kept without this. Unticking it deletes what was kept of this conversation.",
     nothingKept: "There is nothing to download yet.", look: "Look and language", theme: "Colours", themeAuto: "As the system", themeLight: "Light", themeDark: "Dark", ui: "Language of this page",
     shortcuts: "Single keys act: S subtitles, D debug, M mute, I interrupt", announce: "Screen readers are told each finished line",
@@ -80,7 +80,7 @@ export const STRINGS = {
     cloneMake: "En faire une voix", cloning: "La voix se fait…", cloned: "Elle est là et parlera dans la prochaine conversation.", ownVoice: "Une voix à vous",
 
     sound: "Son", microphone: "Micro", speaker: "Haut-parleur", standard: "Celui du système", volume: "Volume", push: "Appuyer pour parler : maintenir la barre d’espace",
-    greet: "L’assistant parle le premier", keep: "Garder", keepText: "La transcription, en fichier", keepSound: "Qui gère ce serveur peut garder, s’il l’a prévu :",
+    greet: "L’assistant parle le premier", keep: "Garder", keepText: "La transcription, en fichier", keepsake: "Garder les deux voix dans ce navigateur, en fichier son", keepsakeGet: "Enregistrer le fichier son", keepSound: "Qui gère ce serveur peut garder, s’il l’a prévu :",
     keepWords: "ce qui a été dit, en texte", keepVoice: "et ma voix, en son", keepHint: "Rien n’est gardé sans cela. Décocher efface ce qui a été gardé de cette conversation.",
     nothingKept: "Il n’y a encore rien à télécharger.", look: "Aspect et langue", theme: "Couleurs", themeAuto: "Comme le système", themeLight: "Clair", themeDark: "Sombre", ui: "Langue de cette page",
     shortcuts: "Touches seules : S sous-titres, D mesures, M micro, I interrompre", announce: "Les lecteurs d’écran reçoivent chaque ligne finie",

@@ -12,9 +12,11 @@ const KEPT_AS = "antiphon.wishes";
 export const DEFAULTS = Object.freeze({
   voice: "", instructions: "", language: "", microphone: "", speaker: "", volume: 1, push: false, greet: true,
   theme: "", ui: "", shortcuts: true, announce: true, subtitles: true,
-  /** Consent is asked for each time, so these two are not kept. */
-  words: false, sound: false,
+  /** Consent is asked for each time, so these are not kept. */
+  words: false, sound: false, keepsake: false,
 });
+
+const ASKED_EACH_TIME = { words: false, sound: false, keepsake: false };
 
 /** @typedef {{-readonly [Name in keyof typeof DEFAULTS]: typeof DEFAULTS[Name] extends boolean ? boolean : typeof DEFAULTS[Name] extends number ? number : string}} Wishes */
 
@@ -28,12 +30,12 @@ export function kept() {
     // written by somebody else, or storage is not allowed: the defaults do
   }
   const fits = Object.entries(DEFAULTS).filter(([name, value]) => typeof found[name] === typeof value);
-  return { ...DEFAULTS, ...Object.fromEntries(fits.map(([name]) => [name, found[name]])), words: false, sound: false };
+  return { ...DEFAULTS, ...Object.fromEntries(fits.map(([name]) => [name, found[name]])), ...ASKED_EACH_TIME };
 }
 
 /** @param {Wishes} wishes */
 export function keep(wishes) {
-  const { words: _words, sound: _sound, ...rest } = wishes;
+  const rest = { ...wishes, ...ASKED_EACH_TIME };
   if (rest.voice.startsWith(CLONED)) rest.voice = ""; // it lives for an hour
   try {
     localStorage.setItem(KEPT_AS, JSON.stringify(rest));
