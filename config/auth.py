@@ -50,5 +50,7 @@ class AuthSettings(BaseModel, frozen=True):
     """Other requests of one address in a minute, transcripts among them; 0: any number. None costs much, and a page
     asks for two or three."""
     ephemeral_keys: int = Field(1000, ge=1)
-    """Ephemeral keys of one key that live at once: each holds the session it carries, up to 128 KiB, in the state
-    server's memory."""
+    """Ephemeral keys of one key that live at once."""
+    ephemeral_bytes: int = Field(16 << 20, ge=1 << 18)
+    """What the sessions that they carry may take of the state server's memory together. Each may have 128 KiB. Without
+    a bound one key would keep all others out: no session begins while that memory is nearly full."""

@@ -19,8 +19,8 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | voice:custom:{id}       | media  | string  | voices -> tts: a CustomVoice            | `voices.keep_s` after it was last used |
 | voice:owner:{id}        | media  | string  | web: whose voice it is, if a key made it -> web that deletes it | as the voice |
 | voice:customs           | media  | zset    | ids of those by when they die (unix s)  | pruned by writers |
-| news:headlines          | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
-| news:asked              | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
+| news:headlines:{source} | media  | string  | web: a news server's answer -> all web processes | `news.keep_s` |
+| news:asked:{source}     | media  | string  | web: somebody asks that server now, or did lately in vain | `news.again_s` |
 | donation:text:{id}      | media  | string  | web: what a voice donor is to read -> the web that gets the recording | `donation.read_within_s`; when it is used |
 | recordings:withdrawn    | state  | zset    | web: `session/events` or `session/sound`, by when (unix s) consent to it was taken back -> all web processes | a day after the newest |
 | workers:{stage}         | state  | zset    | names by last beat (unix s), web among the stages | pruned by readers |
@@ -30,7 +30,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | reserve:line            | state  | zset    | web: sessions that wait for one, by arrival | with its deadline below |
 | reserve:alive           | state  | zset    | the same sessions, by deadline          | pruned by each call |
 | ephemeral:{digest}      | state  | string  | web: an ephemeral key's session -> any web | when the key expires |
-| ephemeral:of:{mark}     | state  | zset    | digests of the ephemeral keys of an API key, by when they expire (ms of the server) | pruned by each call; with the last |
+| ephemeral:of:{mark}     | state  | zset    | digests and bytes of the ephemeral keys of an API key, by when they expire (ms of the server) | pruned by each call; with the last |
 | quota:live:{who}        | media  | zset    | web: conversations of a key or an address, by deadline (ms of the server) | pruned by each call; soon after the last |
 | quota:rate:{who}        | media  | string  | web: until when its starts, requests, wrong keys or returns are paid for (ms) | then |
 
@@ -212,14 +212,14 @@ def quota_rate(who: str) -> str:
     return f"quota:rate:{who}"
 
 
-def headlines() -> str:
-    """What a news server answered last."""
-    return "news:headlines"
+def headlines(source: str) -> str:
+    """What a news server answered."""
+    return f"news:headlines:{source}"
 
 
-def headlines_asked() -> str:
-    """Somebody asks it now, or did a short time ago."""
-    return "news:asked"
+def headlines_asked(source: str) -> str:
+    """Somebody asks it, or did lately in vain."""
+    return f"news:asked:{source}"
 
 
 def donation_text(donation: str) -> str:

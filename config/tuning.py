@@ -180,8 +180,9 @@ class LimitSettings(BaseModel, frozen=True):
     client_share: float = Field(0.05, gt=0, le=1)
     """Share of a core that one client may keep busy with what it asks for; a conversation takes a tenth of it. Who asks
     for more is read more slowly: else one client that floods its connection stops the conversations of all others."""
-    client_burst_s: float = Field(0.25, ge=0.01, le=10)
-    """Seconds of a core that a client may take at once before that: a dozen replies, or two hundred other events."""
+    client_burst_s: float = Field(0.1, ge=0.01, le=10)
+    """Seconds of a core that a client may take at once before that: ten replies, or a hundred other events. Who comes
+    again has it again, so it is not long."""
     audio_keep_s: float = Field(30.0, gt=0)
     """Input audio kept before the open utterance, for a worker that takes over."""
     session_ttl_s: int = Field(3600, gt=0)

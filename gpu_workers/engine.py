@@ -125,6 +125,8 @@ class Say:
 
     words: Sequence[str] = ()
     last: bool = False
+    pause: bool = False
+    """Nothing follows for a while: all that was given is to be spoken now, whatever may come after it."""
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,15 @@ class Ephemeral(msgspec.Struct):
     """The beginning of a session's configuration, as a session.update has it."""
 
 
-def keep(state: Client, digest: str, key: Ephemeral, life_s: int, most: int) -> int:
-    """Keeps one for so long: 0. Where its owner has `most` of them already: ms until the first of those expires.
+def keep(state: Client, digest: str, key: Ephemeral, life_s: int, most: int, most_bytes: int) -> int:
+    """Keeps one for so long: 0. Where its owner has `most` of them already, or they would take more memory than may be:
+    ms until the first of those expires.
 
     Raises RedisError, and OverflowError for numbers beyond 64 bits.
     """
     names = [keys.ephemeral_keys(key.owner), keys.ephemeral_key(digest)]
     script = state.register_script(SCRIPT)
-    return int(script(keys=names, args=[digest, msgspec.msgpack.encode(key), life_s, most]))
+    return int(script(keys=names, args=[digest, msgspec.msgpack.encode(key), life_s, most, most_bytes]))
 
 
 def find(state: Client, digest: str) -> Ephemeral | None:

@@ -330,7 +330,7 @@ class LlmLoop(Loop):
             self._say(pen, [word])
 
     def _end_sentence(self, pen: Pen) -> None:
-        """The voice waits for the end of a sentence; before a wait, this is one."""
+        """What follows a wait is another sentence: it is spoken so, and reads so in the transcript."""
         said = pen.part.rstrip()
         if said and said[-1].isalnum() | (said[-1] in ",;:-–—"):
             said = said.rstrip(",;:-–— ") + "."

@@ -12,6 +12,7 @@ from config.errors import DeviceLost, VoiceExpired
 from config.messages import (
     Cancel,
     Command,
+    Consulting,
     Failed,
     Order,
     Played,
@@ -246,7 +247,10 @@ class TtsLoop(Loop):
             fresh = body.words[max(0, mouth.words - body.index) :]
             mouth.words += len(fresh)
             if fresh:
-                self._feed(mouth, Say(fresh))
+                self._feed(mouth, Say(fresh, pause=body.filler))
+        elif isinstance(body, Consulting):
+            if mouth.words > mouth.first_word:  # what was said is not to wait for what follows
+                self._feed(mouth, Say(pause=True))
         elif isinstance(body, TextDone | Failed):
             mouth.text_done = True
             self._feed(mouth, Say((), last=True))

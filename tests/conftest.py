@@ -1,5 +1,6 @@
 """What all tests share: one private server per run, clients of its two halves, and fresh session ids."""
 
+import os
 from collections.abc import Callable, Iterator
 from secrets import token_hex
 from typing import NoReturn
@@ -10,7 +11,12 @@ from hypothesis import HealthCheck, settings
 
 from tests import redis_server
 
-settings.register_profile("antiphon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "antiphon",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),  # what is new is found elsewhere, and by `make fuzz`
+)
 settings.load_profile("antiphon")
 
 
@@ -59,10 +65,14 @@ def sid(new_sid: Callable[[], str]) -> str:
     return new_sid()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start servers come first: they wait more than they reckon, and who tests beside them has time left.
+#: The order in which files begin, by a mark of any of their tests. Those with servers wait most of the time; they run
+#: beside each other from the start. Those with models reckon long; what takes no time fills up the end.
+FIRST = ("server", "model")
 
-    With `make test`, files are given out in this order, and what only reckons fills up the end.
-    """
-    waits = {item.path for item in items if item.get_closest_marker("server")}
-    items.sort(key=lambda item: item.path not in waits)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `make test`, files are given to processes in this order."""
+    marked = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in FIRST}
+    items.sort(
+        key=lambda item: next((at for at, mark in enumerate(FIRST) if item.path in marked[mark]), len(FIRST))
+    )

@@ -6,6 +6,7 @@ from config.settings import SAMPLE_RATE
 from config.tuning import LimitSettings
 from web.dialects import base
 from web.fair_share import LONGEST_PAUSE_S, TURN_S, FairShare, price_s
+from web.items import Item
 
 
 def test_who_asks_for_little_is_never_kept_waiting() -> None:
@@ -59,3 +60,13 @@ def test_replies_are_dear() -> None:
 def test_a_long_conversation_makes_requests_dearer() -> None:
     request = base.DeleteItem("item")
     assert price_s(request, 5_000_000) == pytest.approx(price_s(request, 0) + 0.1)
+
+
+def test_items_that_are_to_be_listened_to_are_dearer() -> None:
+    sound = base.AppendAudio([b""], 2 * SAMPLE_RATE)
+    item = Item("user", "")
+    silent, loud = base.AddItem(item), base.AddItem(item, sound=sound)
+    assert price_s(loud, 0) > price_s(silent, 0) + price_s(sound, 0)
+    assert (
+        price_s(base.CreateReply(sounds=((0, sound), (1, sound))), 0) > price_s(base.CreateReply(), 0) + 0.01
+    )

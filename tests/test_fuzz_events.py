@@ -1,6 +1,5 @@
 """Whatever a client sends, both dialects answer with requests or with one clear error, and soon."""
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -124,10 +123,6 @@ def create(item: str) -> str:
     return f'{{"type": "conversation.item.create", "item": {item}}}'
 
 
-def append(data: bytes) -> str:
-    return f'{{"type": "input_audio_buffer.append", "audio": "{base64.b64encode(data).decode()}"}}'
-
-
 def filled(one: str, size: int) -> str:
     return ", ".join([one] * (size // (len(one) + 2)))
 
@@ -157,12 +152,12 @@ LARGE: dict[str, Callable[[int], str]] = {
     "a message": lambda size: create(ITEM.replace("Hello.", "x" * size)),
     "parts": lambda size: create(f'{{"type": "message", "role": "user", "content": [{filled("{}", size)}]}}'),
     "inputs": lambda size: f'{{"type": "response.create", "response": {{"input": [{filled(ITEM, size)}]}}}}',
-    "sound": lambda size: append(bytes(size * 3 // 4)),
+    "sound": lambda size: wild.append(bytes(size * 3 // 4)),
     "no base64": lambda size: f'{{"type": "input_audio_buffer.append", "audio": "{"!" * size}"}}',
-    "pages' beginnings": lambda size: append(b"OggS" * (size * 3 // 16)),
-    "empty pages": lambda size: append(EMPTY_PAGE * (size * 3 // 4 // len(EMPTY_PAGE))),
-    "pages that lie about their length": lambda size: append((b"OggS" + bytes(22) + b"\xff") * (size * 3 // 4 // 27)),
-    "a page of many packets": lambda size: append(MANY_PACKETS * (size * 3 // 4 // len(MANY_PACKETS))),
+    "pages' beginnings": lambda size: wild.append(b"OggS" * (size * 3 // 16)),
+    "empty pages": lambda size: wild.append(EMPTY_PAGE * (size * 3 // 4 // len(EMPTY_PAGE))),
+    "pages that lie": lambda size: wild.append((b"OggS" + bytes(22) + b"\xff") * (size * 3 // 4 // 27)),
+    "a page of many packets": lambda size: wild.append(MANY_PACKETS * (size * 3 // 4 // len(MANY_PACKETS))),
 }  # fmt: skip
 
 FIELD = '"k#": 1'
@@ -231,6 +226,12 @@ def test_the_largest_number_that_can_be_saved_is_kept() -> None:
         update(f'{{"tools": [{TOOL[:-1]}, "parameters": {{"a": {2**64 - 1}, "b": {-(2**63)}}}}}]}}')
     )
     require_storable(dialect, [])
+
+
+def test_variables_of_a_prompt_that_no_sdk_could_read_again_are_refused() -> None:
+    with pytest.raises(ClientError) as error:
+        ga().receive(update('{"prompt": {"id": "p", "variables": {"a": [1]}}}'))
+    assert (error.value.param or "").startswith("session.prompt.variables")
 
 
 def test_a_tool_without_a_name_is_refused_before_a_worker_must() -> None:

@@ -69,6 +69,8 @@ def verdict(guard: Guard, asked: Knock) -> type[AntiphonError] | str:
 
 ANY_KEY = "sk-any"
 
+MIB = 1 << 20
+
 
 @pytest.mark.parametrize(
     ("visitor", "secret", "is_open", "expected"),
@@ -130,7 +132,9 @@ def test_an_ephemeral_key_is_as_good_as_the_key_it_was_made_with(
     key, _ = api_keys.new_key("me")
     made = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
     assert (
-        ephemeral.keep(state, api_keys.digest(made), Ephemeral(key.mark, 0, {"instructions": "x"}), 60, 1000)
+        ephemeral.keep(
+            state, api_keys.digest(made), Ephemeral(key.mark, 0, {"instructions": "x"}), 60, 1000, MIB
+        )
         == 0
     )
     asked = knock(ELSEWHERE, made)
@@ -143,10 +147,23 @@ def test_an_ephemeral_key_is_as_good_as_the_key_it_was_made_with(
 def test_one_key_has_a_bounded_number_of_ephemeral_keys(state: redis.Redis) -> None:
     def made(owner: str) -> bool:
         secret = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
-        return not ephemeral.keep(state, api_keys.digest(secret), Ephemeral(owner, 0), 60, 2)
+        return not ephemeral.keep(state, api_keys.digest(secret), Ephemeral(owner, 0), 60, 2, MIB)
 
     owner = api_keys.new_secret()
     assert [made(owner), made(owner), made(owner), made(f"not-{owner}")] == [True, True, False, True]
+
+
+def test_the_sessions_of_one_key_s_ephemeral_keys_take_bounded_memory(state: redis.Redis) -> None:
+    owner, most_bytes = api_keys.new_secret(), 1000
+
+    def made(instructions: int) -> bool:
+        secret = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
+        key = Ephemeral(owner, 0, {"instructions": "x" * instructions})
+        return not ephemeral.keep(state, api_keys.digest(secret), key, 60, 10, most_bytes)
+
+    assert [made(300), made(300), made(300), made(1)] == [True, True, False, True]
+    owner = api_keys.new_secret()
+    assert made(2000), "one is kept in any case"
 
 
 def test_that_number_is_never_passed_however_many_ask_at_once(server: Server) -> None:
@@ -155,7 +172,7 @@ def test_that_number_is_never_passed_however_many_ask_at_once(server: Server) ->
     def made(_: int) -> int:
         with server.client(0) as state:
             digest = api_keys.digest(api_keys.new_secret())
-            return ephemeral.keep(state, digest, Ephemeral(owner, 0), 60, 5)
+            return ephemeral.keep(state, digest, Ephemeral(owner, 0), 60, 5, MIB)
 
     with ThreadPoolExecutor(16) as pool:
         waits = list(pool.map(made, range(40)))
@@ -194,7 +211,7 @@ def test_what_came_of_a_key_is_worth_nothing_with_a_later_key_of_its_name(
     """To take a key back and give its name again is how a key that was lost is replaced."""
     lost, replacement = api_keys.new_key("me")[0], api_keys.new_key("me")[0]
     made = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
-    ephemeral.keep(state, api_keys.digest(made), Ephemeral(lost.mark, 0), 60, 1000)
+    ephemeral.keep(state, api_keys.digest(made), Ephemeral(lost.mark, 0), 60, 1000, MIB)
     token = begun(state, sid, owner=lost.mark)
     asked = [knock(ELSEWHERE, made), knock(ELSEWHERE, token=token)]
     assert [verdict(guard(keys=str(lost)), one) for one in asked] == ["me", "me"]
@@ -278,7 +295,7 @@ def test_a_key_s_own_limits_go_before_the_settings(guard: MakeGuard, elsewhere: 
     again = guard(keys=str(few), key_sessions=2)
     made = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX)
     shared = again._shared()
-    ephemeral.keep(shared.state, api_keys.digest(made), Ephemeral(few.mark, 0), 60, 10)
+    ephemeral.keep(shared.state, api_keys.digest(made), Ephemeral(few.mark, 0), 60, 10, MIB)
     assert stays(again, knock(elsewhere, made)) != ["in"], "nor do its ephemeral keys"
 
 

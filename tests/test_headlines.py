@@ -17,7 +17,7 @@ from config import redis_keys as keys
 from config.news import NewsSettings
 from config.voices import Instructions
 from web.characters import system_prompt
-from web.headlines import Headlines, NewsFailed, fetch, read
+from web.headlines import Headlines, NewsFailed, fetch, read, source
 
 RULES = NewsSettings(key=SecretStr("k-secret"))
 NOON = datetime(2026, 3, 2, 12, 5)
@@ -119,7 +119,7 @@ class World:
 @pytest.fixture
 def world(media) -> Iterator[World]:
     yield World()
-    media.delete(keys.headlines(), keys.headlines_asked())
+    media.delete(keys.headlines(source(RULES)), keys.headlines_asked(source(RULES)))
 
 
 def process(world: World, media, rules: NewsSettings = RULES) -> Headlines:
@@ -133,11 +133,26 @@ def test_one_process_asks_and_all_are_told(world, media):
     second.look()
     assert world.asked == 1
     assert first.newest == second.newest == ("- Otters return (The Gazette): About Otters return.",)
-    assert RULES.keep_s - 60 < media.ttl(keys.headlines()) <= RULES.keep_s
+    assert RULES.keep_s - 60 < media.ttl(keys.headlines(source(RULES))) <= RULES.keep_s
+
+
+@pytest.mark.parametrize("mended", [{"key": "another"}, {"url": "https://news.example/v2/all"}])
+def test_who_mends_the_key_or_the_address_does_not_wait_for_what_was_before(world, media, mended):
+    process(world, media).look()
+    media.set(keys.headlines_asked(source(RULES)), b"")
+    rules = NewsSettings.model_validate({**RULES.model_dump(), **mended})
+    other = process(world, media, rules)
+    other.look()
+    assert world.asked == 2 and other.newest
+    media.delete(keys.headlines(source(rules)), keys.headlines_asked(source(rules)))
+
+
+def test_an_article_that_was_taken_back_is_no_headline():
+    assert read(answer("[Removed]", "Otters return"), RULES) == read(answer("Otters return"), RULES)
 
 
 def test_while_one_asks_nobody_else_does(world, media):
-    media.set(keys.headlines_asked(), b"")
+    media.set(keys.headlines_asked(source(RULES)), b"")
     headlines = process(world, media)
     headlines.look()
     assert (world.asked, headlines.newest) == (0, ())
@@ -152,13 +167,13 @@ def test_a_failure_is_told_without_the_key_and_not_tried_again_at_once(world, me
     assert world.asked == 1
     assert headlines.newest == ()
     assert [entry.getMessage() for entry in caplog.records] == ["no headlines: 500"]
-    assert RULES.again_s - 60 < media.ttl(keys.headlines_asked()) <= RULES.again_s
+    assert RULES.again_s - 60 < media.ttl(keys.headlines_asked(source(RULES))) <= RULES.again_s
 
 
 def test_an_answer_that_nobody_can_read_is_not_shared(world, media):
     world.says = b"<html>"
     process(world, media).look()
-    assert not media.exists(keys.headlines())
+    assert not media.exists(keys.headlines(source(RULES)))
 
 
 def test_old_headlines_serve_a_little_longer_than_they_live(world, media):

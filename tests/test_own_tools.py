@@ -113,16 +113,22 @@ def write(media: redis.Redis, new_sid: Callable[[], str]) -> Iterator[Write]:
     ) -> list[Body]:
         loop = LlmLoop(engine, Emitter(media, 100, 60), 2, own)  # type: ignore[arg-type]
         loops.append(loop)
-        talk = Talk()
+        talk, own_talk = Talk(), Talk()
         for body in before:
             talk.take(body)
+            own_talk.take(body)
         slot = loop.take_slot()
         assert slot is not None
-        pen = Pen(Lease("llm", new_sid(), "me-1", 1, 1), slot, order=of or order(), talk=talk)
+        pen = Pen(Lease("llm", new_sid(), "me-1", 1, 1), slot, order=of or order(), talk=own_talk)
         loop.enter(pen)
         loop.start()
         assert pen.over.wait(DEADLINE_S), "the reply is never over"
         said = [result.body for result in streams.results_after(media, "llm", pen.sid, 1, 0, 0)]
+        for body in said:
+            talk.take(body)
+        assert (talk.words, talk.rounds) == (pen.talk.words, pen.talk.rounds), (
+            "a successor would know the same"
+        )
         return said[1:]  # that it was claimed
 
     yield written

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import numpy as np
 import opuslib
 import pytest
@@ -105,6 +106,16 @@ def names(folder: Path) -> set[str]:
 
 def kinds(path: Path) -> list[str]:
     return [json.loads(line)["line"] for line in path.read_bytes().splitlines()]
+
+
+def test_what_nothing_follows_is_written_all_the_same(tmp_path):
+    pen = Recorder(tmp_path, "s")
+    pen.consent(WORDS)
+    pen.note(Turn(), Tick(0), RULES, ())
+    with gevent.Timeout(10.0):
+        while not names(tmp_path):
+            gevent.sleep(0.02)
+    assert kinds(tmp_path / "s.jsonl") == ["header", "step"]
 
 
 # --- who wants it

@@ -4,6 +4,7 @@ The clients themselves talk in test_sdk_conversations.py; here each need stands 
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,8 +218,14 @@ def test_8_an_error_that_answers_a_response_create_carries_its_event_id(line):
         (CreateReply(), Turn(phase=Phase.SPEAKING, reply=1), "conversation_already_has_active_response"),
         (StopReply(), Turn(), "response_cancel_not_active"),
         (CommitInput(), Turn(taken_to=S), "input_audio_buffer_commit_empty"),
+        (CommitInput(), replace(Turn(), awaiting=True), "input_audio_buffer_commit_empty"),
     ],
-    ids=["two responses at once", "cancelling nothing", "an empty commit"],
+    ids=[
+        "two responses at once",
+        "cancelling nothing",
+        "an empty commit",
+        "another of a turn whose end is known",
+    ],
 )
 def test_9_what_cannot_be_done_now_is_an_error_with_the_code_that_clients_know(line, request_, turn, code):
     with pytest.raises(ClientError) as raised:

@@ -112,6 +112,21 @@ def test_a_reply_is_never_over_before_its_last_word_was_fed(tts):
     assert mouths.say(0, []).run().frames[0][-1].spoken == 3
 
 
+def test_what_stands_before_a_pause_is_heard_before_the_text_goes_on(tts):
+    """A function runs, and nobody knows for how long; words that wait for others to follow would bridge nothing."""
+    mouths = Mouths(tts).open(0)
+    for text, count in (("One moment", 2), ("please", 3)):  # no sign says that a clause ends
+        for word in text.split():
+            tts.feed(0, Say([word + " "]))
+        tts.feed(0, Say(pause=True))
+        mouths.until(lambda count=count: count == sum(len(frame.words) for frame in mouths.frames[0]))
+        mouths.idle(0.1)
+        assert not mouths.done(0)
+    frames = mouths.say(0, "It is sunny.").run().frames[0]
+    assert [number for frame in frames for number, _, _ in frame.words] == list(range(6))
+    assert frames[-1].spoken == 6
+
+
 def test_a_closed_reply_leaves_nothing_behind(tts):
     tts.open(0, VoiceOptions(tts.voices()[0]))
     tts.feed(0, Say([word + " " for word in TEXT.split()], last=True))

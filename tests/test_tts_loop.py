@@ -7,8 +7,21 @@ import pytest
 import redis
 
 from config import redis_keys as keys
-from config.messages import Body, Claimed, Failed, Order, Result, TextDone, Words, decode_result
+from config.messages import (
+    Body,
+    Claimed,
+    Consulted,
+    Consulting,
+    Failed,
+    Order,
+    Result,
+    TextDone,
+    ToolCall,
+    Words,
+    decode_result,
+)
 from config.versions import VERSION
+from gpu_workers.engine import Say, VoiceOptions
 from gpu_workers.tts.null import NullTts, Settings
 from tasks.leases import Emitter, Lease
 from tasks.tts_loop import HURRY_S, Mouth, TtsLoop
@@ -66,6 +79,34 @@ def test_a_hole_in_the_text_fails_the_reply_instead_of_skipping_words(desk: Desk
     desk.write(Words(0, ["one ", "two "], 0.0), Words(5, ["six "], 0.0), TextDone(6, "stop"))
     desk.turn_until_over()
     assert isinstance(desk.said()[-1], Failed)
+
+
+class Listener(NullTts):
+    """Notes what it is fed."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(first_audio_after_s=0.0, speed_x_realtime=100.0), 1)
+        self.fed: list[Say] = []
+
+    def feed(self, slot: int, say: Say) -> None:
+        self.fed.append(say)
+        super().feed(slot, say)
+
+
+def test_a_voice_is_told_where_the_text_rests(media: redis.Redis, new_sid: Callable[[], str]) -> None:
+    call = ToolCall("c1", "weather", "{}")
+    desk, engine = Desk(media, new_sid()), Listener()
+    desk.loop._engine = engine
+    engine.open(0, VoiceOptions("null"))
+    desk.write(Consulting([call], 11.0), Words(0, ["One ", "moment. "], 0.0, True), Consulted(["Sunny."]))
+    desk.write(
+        Words(2, ["Sunny, "], 0.0), Consulting([call], 11.0), Consulted(["Warm."]), Words(3, ["warm."], 0.0)
+    )
+    desk.write(TextDone(4, "stop"))
+    desk.turn_until_over()
+    assert engine.fed == [
+        Say(["One ", "moment. "], pause=True), Say(["Sunny, "]), Say(pause=True), Say(["warm."]), Say(last=True),
+    ]  # fmt: skip
 
 
 class Chat(Desk):

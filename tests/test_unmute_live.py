@@ -280,7 +280,7 @@ def test_the_end_is_told_in_a_message_too(house: House) -> None:
 
 def test_news_are_told_to_who_shall_talk_about_them(house: House) -> None:
     with house.media.server.client(0) as media:
-        wait_for(lambda: bool(media.exists(keys.headlines())), "headlines", house.web)
+        wait_for(lambda: bool(media.keys(keys.headlines("*"))), "headlines", house.web)
 
     async def prompt() -> str:
         async with visiting(house.url) as page:

@@ -142,3 +142,8 @@ def utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def append(data: bytes) -> str:
+    """The event that brings bytes."""
+    return f'{{"type": "input_audio_buffer.append", "audio": "{base64.b64encode(data).decode()}"}}'

@@ -95,15 +95,21 @@ def _made(asked: ClientSecretAsked, owner: str) -> ClientSecret:
     shown = _effective(session)
     life_s = (asked.expires_after or ExpiresAfter()).seconds
     expires_at = int(time.time()) + life_s
-    secret, most = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth.ephemeral_keys
+    secret, rules = api_keys.new_secret(api_keys.EPHEMERAL_PREFIX), shared.settings.auth
     key = Ephemeral(owner, expires_at, session)
     try:
-        wait_ms = ephemeral.keep(shared.state, api_keys.digest(secret), key, life_s, most)
+        wait_ms = ephemeral.keep(
+            shared.state, api_keys.digest(secret), key, life_s, rules.ephemeral_keys, rules.ephemeral_bytes
+        )
     except OverflowError as error:
         raise ClientError("a number in the session has more than 64 bits", param="session") from error
     if wait_ms:
         wait_s = -(-wait_ms // 1000)
-        raise TooMany(f"there are {most} ephemeral keys of this API key; try again in {wait_s} s", wait_s)
+        raise TooMany(
+            f"this API key may have {rules.ephemeral_keys} ephemeral keys, with {rules.ephemeral_bytes >> 20} MiB of "
+            f"sessions; the first expires in {wait_s} s",
+            wait_s,
+        )
     return ClientSecret(secret, expires_at, shown)
 
 

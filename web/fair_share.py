@@ -21,11 +21,14 @@ REQUEST_S = 0.001
 ERROR_S = 0.0002
 
 #: The same of those that put workers to work: two tasks are sent, claimed and called off; a prompt is read ahead.
-DEAR_S: dict[type, float] = {base.CreateReply: 0.02, base.CommitInput: 0.005, base.Configure: 0.005}
+DEAR_S: dict[type, float] = {base.CreateReply: 0.01, base.CommitInput: 0.005, base.Configure: 0.005}
 
 #: What a second of sound takes, of Redis and the STT: with the usual share it may come ten times as fast as it was
-#: spoken, after the first 50 s.
+#: spoken, after the first 20 s.
 SOUND_S = 0.005
+
+#: What it takes to find somebody who listens to an item.
+LISTENING_S = 0.005
 
 #: Of the session's state that is saved with most requests: bytes that take a second of a core to write and to keep.
 SAVED_BYTES_PER_S = 50_000_000
@@ -34,8 +37,23 @@ SAVED_BYTES_PER_S = 50_000_000
 def price_s(request: base.Request, state_bytes: int) -> float:
     """Seconds of a core for a request of a session whose state has so many bytes."""
     if isinstance(request, base.AppendAudio):
-        return SOUND_S * request.samples / SAMPLE_RATE
-    return DEAR_S.get(type(request), REQUEST_S) + state_bytes / SAVED_BYTES_PER_S
+        return _heard_s(request)
+    price_s = DEAR_S.get(type(request), REQUEST_S) + state_bytes / SAVED_BYTES_PER_S
+    return price_s + sum(LISTENING_S + _heard_s(sound) for sound in _sounds(request))
+
+
+def _sounds(request: base.Request) -> list[base.AppendAudio]:
+    """Those of items, each of which somebody must listen to."""
+    match request:
+        case base.AddItem(sound=sound) if sound is not None:
+            return [sound]
+        case base.CreateReply(sounds=sounds):
+            return [sound for _, sound in sounds]
+    return []
+
+
+def _heard_s(sound: base.AppendAudio) -> float:
+    return SOUND_S * sound.samples / SAMPLE_RATE
 
 
 class FairShare:

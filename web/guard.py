@@ -143,9 +143,7 @@ class Guard:
             return self._by_key(knock, keys), False
         found = waiting(self._shared().leases, knock.token)
         by = next((key for key in keys if key.mark == found.owner), None)
-        if (
-            by is None
-        ):  # begun with a key that is none any more, or without one: it takes one of those there are
+        if by is None:  # begun with a key that is none any more, or without: it takes one of those there are
             by = self._by_key(knock, keys).by
         return Caller(by, member=found.member or secrets.token_hex(8)), True
 

@@ -3,6 +3,7 @@
 One web process of all asks the news server and shares its answer in Redis. No session waits for either.
 """
 
+import hashlib
 import logging
 import time
 import urllib.request
@@ -28,6 +29,9 @@ MOST_BYTES = 1 << 20
 
 #: Of one title, source or description so much is told.
 TITLE_CHARACTERS, SOURCE_CHARACTERS, DESCRIPTION_CHARACTERS = 160, 40, 200
+
+#: How NewsAPI names an article that its publisher took back.
+WITHDRAWN = "[Removed]"
 
 Fetch = Callable[[NewsSettings], bytes]
 
@@ -67,8 +71,16 @@ def read(answer: bytes, rules: NewsSettings) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def source(rules: NewsSettings) -> str:
+    """Names who is asked, for what and with which key: whoever mends one of them need not wait for what was before."""
+    key = rules.key.get_secret_value() if rules.key else ""
+    return hashlib.sha256(f"{rules.url}\0{key}".encode()).hexdigest()[:16]
+
+
 def _line(article: _Article) -> str:
     title = _plain(article.title, TITLE_CHARACTERS)
+    if title == WITHDRAWN:
+        return ""
     source = _plain(article.source.name if article.source else None, SOURCE_CHARACTERS)
     more = _plain(article.description, DESCRIPTION_CHARACTERS)
     return title and f"- {title}{source and f' ({source})'}{more and f': {more}'}"
@@ -116,6 +128,7 @@ class Headlines:
         self._media = media
         self._fetch = fetch
         self._clock = clock
+        self._source = source(rules)
         self._lines: tuple[str, ...] = ()
         self._until_s = float("-inf")
 
@@ -146,14 +159,14 @@ class Headlines:
 
     def look(self) -> None:
         """Takes what another process fetched, or fetches. Raises RedisError."""
-        answer, left_s = kept.find(self._media, keys.headlines())
+        answer, left_s = kept.find(self._media, keys.headlines(self._source))
         try:
             if answer is None:
-                if not kept.first(self._media, keys.headlines_asked(), self._rules.again_s):
+                if not kept.first(self._media, keys.headlines_asked(self._source), self._rules.again_s):
                     return  # another process asks, or it failed a short time ago
                 answer, left_s = self._fetch(self._rules), self._rules.keep_s
                 read(answer, self._rules)
-                kept.keep(self._media, keys.headlines(), answer, self._rules.keep_s)
+                kept.keep(self._media, keys.headlines(self._source), answer, self._rules.keep_s)
             self._lines = read(answer, self._rules)
             self._until_s = self._clock() + left_s
         except NewsFailed as error:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from web import record_folder
 from web.disk import in_thread
 
@@ -44,6 +46,8 @@ class Pen:
         """How often. What a job writes that began before the newest time is not to be there after it."""
         self._failure: OSError | None = None
         self._given_up = False
+        self._timed = False
+        """Somebody comes back for what is in hand: nothing may follow it for long."""
 
     def write(self, path: Path, data: bytes) -> None:
         """Adds to a file, soon."""
@@ -55,6 +59,16 @@ class Pen:
         self._in_hand += len(data)
         if self._clock() - self._written_s >= FLUSH_S:
             self._flush()
+        elif not self._timed:
+            self._timed = True
+            gevent.spawn_later(FLUSH_S, self._come_back)
+
+    def _come_back(self) -> None:
+        self._timed = False
+        self._flush()
+        if self._waiting and not self._given_up:  # the disk is busy
+            self._timed = True
+            gevent.spawn_later(FLUSH_S, self._come_back)
 
     def erase(self) -> None:
         """Nothing of it is to be there, nor to come: at once, and in the thread."""

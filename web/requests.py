@@ -14,7 +14,7 @@ def happening(
     """`received`: session samples so far; `closed_to`: those that were committed or forgotten. manual: the client alone
     ends turns. Raises ClientError where the request means nothing now."""
     match request:
-        case CommitInput() if received <= max(turn.taken_to, closed_to) or (turn.awaiting and not manual):
+        case CommitInput() if received <= max(0, turn.taken_to, closed_to) or (turn.awaiting and not manual):
             raise ClientError("there is no audio to commit", code="input_audio_buffer_commit_empty")
         case CommitInput():
             return CommitAsked(received)

@@ -71,6 +71,9 @@ class Session:
         self._ended = False
         #: Set once the conversation knows where it is: audio read before would be given a wrong position.
         self._placed = Event()
+        self._turning: base.Request | None = None
+        """A request that divides the input, until it is served: `_served` says when."""
+        self._served = Event()
 
     def run(self) -> Fate:
         """Serves the connection until it ends; says what becomes of the conversation."""
@@ -112,6 +115,7 @@ class Session:
             self._socket.close(1011, "internal error")
         finally:
             self._placed.set()
+            self._served.set()
 
     def _converse(self) -> None:
         if self._resumed:
@@ -123,6 +127,8 @@ class Session:
         while not self._ended:
             for mail in self._mailbox.take(self._conversation.patience_s()):
                 self._conversation.handle(mail)
+                if mail is self._turning:
+                    self._served.set()
             self._conversation.look_at_time()
 
     def _lost_redis(self, error: streams.RedisError) -> None:
@@ -199,7 +205,19 @@ class Session:
                     self._conversation.input.hear(request.packets, request.samples, request.format)
             elif not self._hand_in(request):
                 return False
+            elif isinstance(request, base.CommitInput | base.ClearInput):
+                self._wait_for(request)
         return True
+
+    def _wait_for(self, request: base.Request) -> None:
+        """What is said after it belongs to the next turn, and is heard only when this one is over. It is served within
+        some ms; who waits for a place is served later, and then altogether."""
+        if self._in_line() or self._ended:
+            return
+        self._turning = request
+        self._served.wait(MAILBOX_WAIT_S)
+        self._turning = None
+        self._served.clear()
 
     def _hand_in(self, letter: base.Request | ClientError) -> bool:
         if self._mailbox.put(letter, MAILBOX_WAIT_S, self._in_line):

@@ -126,6 +126,9 @@ class _Got(NamedTuple):
     done: bool
 
 
+#: Least silence behind what is spoken before a pause: frames are whole, and its last one would wait for more.
+REST_MS = 130
+
 #: Of a clause that cannot be spoken, or is over.
 _NOTHING = Spoken(np.zeros(0, np.float32), ())
 
@@ -137,6 +140,8 @@ class _Mouth:
     options: VoiceOptions
     words: deque[_Part] = field(default_factory=deque)
     told_last: bool = False
+    paused: bool = False
+    """What there is is to be spoken, though more may come."""
     busy: bool = False
     """A clause is being spoken, or waits for a thread."""
     begun: float = 0.0
@@ -226,6 +231,7 @@ class ClauseRunner:
         """Queues words; the first clause goes to a thread as soon as it is whole."""
         mouth = self._mouths[slot]
         mouth.feed(say.words)
+        mouth.paused = say.pause or (mouth.paused and not say.words)
         mouth.told_last = mouth.told_last or say.last
         self._dispatch(slot, mouth)
 
@@ -253,12 +259,14 @@ class ClauseRunner:
             return
         rules = self._rules.affordable(mouth.runs_out - time.monotonic())
         words = [part.text for part in islice(mouth.words, rules.horizon)]
-        done = mouth.told_last and len(words) == len(mouth.words)
+        done = (mouth.told_last or mouth.paused) and len(words) == len(mouth.words)
         count = speech_text.clause(words, rules, first=mouth.clauses == 0, done=done)
         if not count:
             return
         mouth.busy, mouth.clauses = True, mouth.clauses + 1
         pause_ms = speech_text.pause_ms(words[count - 1], words[count] if count < len(words) else None)
+        if mouth.paused and count == len(mouth.words):
+            pause_ms = max(pause_ms, REST_MS)
         clause = _Clause([mouth.words.popleft() for _ in range(count)], pause_ms, mouth.made)
         self._workers.submit(mouth.runs_out, partial(self._speak, slot, mouth, clause))
 

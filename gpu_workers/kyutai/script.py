@@ -61,11 +61,13 @@ class Script:
         self._language = language
         self._written: deque[tuple[str, int]] = deque()
         self._told_last = False
+        self._paused = False
         self.words = first_word
         """Number of the next word to be written: how many the reply has by now."""
 
-    def write(self, words: Sequence[str], *, last: bool = False) -> None:
-        """More words; `last`: no more will come."""
+    def write(self, words: Sequence[str], *, last: bool = False, pause: bool = False) -> None:
+        """More words; `last`: no more will come; `pause`: not for a while."""
+        self._paused = pause or (self._paused and not words)
         for word in words:
             self._written.extend((part, self.words) for part in speech_text.parts(word))
             self.words += 1
@@ -76,10 +78,16 @@ class Script:
         """Everything was taken, and no more will come."""
         return self._told_last and not self._written
 
+    @property
+    def rests(self) -> bool:
+        """Everything was taken, and no more will come for a while."""
+        return self._paused and not self._written
+
     def take(self, wanted: int) -> list[Piece]:
         """So many pieces, or some more; fewer only where the text ends; none where it has not come so far yet."""
         pieces: list[Piece] = []
-        while len(pieces) < wanted and (self._told_last or len(pieces) + len(self._written) >= wanted):
+        ends = self._told_last or self._paused
+        while len(pieces) < wanted and (ends or len(pieces) + len(self._written) >= wanted):
             count = self._cut()
             if not count:
                 break
@@ -89,7 +97,7 @@ class Script:
     def _cut(self) -> int:
         """How many words to put into spoken form in one go: as many as possible, for they explain each other."""
         words = [word for word, _ in islice(self._written, WINDOW + PATIENCE)]
-        done = self._told_last and len(words) == len(self._written)
+        done = (self._told_last or self._paused) and len(words) == len(self._written)
         for count in range(min(len(words), WINDOW), 0, -1):
             if joins.may_cut(words, count, done=done):
                 return count

@@ -132,13 +132,15 @@ class KyutaiTts:
             embedding, cfg = self._voices.load(name), self._settings.cfg_of_voices.get(name, cfg)
         script = Script(self._tokens, options.language, options.first_word)
         timeline = Timeline(options.first_word, self.frame_samples)
-        speaker = Speaker(self._model.machine, script, timeline, self._settings.padding_between)
+        speaker = Speaker(
+            self._model.machine, script, timeline, self._settings.padding_between, self._model.lead
+        )
         self._replies[slot] = _Reply(speaker, embedding, cfg)
 
     def feed(self, slot: Slot, say: Say) -> None:
         """More words, as they are written."""
         if reply := self._replies.get(slot):
-            reply.speaker.script.write(say.words, last=say.last)
+            reply.speaker.script.write(say.words, last=say.last, pause=say.pause)
 
     def step(self, wanted: Sequence[Slot]) -> Mapping[Slot, SpeechFrame]:
         """Gives the audio of the step before, and takes the next: so the caller works while the device does."""

@@ -42,7 +42,7 @@ from web.dialects.ga_session import (
     updated,
     wishes_of,
 )  # fmt: skip
-from web.dialects.ga_shapes import Names
+from web.dialects.ga_shapes import Names, voice_name
 from web.dialects.ga_teller import Teller
 from web.dialects.ga_user import User
 from web.dialects.reading import EventReader
@@ -222,7 +222,8 @@ class GaDialect(Unwatched):
         except ClientError as error:
             raise of_response(error) from error
         told = {name: session[name] for name in ("output_modalities", "max_output_tokens", "audio")}
-        told["audio"] = {"output": {name: session["audio"]["output"][name] for name in ("format", "voice")}}
+        output = session["audio"]["output"]
+        told["audio"] = {"output": {"format": output["format"], "voice": voice_name(output["voice"])}}
         said = asked.input
         return ReplyOptions(
             wishes,

@@ -228,7 +228,7 @@ class Prompt(msgspec.Struct):
 
     id: Name
     version: Name | None = None
-    variables: dict[str, Any] | None = None
+    variables: dict[Name, Text] | None = None
 
 
 class TokenLimits(msgspec.Struct):

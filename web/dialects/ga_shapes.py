@@ -46,6 +46,11 @@ class Names:
         return int(number) if number != item_id and number.isascii() and number.isdecimal() else None
 
 
+def voice_name(voice: str | Json) -> str:
+    """As responses have it: sessions may name a voice by an object with its id, and SDKs take none there."""
+    return voice if isinstance(voice, str) else str(voice["id"])
+
+
 def begun_response(names: Names, number: int, session: Json, options: ReplyOptions) -> Json:
     """A response that is being made."""
     output = session["audio"]["output"]
@@ -58,7 +63,7 @@ def begun_response(names: Names, number: int, session: Json, options: ReplyOptio
         "conversation_id": None if options.aside else names.conversation,
         "output_modalities": session["output_modalities"],
         "max_output_tokens": session["max_output_tokens"],
-        "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
+        "audio": {"output": {"format": output["format"], "voice": voice_name(output["voice"])}},
         "metadata": None,
         **options.told,
     }
