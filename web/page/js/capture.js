@@ -7,8 +7,8 @@ import { OpusEncoder } from "./opus.js";
 /** Below this nothing but a switched-off microphone is: its own noise is louder. */
 const DEAD_LEVEL = 1e-5;
 
-/** So many frames of that in a row are said to the user: 4 s. */
-const DEAD_FRAMES = 200;
+/** So many frames of that in a row are said to the user: 10 s, for noise suppression may make silence of a quiet room. */
+const DEAD_FRAMES = 500;
 
 /**
  * @typedef {object} Ears

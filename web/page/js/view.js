@@ -72,7 +72,7 @@ export class View {
 
   hinted() {
     const { state, phase } = this.call.conversation;
-    if (this.call.trouble && phase !== "failed") return t(this.call.trouble);
+    if (this.call.trouble && state.link === "live") return t(this.call.trouble);
     switch (phase) {
       case "idle": return t(heldToken() ? "hintGoOn" : "hintIdle");
       case "asking": return t("hintAsking");
