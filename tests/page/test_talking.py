@@ -1,6 +1,7 @@
 """The page in a real browser, talking: heard, answered, interrupted, by voice and by keys, and read by machines."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,26 @@ def test_by_keys_alone_somebody_begins_talks_and_ends(open_page: Open, house: Ho
     visit.page.focus("#talk")
     keys.press("Space")
     visit.until_phase("idle")
+
+
+def test_the_next_conversation_is_with_whom_was_chosen(open_page: Open, house: House) -> None:
+    asked: list[str] = []
+
+    def watch(socket: Any) -> None:
+        socket.on("framesent", lambda frame: "session.update" in frame and asked.append(frame))
+
+    visit = open_page(house, wishes=UNGREETED, before=lambda page: page.on("websocket", watch))
+    talks(visit)
+    visit.page.click("#show-choices")
+    visit.page.locator("#choices").get_by_text("Rufus", exact=True).click()
+    visit.page.keyboard.press("Escape")
+    visit.page.click("#talk")
+    visit.until_phase("idle")
+    talks(visit)
+    visit.wait_until(lambda: len(asked) == 2, "what was asked for")
+    first, second = (json.loads(frame)["session"] for frame in asked)
+    assert [one["audio"]["output"]["voice"] for one in (first, second)] == ["Nora", "Rufus"]
+    assert "Rufus" in second["instructions"] and "Rufus" not in first["instructions"]
 
 
 def test_push_to_talk_sends_what_is_said_while_the_key_is_down(open_page: Open, house: House) -> None:

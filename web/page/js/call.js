@@ -7,9 +7,9 @@ import { Keepsake } from "./keepsake.js";
 import * as opus from "./opus.js";
 import { Player } from "./playback.js";
 import { minutes } from "./server.js";
-import { canTalk } from "./session_state.js";
+import { canTalk, underWay } from "./session_state.js";
 import { session } from "./wishes.js";
-import { forgetToken, heldToken, Wire } from "./wire.js";
+import { forgetToken, Wire } from "./wire.js";
 
 /**
  * @typedef {import("./wishes.js").Wishes} Wishes
@@ -40,7 +40,7 @@ export class Call {
     this.press = 0;
     this.wire = new Wire({
       key: house.key,
-      session: () => this.session(Boolean(heldToken())),
+      session: (resumed) => this.session(resumed),
       connected: (resumed, created) => this.connected(resumed, created),
       event: (event) => this.conversation.take(event),
       lost: (reason, detail) => this.lost(reason, detail),
@@ -55,9 +55,9 @@ export class Call {
     });
   }
 
-  /** @param {boolean} resuming */
-  session(resuming) {
-    return session(this.house.wishes, this.house.voices(), this.conversation.opus, resuming && this.conversation.id !== "");
+  /** @param {boolean} resumed */
+  session(resumed) {
+    return session(this.house.wishes, this.house.voices(), this.conversation.opus, resumed);
   }
 
   /** @param {boolean} [typing] without a microphone */
@@ -183,7 +183,7 @@ export class Call {
   /** Nothing stays as it was since; the conversation is kept by the server. Each wait is cut short. */
   wakeUp() {
     void this.context?.resume();
-    if (this.wire.waits) this.wire.again();
+    if (this.wire.waits || (this.wire.gone && underWay(this.conversation.state))) this.wire.again();
     void this.stayAwake();
   }
 

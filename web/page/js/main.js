@@ -186,6 +186,7 @@ async function meet() {
 // --- the world
 
 addEventListener("pagehide", () => call.wire.leave());
+addEventListener("pageshow", (event) => event.persisted && call.wakeUp());
 addEventListener("online", () => call.wakeUp());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) call.wakeUp();

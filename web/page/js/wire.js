@@ -11,7 +11,7 @@ import { statusOf } from "./server.js";
  *
  * @typedef {object} Listener
  * @property {() => string} key an API key, or nothing
- * @property {() => object} session what a new conversation is to be
+ * @property {(resumed: boolean) => object} session what a conversation is to be
  * @property {(resumed: boolean, session: any) => void} connected
  * @property {(event: ServerEvent) => void} event
  * @property {(reason: string, detail: string, wait_ms: number) => void} lost another attempt follows
@@ -48,6 +48,7 @@ export class Wire {
     this.socket = null;
     this.attempt = 0;
     this.stuck_since = 0;
+    this.left = false;
     this.noted = 0;
     /** Of the newest conversation: it is asked for its transcript even after its end. */
     this.token = "";
@@ -58,6 +59,7 @@ export class Wire {
   /** A connection; with a token that is still good, of the conversation that was. */
   open() {
     this.drop();
+    this.left = false;
     const token = heldToken();
     const key = this.listener.key();
     const protocols = ["realtime", ...(key ? [`openai-insecure-api-key.${key}`] : []), ...(token ? [`antiphon-resume.${token}`] : [])];
@@ -112,6 +114,11 @@ export class Wire {
     return this.socket === null && this.timer !== undefined;
   }
 
+  /** The page went away, and came back as it was. */
+  get gone() {
+    return this.left && this.socket === null;
+  }
+
   /** @param {unknown} data */
   take(data) {
     const event = parsed(data);
@@ -128,8 +135,9 @@ export class Wire {
     this.attempt = 0;
     const ours = session?.antiphon ?? {};
     if (typeof ours.resume_token === "string") keepToken((this.token = ours.resume_token));
-    this.send({ type: "session.update", session: this.listener.session() });
-    this.listener.connected(ours.resumed === true, session);
+    const resumed = ours.resumed === true;
+    this.send({ type: "session.update", session: this.listener.session(resumed) });
+    this.listener.connected(resumed, session);
   }
 
   /** The token is good for as long after this as the server keeps the conversation. */
@@ -142,6 +150,7 @@ export class Wire {
   /** The page goes away, perhaps to come back: the server shall not take it for a goodbye, as browsers would say it. */
   leave() {
     if (!this.socket) return;
+    this.left = true;
     keepToken();
     this.drop();
   }
