@@ -101,6 +101,14 @@ test("what waits too long is caught up with in pauses of the voice, and nowhere 
   assert.ok(blocks < 95, `${blocks} blocks of 100`);
 });
 
+test("a reply that another connection began is counted from where it goes on", () => {
+  const buffer = new JitterBuffer(RATE);
+  buffer.release(3000);
+  buffer.push(3000, piece(3000, 100));
+  assert.deepEqual(heard(buffer, 10), [...piece(3000, 10)]);
+  assert.equal(buffer.position, 3010);
+});
+
 test("it is bounded, whatever comes", () => {
   const buffer = new JitterBuffer(RATE);
   for (let at = 0; at < 100; at++) buffer.push(at * 1000, piece(0, 1000));

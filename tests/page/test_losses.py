@@ -18,6 +18,9 @@ NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR")
 #: Longer than hiccups are, shorter than a client is taken for gone.
 STALL_MS = 10_000
 
+#: Of the null engines: 20 words of 160 ms.
+REPLY_MS = 3200
+
 #: Stands between the page and the server.
 MEDDLER = """
 const Real = WebSocket;
@@ -62,6 +65,21 @@ def test_a_conversation_goes_on_after_the_web_server_was_killed(
     says(visit, "After")
     visit.page.wait_for_function(LOUD)
     assert said(visit, "you") == ["Before", "After"]
+    visit.page.click("#talk")
+    visit.until_phase("idle")
+
+
+def test_a_reply_that_was_cut_off_goes_on_where_it_was(own_house: House, open_page: Open, quiet: Any) -> None:
+    visit = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+    talks(visit)
+    says(visit, "Go on and on")
+    visit.until("conversation.player.heardMs > 800")
+    own_house.kill_web()
+    visit.until_phase("reconnecting")
+    visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')")
+    visit.until_phase("listening")
+    assert visit.state("conversation.player.heardMs") > REPLY_MS * 0.9, "counted from the reply's beginning"
+    assert not visit.complaints
     visit.page.click("#talk")
     visit.until_phase("idle")
 

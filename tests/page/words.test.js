@@ -56,6 +56,13 @@ test("after a lost connection the words come again, and stand there once", () =>
   assert.equal(said.lines[0].text, "one two three");
 });
 
+test("and words that sound again are counted once", () => {
+  const said = replied();
+  said.sounds("a", [{ text: "two ", start_ms: 300 }, { text: "three ", start_ms: 600 }]);
+  said.heardTo("a", 650);
+  assert.equal(said.lines[0].text.slice(0, said.lines[0].heard), "one two three ");
+});
+
 test("a guess gives way to what was understood, and to nothing if that was nothing", () => {
   const said = new Transcript();
   said.guess("u", "wreck a nice");

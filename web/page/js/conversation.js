@@ -43,6 +43,8 @@ export class Conversation {
     this.id = "";
     /** Whose message the reply under way is. */
     this.item = "";
+    /** Some of its sound came over this connection. */
+    this.began = false;
     this.sent_ms = NaN;
     this.greets = false;
   }
@@ -184,6 +186,7 @@ export class Conversation {
   /** @param {string} id */
   replyBegan(id) {
     this.item = "";
+    this.began = false;
     this.player?.begin();
     this.latency.asked(id, performance.now());
     this.happen({ type: "reply_began", id });
@@ -205,10 +208,17 @@ export class Conversation {
 
   /** @param {ServerEvent} event */
   replySounds(event) {
+    if (!this.began) this.goOnFrom(Number(event.antiphon?.start_ms ?? 0));
+    this.began = true;
     this.latency.mark("packet_ms", performance.now());
     const bytes = fromBase64(event.delta);
     this.player?.push(event.antiphon?.packets ? cutPackets(bytes, event.antiphon.packets) : [bytes]);
     if (event.antiphon?.words) this.transcript.sounds(event.item_id, event.antiphon.words);
+  }
+
+  /** A reply that another connection began goes on where that was lost. @param {number} start_ms */
+  goOnFrom(start_ms) {
+    if (start_ms > 0) this.player?.release(start_ms);
   }
 
   /** @param {any} response */

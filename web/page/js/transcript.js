@@ -77,7 +77,9 @@ export class Transcript {
   sounds(id, words) {
     const line = this.line(id, "them");
     for (const word of words) {
-      const from = line.marks.at(-1)?.end ?? 0;
+      const last = line.marks.at(-1);
+      if (last && word.start_ms <= last.at_ms) continue; // told again, after a lost connection
+      const from = last?.end ?? 0;
       const begin = line.text.indexOf(word.text, from);
       if (begin < 0) continue;
       line.timed = true;
