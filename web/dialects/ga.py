@@ -328,8 +328,8 @@ class GaDialect(Unwatched):
         return [self._event("conversation.item.deleted", item_id=request.item_id)]
 
     def partial_text(self, heard: Transcript) -> list[str]:
-        """What of it will hardly change any more, for a client that wants nothing else."""
-        return self._user.partial_text(heard)
+        """What of it will hardly change any more, or all of it for a client that knows our extensions."""
+        return self._user.partial_text(heard, ours=self._ours)
 
     def user_text(self, text: str) -> list[str]:
         """The transcript of the oldest item that waits for one."""

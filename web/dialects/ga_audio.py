@@ -58,10 +58,13 @@ class SentAudio:
         for old in sorted(self._replies)[:-KEPT_REPLIES]:
             del self._replies[old]
 
-    def send(self, number: int, samples: int) -> None:
-        """More of it leaves."""
-        if number in self._replies:
-            self._replies[number].sent += samples
+    def send(self, number: int, samples: int) -> int:
+        """More of it leaves; returns where it begins, in the client's counting."""
+        reply = self._replies.get(number)
+        if reply is None:
+            return 0
+        begin, reply.sent = reply.sent, reply.sent + samples
+        return begin
 
     def go_back(self, number: int, sample: int) -> None:
         """Its sound goes on from an earlier reply sample."""

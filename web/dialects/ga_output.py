@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from config.messages import ToolCall
+from config.messages import SpokenWord, ToolCall
 from config.settings import SAMPLE_RATE
 from web.dialects import ga_formats as formats
 from web.dialects import ga_items as items
@@ -68,9 +68,13 @@ class Output:
     def sound(self, audio: AudioOut) -> list[str]:
         """One delta for all packets of a step."""
         opened = self._open_message(audio.number)
-        self._audio.send(audio.number, audio.samples)
+        begin = self._audio.send(audio.number, audio.samples)
         form = self._options.wishes.output_format if self._options else "pcm16"
         sound = {**self._content(audio.number), **formats.delta(audio.packets, form)}
+        if self._ours:
+            words = [_sounding(*word) for word in audio.words]
+            told = {"start_ms": begin * 1000 // SAMPLE_RATE, **({"words": words} if words else {})}
+            sound["antiphon"] = {**sound.get("antiphon", {}), **told}
         return [*opened, self._teller.event("response.output_audio.delta", **sound)]
 
     def called(self, number: int, index: int, call: ToolCall) -> list[str]:
@@ -219,3 +223,7 @@ class Output:
                 audio_end_ms=sample * 1000 // SAMPLE_RATE,
             )
         ]
+
+
+def _sounding(word: SpokenWord, text: str) -> Json:
+    return {"text": text, "start_ms": word.start * 1000 // SAMPLE_RATE}

@@ -6,6 +6,9 @@ import msgspec
 
 _encode = msgspec.json.encode
 
+#: An extension: what the user seems to say, all of it, until it is certain.
+PARTIAL = "antiphon.input_audio_transcription.partial"
+
 
 class Teller:
     """Every event goes through here."""

@@ -8,7 +8,7 @@ from config.settings import SAMPLE_RATE
 from web.config import Wishes
 from web.dialects import ga_items as items
 from web.dialects.ga_shapes import Names
-from web.dialects.ga_teller import Teller
+from web.dialects.ga_teller import PARTIAL, Teller
 from web.transcript import AppendOnly
 from web.turn import SILENCE
 
@@ -137,9 +137,11 @@ class User:
 
     # --- its text
 
-    def partial_text(self, heard: Transcript) -> list[str]:
+    def partial_text(self, heard: Transcript, *, ours: bool) -> list[str]:
         """In a transcription session, the words that will hardly change any more; else nothing, for a delta cannot be
-        taken back."""
+        taken back. ours: the client knows an event that is no delta."""
+        if ours and self._open_item and not self._wishes().listen_only:
+            return [self._event(PARTIAL, item_id=self._open_item, text=heard.text)]
         if not self._wishes().listen_only or self._unread_items:
             return []
         words, _ = self._early.partial(heard)

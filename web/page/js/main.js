@@ -1,0 +1,204 @@
+/** Wires the page: elements to deeds, the call to the view. */
+
+import { hearBy } from "./audio.js";
+import { Call } from "./call.js";
+import { cards, speaker } from "./cast.js";
+import { Choices } from "./choices.js";
+import { DebugView } from "./debug_view.js";
+import { byId, make } from "./dom.js";
+import * as keys from "./keys.js";
+import { Choirs } from "./meter.js";
+import { minutes, voices } from "./server.js";
+import { canTalk } from "./session_state.js";
+import { choose, t } from "./strings.js";
+import { Subtitles } from "./subtitles.js";
+import { View } from "./view.js";
+import { heldToken } from "./wire.js";
+import * as store from "./wishes.js";
+
+/** A browser has begun to save a file by then. */
+const SAVING_MS = 60_000;
+
+const wishes = store.kept();
+let key = "";
+/** @type {import("./server.js").Voice[]} */
+let cast = [];
+let due = false;
+
+const call = new Call({
+  wishes,
+  voices: () => cast,
+  key: () => key,
+  changed: () => {
+    if (due) return;
+    due = true;
+    queueMicrotask(show);
+  },
+  complain: (text) => note(text),
+  say: (name) => note(t(name)),
+});
+const { conversation } = call;
+const view = new View(call, wishes);
+const debug = new DebugView(conversation, () => (call.context ? `${conversation.opus ? "Opus" : "pcm16"} · ${call.context.sampleRate} Hz` : "–"));
+const choirs = new Choirs(byId("choirs", HTMLCanvasElement), () => ({ you: call.microphone?.meter ?? null, them: conversation.player?.meter ?? null }));
+const said = byId("said", HTMLElement);
+const subtitles = new Subtitles(said, byId("lines", HTMLElement), (who, text) => announceLine(who, text), name);
+const choices = new Choices(wishes, chosen, (format) => void download(format), () => key);
+
+function show() {
+  due = false;
+  view.show();
+  subtitles.show(conversation.transcript);
+  debug.show();
+  choirs.run(!canTalk(conversation.state));
+}
+
+/** @param {string} text */
+function note(text) {
+  conversation.transcript.note(text);
+  show();
+}
+
+/** @param {"you"|"them"} who */
+function name(who) {
+  if (who === "them" && wishes.voice.startsWith(store.CLONED)) return t("ownVoice");
+  return who === "you" ? t("you") : (speaker(cast, wishes.voice)?.name ?? t("them"));
+}
+
+/** @param {"you"|"them"|"note"} who @param {string} text */
+function announceLine(who, text) {
+  if (wishes.announce && text.trim()) view.announce(who === "note" ? text : `${name(who)}: ${text}`);
+}
+
+// --- deeds
+
+byId("talk", HTMLButtonElement).addEventListener("click", () => {
+  if (canTalk(conversation.state)) void call.begin();
+  else call.end();
+});
+byId("anew", HTMLButtonElement).addEventListener("click", () => {
+  if (conversation.state.link === "failed" && !heldToken()) return void call.begin(true);
+  call.anew();
+  show();
+});
+byId("mute", HTMLButtonElement).addEventListener("click", () => call.toggleMute());
+byId("interrupt", HTMLButtonElement).addEventListener("click", () => conversation.interrupt());
+byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  const typed = byId("typed", HTMLInputElement);
+  if (typed.value.trim() && conversation.state.link === "live") conversation.type(typed.value.trim());
+  typed.value = "";
+});
+byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = byId("key", HTMLInputElement).value.trim();
+  void meet();
+});
+const hold = byId("hold", HTMLButtonElement);
+hold.addEventListener("pointerdown", () => call.hold());
+for (const end of ["pointerup", "pointercancel", "pointerleave"]) hold.addEventListener(end, () => call.letGo());
+byId("show-subtitles", HTMLButtonElement).addEventListener("click", toggleSubtitles);
+byId("show-debug", HTMLButtonElement).addEventListener("click", toggleDebug);
+byId("show-choices", HTMLButtonElement).addEventListener("click", () => void choices.open(cast));
+
+keys.listen({
+  singles: () => wishes.shortcuts,
+  pushes: () => wishes.push && conversation.state.link === "live",
+  keys: { s: toggleSubtitles, d: toggleDebug, m: () => call.toggleMute(), i: () => conversation.interrupt() },
+  press: () => call.hold(),
+  letGo: () => call.letGo(),
+});
+
+function toggleSubtitles() {
+  wishes.subtitles = !wishes.subtitles;
+  store.keep(wishes);
+  showSwitches();
+}
+
+function toggleDebug() {
+  debug.toggle();
+  showSwitches();
+}
+
+function showSwitches() {
+  said.classList.toggle("off", !wishes.subtitles);
+  byId("show-subtitles", HTMLButtonElement).setAttribute("aria-pressed", String(wishes.subtitles));
+  byId("show-debug", HTMLButtonElement).setAttribute("aria-pressed", String(debug.open));
+}
+
+/** @param {keyof typeof wishes} what */
+function chosen(what) {
+  if (what === "theme") paint();
+  else if (what === "ui") speak();
+  else if (what === "volume" && conversation.player) conversation.player.volume = wishes.volume;
+  else if (what === "speaker" && call.context) void hearBy(call.context, wishes.speaker);
+  else if (what === "microphone") void call.changeMicrophone();
+  else if (what === "keepsake") call.keep();
+  else if (["language", "push", "words", "sound"].includes(what)) call.reconfigure();
+  showCast();
+  show();
+}
+
+/** Whom to talk to, before a talk. */
+function showCast() {
+  byId("their-name", HTMLElement).textContent = name("them");
+  const whom = byId("whom", HTMLElement);
+  if (whom.contains(document.activeElement)) return; // somebody is choosing there, and sees it
+  whom.replaceChildren(...(cast.length ? [cards(cast, wishes.voice, (chosen) => choices.set("voice", chosen), "voice")] : []));
+}
+
+/** @param {"text"|"json"|"srt"|"sound"} format */
+async function download(format) {
+  if (format === "sound") return save(call.keepsake.file?.blob ?? null, call.keepsake.file?.suffix ?? "");
+  const found = conversation.id ? await minutes(conversation.id, call.wire.token, format) : null;
+  save(found, format === "text" ? "txt" : format);
+}
+
+/** @param {Blob|null} found @param {string} suffix */
+function save(found, suffix) {
+  if (!found) return note(t("nothingKept"));
+  const url = URL.createObjectURL(found);
+  make("a", { href: url, download: `antiphon.${suffix}` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
+}
+
+function paint() {
+  if (wishes.theme) document.documentElement.dataset.theme = wishes.theme;
+  else delete document.documentElement.dataset.theme;
+  choirs.draw();
+}
+
+function speak() {
+  choose(wishes.ui);
+  showCast();
+  if (choices.dialog.open) choices.build();
+}
+
+/** Who can be talked to, and whether a key is wanted. */
+async function meet() {
+  const found = await voices(key);
+  cast = found.voices;
+  byId("key-form", HTMLFormElement).hidden = found.status !== 401;
+  showCast();
+  show();
+}
+
+// --- the world
+
+addEventListener("pagehide", () => call.wire.leave());
+addEventListener("pageshow", (event) => event.persisted && call.wakeUp());
+addEventListener("online", () => call.wakeUp());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) call.wakeUp();
+});
+navigator.mediaDevices?.addEventListener("devicechange", () => {
+  if (call.trouble === "hintUnplugged") void call.changeMicrophone();
+});
+
+paint();
+speak();
+showSwitches();
+show();
+void meet();
+// For whoever looks into it from the browser's console, and for tests.
+Object.assign(globalThis, { antiphon: { call, conversation, wishes } });
