@@ -52,6 +52,7 @@ def test_a_reply_in_its_place_can_still_be_mended() -> None:
     history.remember(actions.CancelReply(1, "client_cancelled"), scene(heard_reply()))
     assert history.mend(1, 0)
     assert [message.content for message in history.newest] == ["", "What time is it?"]
+    assert history.newest[0].cut, "nothing of it was heard, and it is no whole item for that"
 
 
 def test_what_a_prompt_has_no_room_for_is_counted_once() -> None:

@@ -21,12 +21,12 @@ class PastReply:
     sent: int
     item_id: str
 
-    def heard(self, samples: int) -> str:
-        """Its text up to the last word that began within `samples`; marked, if that is not all."""
+    def heard(self, samples: int) -> tuple[str, bool]:
+        """Its text up to the last word that began within `samples`, marked if that is not all; and whether it is cut."""
         end = min(samples, self.sent)
         count = sum(1 for start, _ in self.spans.values() if start < end)
-        text = "".join(self.words[:count]).strip()
-        return text + INTERRUPTED if text and count < len(self.words) else text
+        text, cut = "".join(self.words[:count]).strip(), count < len(self.words)
+        return text + INTERRUPTED if text and cut else text, cut
 
 
 class PastReplies:
@@ -47,11 +47,11 @@ class PastReplies:
         place = items.place(past.item_id) if past is not None else None
         if past is None or place is None:
             return False
-        text = past.heard(samples)
-        if items[place].content == text:
+        text, cut = past.heard(samples)
+        if (items[place].content, items[place].cut) == (text, cut):
             return False
         span = items[place].span
         shorter = span and (span[0], min(span[1], span[0] + samples))
-        mended = {"content": text, "cut": text.endswith(INTERRUPTED), "span": shorter}
+        mended = {"content": text, "cut": cut, "span": shorter}
         items.replace(place, msgspec.structs.replace(items[place], **mended))
         return True
