@@ -22,7 +22,7 @@ class PastReply:
     item_id: str
 
     def heard(self, samples: int) -> tuple[str, bool]:
-        """Its text up to the last word that began within `samples`, marked if that is not all; and whether it is cut."""
+        """Its text up to the last word that began within `samples`, marked if that is not all; whether it is cut."""
         end = min(samples, self.sent)
         count = sum(1 for start, _ in self.spans.values() if start < end)
         text, cut = "".join(self.words[:count]).strip(), count < len(self.words)
