@@ -98,7 +98,7 @@ def test_the_next_conversation_is_with_whom_was_chosen(open_page: Open, house: H
     visit = open_page(house, wishes=UNGREETED, before=lambda page: page.on("websocket", watch))
     talks(visit)
     visit.page.click("#show-choices")
-    visit.page.locator("#choices").get_by_text("Rufus", exact=True).click()
+    visit.page.get_by_role("radiogroup").get_by_text("Rufus", exact=True).click()
     visit.page.keyboard.press("Escape")
     visit.page.click("#talk")
     visit.until_phase("idle")
