@@ -8,12 +8,12 @@ import { DebugView } from "./debug_view.js";
 import { byId, make } from "./dom.js";
 import * as keys from "./keys.js";
 import { Choirs } from "./meter.js";
+import { backoff } from "./retry.js";
 import { minutes, voices } from "./server.js";
 import { canTalk } from "./session_state.js";
 import { choose, t } from "./strings.js";
 import { Subtitles } from "./subtitles.js";
 import { View } from "./view.js";
-import { heldToken } from "./wire.js";
 import * as store from "./wishes.js";
 
 /** A browser has begun to save a file by then. */
@@ -24,6 +24,9 @@ let key = "";
 /** @type {import("./server.js").Voice[]} */
 let cast = [];
 let due = false;
+/** @type {ReturnType<typeof setTimeout>|undefined} */
+let meeting;
+let misses = 0;
 
 const call = new Call({
   wishes,
@@ -36,6 +39,10 @@ const call = new Call({
   },
   complain: (text) => note(text),
   say: (name) => note(t(name)),
+  giveBack: (text) => {
+    const typed = byId("typed", HTMLInputElement);
+    typed.value = [text, typed.value].filter(Boolean).join(" ");
+  },
 });
 const { conversation } = call;
 const view = new View(call, wishes);
@@ -77,7 +84,7 @@ byId("talk", HTMLButtonElement).addEventListener("click", () => {
   else call.end();
 });
 byId("anew", HTMLButtonElement).addEventListener("click", () => {
-  if (conversation.state.link === "failed" && !heldToken()) return void call.begin(true);
+  if (view.offersTyping) return void call.begin(true);
   call.anew();
   show();
 });
@@ -86,8 +93,7 @@ byId("interrupt", HTMLButtonElement).addEventListener("click", () => conversatio
 byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = byId("typed", HTMLInputElement);
-  if (typed.value.trim() && conversation.state.link === "live") conversation.type(typed.value.trim());
-  typed.value = "";
+  if (!typed.value.trim() || conversation.type(typed.value.trim())) typed.value = "";
 });
 byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
@@ -174,11 +180,19 @@ function speak() {
   if (choices.dialog.open) choices.build();
 }
 
-/** Who can be talked to, and whether a key is wanted. */
+/** Who can be talked to, and whether a key is wanted. A server that is away is asked again. */
 async function meet() {
-  const found = await voices(key);
-  cast = found.voices;
-  byId("key-form", HTMLFormElement).hidden = found.status !== 401;
+  clearTimeout(meeting);
+  const asked = key;
+  const found = await voices(asked);
+  if (asked !== key) return;
+  call.away = found.status === 0 || found.status >= 500;
+  if (call.away) meeting = setTimeout(() => void meet(), backoff((misses += 1), Math.random()));
+  else {
+    misses = 0;
+    cast = found.voices;
+    byId("key-form", HTMLFormElement).hidden = found.status !== 401;
+  }
   showCast();
   show();
 }
@@ -191,9 +205,8 @@ addEventListener("online", () => call.wakeUp());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) call.wakeUp();
 });
-navigator.mediaDevices?.addEventListener("devicechange", () => {
-  if (call.trouble === "hintUnplugged") void call.changeMicrophone();
-});
+document.addEventListener("resume", () => call.wakeUp());
+navigator.mediaDevices?.addEventListener("devicechange", () => call.devicesChanged());
 
 paint();
 speak();

@@ -50,10 +50,17 @@ async function complaint(answer) {
 export async function voices(key) {
   try {
     const answer = await ask("/v1/voices", key);
-    return { status: answer.status, voices: answer.ok ? await answer.json() : [] };
+    return { status: answer.status, voices: answer.ok ? people(await answer.json()) : [] };
   } catch {
     return { status: 0, voices: [] };
   }
+}
+
+/** Those of them that can be shown: a server of another version may say anything. @param {unknown} found @returns {Voice[]} */
+function people(found) {
+  if (!Array.isArray(found)) return [];
+  const named = found.filter((one) => typeof one?.name === "string");
+  return named.map((one) => ({ ...one, instructions: { type: "", ...one.instructions }, source: { ...one.source } }));
 }
 
 /** Making a voice takes the server some seconds. */
@@ -99,5 +106,19 @@ export async function minutes(session, token, format) {
     return answer.ok ? await answer.blob() : null;
   } catch {
     return null;
+  }
+}
+
+/**
+ * The same, as items.
+ * @param {string} session @param {string} token
+ * @returns {Promise<any[]>} none: nobody answered, or nothing was said
+ */
+export async function remembered(session, token) {
+  try {
+    const { items } = JSON.parse((await (await minutes(session, token, "json"))?.text()) ?? "{}");
+    return Array.isArray(items) ? items.filter((one) => typeof one?.id === "string") : [];
+  } catch {
+    return [];
   }
 }
