@@ -37,14 +37,14 @@ test("nobody is told that a conversation is kept where there was none", () => {
   assert.equal(afterClose({ code: 1006, reason: "" }, { attempt: 0, resuming: false }, 0.5).reason, "broken");
 });
 
-for (const [status, resuming, refusals, then, reason] of /** @type {const} */ ([
-  [0, false, 0, "again", "away"], [503, true, 3, "again", "away"], [401, false, 0, "failed", "key_"], [403, false, 0, "failed", "refused"],
-  [429, false, 0, "again", "limited"], [404, false, 0, "again", "strange"], [200, true, 1, "again", "lost"], [200, true, 2, "again", "forgotten"],
-  [200, false, 1, "again", "noSocket"],
+for (const [status, code, attempt, then, reason, forgets] of /** @type {const} */ ([
+  [0, "", 0, "again", "away", false], [503, "redis_away", 3, "again", "away", false], [401, "invalid_api_key", 0, "failed", "key_", false],
+  [403, "not_allowed", 0, "failed", "refused", false], [403, "session_unknown", 0, "again", "forgotten", true], [429, "rate_limit_exceeded", 0, "again", "limited", false],
+  [405, "method_not_allowed", 0, "again", "lost", false], [405, "method_not_allowed", 1, "again", "noSocket", false], [200, "", 5, "again", "noSocket", false],
 ])) {
-  test(`a connection that is refused where HTTP says ${status}, ${refusals} times with ${resuming ? "a" : "no"} token: ${reason}`, () => {
-    const verdict = afterRefusal(status, { attempt: 5, resuming, refusals }, 0.5);
-    assert.deepEqual([verdict.then, verdict.reason], [then, reason]);
+  test(`a connection that is refused where the door says ${status} ${code}, at attempt ${attempt}: ${reason}`, () => {
+    const verdict = afterRefusal({ status, code }, { attempt, resuming: true }, 0.5);
+    assert.deepEqual([verdict.then, verdict.reason, verdict.forget], [then, reason, forgets]);
   });
 }
 

@@ -13,9 +13,6 @@ const FULL_MS = 10_000;
 /** So says the server who closes a connection because a later one brought the same token: who comes back takes it away again. */
 export const TAKEN = "this session goes on over another connection";
 
-/** One refusal of a token may be a server that was just starting; so many in a row, while HTTP is answered, are meant. */
-const REFUSALS = 2;
-
 /**
  * @typedef {object} Verdict
  * @property {"ended"|"failed"|"again"} then
@@ -27,7 +24,6 @@ const REFUSALS = 2;
  * @property {number} attempt how often since it last stood for a while
  * @property {boolean} resuming there is a token
  * @property {boolean} [queued] it stood in the line
- * @property {number} [refusals] of this token, one after the other
  */
 
 /**
@@ -54,23 +50,19 @@ export function afterClose({ code, reason }, effort, chance) {
 }
 
 /**
- * What follows when the connection could not be made: from what plain HTTP is answered, for a browser does not tell
- * why a WebSocket was refused.
- * @param {number} status of an HTTP request with the same key; 0: nobody answered
+ * What follows when the connection could not be made: from what the door answers to plain HTTP.
+ * @param {{status: number, code: string}} answer status 0: nobody answered
  * @param {Effort} effort
  * @param {number} chance
  * @returns {Verdict}
  */
-export function afterRefusal(status, effort, chance) {
-  const { resuming, refusals = 0 } = effort;
+export function afterRefusal({ status, code }, effort, chance) {
   if (status === 401) return { then: "failed", reason: "key_", forget: false, wait_ms: 0 };
+  if (code === "session_unknown") return { then: "again", reason: "forgotten", forget: true, wait_ms: 0 };
   if (status === 403) return { then: "failed", reason: "refused", forget: false, wait_ms: 0 };
   if (status === 429) return { then: "again", reason: "limited", forget: false, wait_ms: FULL_MS };
   if (status === 0 || status >= 500) return again("away", effort, chance);
-  if (status >= 300) return again("strange", effort, chance);
-  if (!resuming) return again("noSocket", effort, chance);
-  if (refusals >= REFUSALS) return { then: "again", reason: "forgotten", forget: true, wait_ms: 0 };
-  return again("lost", effort, chance);
+  return again(effort.attempt > 0 ? "noSocket" : effort.resuming ? "lost" : "broken", effort, chance);
 }
 
 /**

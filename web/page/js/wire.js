@@ -5,7 +5,7 @@
 
 import { LOOK_MS, Pulse } from "./pulse.js";
 import { afterClose, afterRefusal, afterSilence } from "./retry.js";
-import { statusOf } from "./server.js";
+import { whyRefused } from "./server.js";
 import { forgetToken, heldToken, isSayable, keepToken } from "./token.js";
 
 /**
@@ -53,7 +53,6 @@ export class Wire {
     this.pulse = null;
     this.greeted_ms = NaN;
     this.attempt = 0;
-    this.refusals = 0;
     this.stuck_since = 0;
     this.left = false;
     this.noted = 0;
@@ -158,7 +157,6 @@ export class Wire {
     if (this.pulse) return;
     clearTimeout(this.timer);
     this.timer = undefined;
-    this.refusals = 0;
     this.greeted_ms = performance.now();
     this.pulse = new Pulse(this.greeted_ms);
     this.looks = setInterval(() => this.look(), LOOK_MS);
@@ -199,16 +197,14 @@ export class Wire {
   effort() {
     if (performance.now() - this.greeted_ms > STEADY_MS) this.attempt = 0;
     this.greeted_ms = NaN;
-    return { attempt: this.attempt++, resuming: heldToken() !== "", queued: this.pulse?.queued ?? false, refusals: this.refusals };
+    return { attempt: this.attempt++, resuming: heldToken() !== "", queued: this.pulse?.queued ?? false };
   }
 
   async refused() {
     this.drop();
     const { turn } = this;
-    const { status, message } = await statusOf("/v1/models", this.listener.key());
-    if (turn !== this.turn) return;
-    if (status >= 200 && status < 300) this.refusals += 1;
-    this.giveUp(afterRefusal(status, this.effort(), Math.random()), message);
+    const answer = await whyRefused(this.listener.key(), heldToken());
+    if (turn === this.turn) this.giveUp(afterRefusal(answer, this.effort(), Math.random()), answer.message);
   }
 
   /** @param {import("./retry.js").Verdict} verdict @param {string} [detail] */
