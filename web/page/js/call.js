@@ -214,6 +214,7 @@ export class Call {
     if (!canTalk(this.conversation.state)) return;
     forgetToken();
     this.conversation.happen({ type: "ended" });
+    this.conversation.id = "";
     this.conversation.transcript.lines = [];
     this.conversation.transcript.version += 1;
   }
