@@ -1,5 +1,5 @@
-"""Microphones that are denied, missing, busy, pulled out, silent; and pages to which browsers give none: each says what to
-do, and who types is answered all the same.
+"""Microphones that are denied, missing, busy, pulled out, forbidden, silent: each says what to do, and who types is
+answered all the same.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,27 @@ import pytest
 
 from tests import speech
 from tests.house import House
-from tests.page.conftest import LOUD, UNGREETED, Open, Visit, said, talks
+from tests.page.conftest import UNGREETED, Open, Visit, said, talks
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
-#: What the browser says of a permission that it was told to deny.
-DENIED = ("Permission denied",)
+#: As a device that is pulled out ends.
+LOSE = """() => {
+  const [track] = antiphon.call.microphone.stream.getAudioTracks();
+  track.stop();
+  track.dispatchEvent(new Event("ended"));
+}"""
+
+#: Notes all that is recorded from.
+NOTES = """
+const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+globalThis.given = [];
+navigator.mediaDevices.getUserMedia = async (wish) => {
+  const stream = await real(wish);
+  given.push(...stream.getTracks());
+  return stream;
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +85,7 @@ def test_a_microphone_that_is_pulled_out_is_missed_and_one_that_is_plugged_in_is
 ) -> None:
     visit = open_page(house, wishes=UNGREETED)
     talks(visit)
-    lose = "() => { const track = antiphon.call.microphone.stream.getAudioTracks()[0]; track.stop(); track.dispatchEvent(new Event('ended')); }"
-    visit.page.evaluate(lose)
+    visit.page.evaluate(LOSE)
     visit.page.wait_for_function("() => document.querySelector('#hint').textContent.includes('is gone')")
     visit.page.evaluate("antiphon.call.ears.troubled('silent')")
     assert "is gone" in visit.page.inner_text("#hint"), "what is gone is silent, too"
@@ -86,27 +100,35 @@ def test_a_microphone_that_is_pulled_out_is_missed_and_one_that_is_plugged_in_is
 def test_a_microphone_that_is_forbidden_in_the_middle_says_so(house: House, open_page: Open) -> None:
     visit = open_page(house, wishes=UNGREETED)
     talks(visit)
-    told = visit.page.context.new_cdp_session(visit.page)
-    told.send(
-        "Browser.setPermission",
-        {
-            "permission": {"name": "microphone"},
-            "setting": "denied",
-            "origin": f"http://localhost:{house.port}",
-        },
-    )
-    visit.page.evaluate(
-        "antiphon.call.microphone.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))"
-    )
+    allow(visit, "denied")
     visit.page.wait_for_function(
         "() => document.querySelector('#hint').textContent.includes('no longer allowed')"
     )
     answers(visit, "By hand")
+    allow(visit, "granted")
+    visit.until("conversation.state.voice", "a voice to be heard again")
     visit.page.click("#talk")
     visit.until_phase("idle")
+    allow(visit, "denied")
     visit.page.click("#talk")
     visit.until_phase("failed")
     assert "not allowed" in visit.page.inner_text("#hint")
+
+
+def allow(visit: Visit, setting: str) -> None:
+    """As the user does by the symbol beside the address."""
+    page = visit.page.context.new_cdp_session(visit.page)
+    profile = page.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
+    browser = visit.page.context.browser.new_browser_cdp_session()
+    browser.send(
+        "Browser.setPermission",
+        {
+            "permission": {"name": "microphone"},
+            "setting": setting,
+            "origin": visit.page.evaluate("location.origin"),
+            "browserContextId": profile,
+        },
+    )
 
 
 def test_no_microphone_is_left_open_by_who_changes_it_and_ends(
@@ -116,11 +138,7 @@ def test_no_microphone_is_left_open_by_who_changes_it_and_ends(
         house,
         browser=quiet,
         wishes=UNGREETED,
-        before=lambda page: page.add_init_script(
-            """const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-            globalThis.given = [];
-            navigator.mediaDevices.getUserMedia = async (wish) => { const one = await real(wish); given.push(...one.getTracks()); return one; };"""
-        ),
+        before=lambda page: page.add_init_script(NOTES),
     )
     talks(visit)
     visit.page.evaluate(

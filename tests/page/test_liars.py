@@ -1,4 +1,4 @@
-"""A server that says what no server should, and a user who does everything at once: there is always a way back to Talk."""
+"""A server that says what no server should, and a user who does everything at once: there is a way back to Talk."""
 
 import random
 from pathlib import Path

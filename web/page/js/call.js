@@ -41,6 +41,7 @@ export class Call {
       device: () => house.wishes.microphone,
       packet: (packet, age_ms) => this.conversation.hear(packet, age_ms),
       opened: () => this.opened(),
+      again: () => void this.changeMicrophone(),
       changed: house.changed,
     });
     this.keepsake = new Keepsake();

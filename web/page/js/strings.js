@@ -18,7 +18,7 @@ export const STRINGS = {
     hintQueued: "All places are taken. You are served as soon as one is free.", hintPush: "Hold the space bar, or the button, while you speak.",
     hintSilent: "Nothing comes from your microphone. Is it switched off, or is another one meant? See Choices.",
     hintUnplugged: "Your microphone is gone. Plug it in, or choose another one in Choices; or type.",
-    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address, then choose it in Choices; or type.",
+    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address; or type.",
     hintNoMicrophone: "No other microphone could be opened. Plug one in, or choose one in Choices; or type.",
 
     micDenied: "The microphone was not allowed. Click the symbol beside the address, allow the microphone, then press the button again; or type.",
@@ -67,7 +67,7 @@ export const STRINGS = {
     hintQueued: "Toutes les places sont prises. Votre tour vient dès que l’une se libère.", hintPush: "Maintenez la barre d’espace, ou le bouton, pendant que vous parlez.",
     hintSilent: "Rien ne vient de votre micro. Est-il éteint, ou faut-il en choisir un autre ? Voyez les réglages.",
     hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre dans les réglages ; ou écrivez.",
-    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse, puis choisissez-le dans les réglages ; ou écrivez.",
+    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse ; ou écrivez.",
     hintNoMicrophone: "Aucun autre micro n’a pu être ouvert. Branchez-en un ou choisissez-en un dans les réglages ; ou écrivez.",
 
     micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
