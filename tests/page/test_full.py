@@ -13,6 +13,9 @@ pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
 NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR")
 
+#: What the browser says of plain http.
+PLAIN = ("Cross-Origin-Opener-Policy",)
+
 
 @pytest.fixture(scope="module")
 def small_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -94,7 +97,7 @@ def test_a_page_of_plain_http_and_another_name_says_what_to_do_and_types(
     small_house.start_web()
     small_house.ready()
     elsewhere = browsers("elsewhere", speech.silence(4), "--host-resolver-rules=MAP talk.example 127.0.0.1")
-    visit = open_page(small_house, browser=elsewhere, wishes=UNGREETED, forgives=NETWORK, at=name)
+    visit = open_page(small_house, browser=elsewhere, wishes=UNGREETED, forgives=(*NETWORK, *PLAIN), at=name)
     visit.page.click("#talk")
     visit.until_phase("failed")
     assert "https or of localhost" in visit.page.inner_text("#hint")

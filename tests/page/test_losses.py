@@ -141,7 +141,7 @@ def test_what_is_typed_while_the_server_is_away_is_answered_when_it_is_back(
     late.page.click("#talk")
     late.until_phase("idle")
     late.page.unroute("**/v1/voices")
-    late.page.wait_for_selector("#whom input")
+    late.page.wait_for_selector("#whom input", state="attached")
 
 
 def test_who_speaks_while_the_web_server_dies_is_understood_and_answered_once(

@@ -103,7 +103,7 @@ export class Call {
 
   /** @param {boolean} typing @param {() => boolean} wanted nothing overtook it */
   async prepare(typing, wanted) {
-    const hears = typeof AudioWorkletNode !== "undefined";
+    const hears = "audioWorklet" in BaseAudioContext.prototype; // pages of plain http have none
     if (!hears && !typing) throw new Unready(isSecureContext ? "noAudio" : "insecure");
     if (hears) void openAudio().catch(() => undefined); // in the moment of the press, for browsers that want that
     const stream = typing ? null : await this.microphoneOrWhy();
