@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.page.conftest import LOUD, UNGREETED, Open, Visit, said, talks
 from tests.page.slow_line import SlowLine, slow_line
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
+
+LIAR = (Path(__file__).parent / "liar.js").read_text()
 
 NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR")
 
@@ -48,6 +51,12 @@ def line(house: House) -> Iterator[SlowLine]:
         yield line
 
 
+@pytest.fixture
+def other_line(house: House) -> Iterator[SlowLine]:
+    with slow_line(house.port) as line:
+        yield line
+
+
 class Behind:
     """A house at the end of a line."""
 
@@ -60,39 +69,47 @@ def says(visit: Visit, text: str) -> None:
     visit.page.press("#typed", "Enter")
 
 
-def test_a_line_that_stalls_for_10_s_is_waited_for(line: SlowLine, open_page: Open, quiet: Any) -> None:
-    visit = open_page(Behind(line), browser=quiet, wishes=UNGREETED, forgives=NETWORK)
-    talks(visit)
-    connection = visit.state("call.wire.turn")
-    line.flows.clear()
-    says(visit, "Is anybody there?")
-    visit.page.wait_for_timeout(STALL_MS)
-    assert visit.page.inner_text(".line.you").endswith("Is anybody there?"), "what was typed is seen at once"
-    line.flows.set()
-    visit.page.wait_for_function(LOUD)
-    assert visit.state("call.wire.turn") == connection, "it is still the same connection"
-    assert said(visit, "you") == ["Is anybody there?"]
-    visit.page.click("#talk")
-    visit.until_phase("idle")
-
-
-def test_a_line_that_dies_without_a_word_is_noticed_while_nobody_speaks(
-    line: SlowLine, open_page: Open, quiet: Any
+def test_a_stall_of_10_s_is_waited_out_a_dead_line_noticed_and_a_server_that_does_not_greet_named(
+    line: SlowLine, other_line: SlowLine, house: House, open_page: Open, quiet: Any
 ) -> None:
-    visit = open_page(Behind(line), browser=quiet, wishes=UNGREETED, forgives=NETWORK)
-    talks(visit)
-    session = visit.state("conversation.id")
-    connection = visit.state("call.wire.turn")
-    line.go_dead()
-    began = time.monotonic()
-    visit.until(f"call.wire.turn !== {connection}", "the page to notice")
-    assert time.monotonic() - began < NOTICED_S + BUSY_S
-    visit.until("conversation.state.link === 'live'", "the way back")
-    assert visit.state("conversation.id") == session
-    says(visit, "There again")
-    visit.page.wait_for_function(LOUD)
-    visit.page.click("#talk")
-    visit.until_phase("idle")
+    """Three pages at once: each waits for seconds."""
+    stalled, lost = (
+        open_page(Behind(one), browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+        for one in (line, other_line)
+    )
+    for visit in (stalled, lost):
+        talks(visit)
+    connections = [visit.state("call.wire.turn") for visit in (stalled, lost)]
+    session = lost.state("conversation.id")
+    other_line.go_dead()
+    died_s = time.monotonic()
+    line.flows.clear()
+    stalled_s = time.monotonic()
+    says(stalled, "Is anybody there?")
+    strange = open_page(house, browser=quiet, before=lambda page: page.add_init_script(LIAR))
+    strange.page.evaluate("() => { liar.lies = true; liar.greets = false; }")
+    strange.page.click("#talk")
+
+    stalled.page.wait_for_timeout(max(0, STALL_MS - 1000 * (time.monotonic() - stalled_s)))
+    assert stalled.page.inner_text(".line.you").endswith("Is anybody there?"), (
+        "what was typed is seen at once"
+    )
+    line.flows.set()
+    stalled.page.wait_for_function(LOUD)
+    assert stalled.state("call.wire.turn") == connections[0], "it is still the same connection"
+    assert said(stalled, "you") == ["Is anybody there?"]
+
+    lost.until(f"call.wire.turn !== {connections[1]}", "the page to notice")
+    assert time.monotonic() - died_s < NOTICED_S + BUSY_S
+    lost.until("conversation.state.link === 'live'", "the way back")
+    assert lost.state("conversation.id") == session
+
+    strange.until("conversation.state.reason === 'away'", "the page to give up")
+    strange.page.evaluate("liar.lies = false")
+    strange.until("conversation.state.link === 'live'", "another attempt")
+    for visit in (stalled, lost, strange):
+        visit.page.click("#talk")
+        visit.until_phase("idle")
 
 
 def test_a_page_that_comes_back_from_sleep_doubts_its_connection_and_keeps_the_screen_on(
@@ -112,6 +129,7 @@ def test_a_page_that_comes_back_from_sleep_doubts_its_connection_and_keeps_the_s
     sleeps.send("Page.setWebLifecycleState", {"state": "frozen"})
     line.go_dead()
     sleeps.send("Page.setWebLifecycleState", {"state": "active"})
+    says(visit, "Into a dead line")
     visit.page.evaluate(
         "() => { locks.at(-1).released = true; document.dispatchEvent(new Event('visibilitychange')); }"
     )
