@@ -44,7 +44,7 @@ export class Call {
       connected: (resumed, created) => this.connected(resumed, created),
       event: (event) => this.conversation.take(event),
       lost: (reason, detail) => this.lost(reason, detail),
-      failed: (reason, detail) => this.fail(reason === "key" ? "key_" : reason, detail),
+      failed: (reason, detail) => (reason === "key" ? this.fail("key_", "") : this.fail(reason, detail)),
       ended: () => this.over({ type: "ended" }),
     });
     this.conversation = new Conversation({

@@ -7,7 +7,7 @@ export const STRINGS = {
     subtitles: "Subtitles", debug: "Debug", choices: "Choices", close: "Close", you: "You", them: "Assistant", anew: "Start anew",
     talk: "Talk", again: "Talk again", goOn: "Go on", end: "End", cancel: "Cancel", mute: "Mute", unmute: "Unmute",
     interrupt: "Interrupt", hold: "Hold to talk", type: "Type instead of speaking", send: "Send",
-    key: "This server wants an API key", keyUse: "Use key", answered: "answered in {ms} ms",
+    key: "This server wants an API key", keyUse: "Use key", keyKeep: "Keep it in this browser", answered: "answered in {ms} ms",
 
     idle: "Call, and be answered", asking: "Your microphone, please", connecting: "Connecting", queued: "You are number {place} in the line",
     listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking", muted: "Go on?", reconnecting: "Reconnecting",
@@ -24,7 +24,7 @@ export const STRINGS = {
     micFailed: "The microphone could not be opened. Press the button to try again; or type.",
     insecure: "Browsers give microphones only to pages of https or of localhost. Open this page by such an address; or type.",
     noAudio: "This browser cannot play the conversation: it has no AudioWorklet. A current one can.", typeInstead: "Type instead",
-    key_: "The API key is not right.", refused: "This server does not let you in.", dismissed: "The server ended the conversation.", limited: "Too many attempts. Trying again.",
+    key_: "The server does not take this key.", refused: "This server does not let you in.", dismissed: "The server ended the conversation.", limited: "Too many attempts. Trying again.",
     lost: "The connection was lost. Your conversation is kept.", away: "The server does not answer. Trying again.", full: "All places are taken. Trying again.",
     forgotten: "The conversation could not be found again. A new one begins.", begunAnew: "A new conversation", resumed: "The conversation goes on", ended: "The conversation is over",
 
@@ -51,7 +51,7 @@ export const STRINGS = {
     subtitles: "Sous-titres", debug: "Mesures", choices: "Réglages", close: "Fermer", you: "Vous", them: "Assistant", anew: "Tout recommencer",
     talk: "Parler", again: "Reparler", goOn: "Continuer", end: "Terminer", cancel: "Annuler", mute: "Couper le micro", unmute: "Rouvrir le micro",
     interrupt: "Interrompre", hold: "Maintenir pour parler", type: "Écrire au lieu de parler", send: "Envoyer",
-    key: "Ce serveur demande une clé d’API", keyUse: "Utiliser la clé", answered: "réponse en {ms} ms",
+    key: "Ce serveur demande une clé d’API", keyUse: "Utiliser la clé", keyKeep: "La garder dans ce navigateur", answered: "réponse en {ms} ms",
 
     idle: "Appelez, on vous répond", asking: "Votre micro, s’il vous plaît", connecting: "Connexion", queued: "Vous êtes numéro {place} dans la file",
     listening: "À l’écoute", hearing: "Je vous entends", thinking: "Réflexion", speaking: "Réponse", muted: "Je continue ?", reconnecting: "Reconnexion",
@@ -68,7 +68,7 @@ export const STRINGS = {
     micFailed: "Le micro n’a pas pu être ouvert. Appuyez sur le bouton pour réessayer ; ou écrivez.",
     insecure: "Les navigateurs ne donnent le micro qu’aux pages en https ou de localhost. Ouvrez cette page par une telle adresse ; ou écrivez.",
     noAudio: "Ce navigateur ne peut pas jouer la conversation : il n’a pas AudioWorklet. Un navigateur récent le peut.", typeInstead: "Écrire plutôt",
-    key_: "La clé d’API n’est pas bonne.", refused: "Ce serveur ne vous laisse pas entrer.", dismissed: "Le serveur a mis fin à la conversation.", limited: "Trop d’essais. Nouvel essai bientôt.",
+    key_: "Le serveur n’accepte pas cette clé.", refused: "Ce serveur ne vous laisse pas entrer.", dismissed: "Le serveur a mis fin à la conversation.", limited: "Trop d’essais. Nouvel essai bientôt.",
     lost: "La connexion est perdue. Votre conversation est gardée.", away: "Le serveur ne répond pas. Nouvel essai.", full: "Toutes les places sont prises. Nouvel essai.",
     forgotten: "La conversation n’a pas été retrouvée. Une nouvelle commence.", begunAnew: "Une nouvelle conversation", resumed: "La conversation continue", ended: "La conversation est finie",
 
