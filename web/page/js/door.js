@@ -2,6 +2,7 @@
 
 import { keepKey, keptKey, keyOfAddress } from "./api_key.js";
 import { byId } from "./dom.js";
+import { backoff } from "./retry.js";
 import { voices } from "./server.js";
 import { t } from "./strings.js";
 
@@ -9,12 +10,16 @@ import { t } from "./strings.js";
  * @typedef {object} Guest
  * @property {(voices: import("./server.js").Voice[]) => void} welcome who can be talked to
  * @property {(message: string) => void} refused no key would help; the server says why
+ * @property {(away: boolean) => void} away nobody answered, or somebody does again
  */
 
 export class Door {
   /** @param {Guest} guest */
   constructor(guest) {
     this.guest = guest;
+    this.misses = 0;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.timer = undefined;
     this.form = byId("key-form", HTMLFormElement);
     this.input = byId("key", HTMLInputElement);
     this.keep = byId("key-keep", HTMLInputElement);
@@ -42,16 +47,25 @@ export class Door {
 
   /** Asks who can be talked to: that needs the same key as a talk. */
   async knock() {
+    clearTimeout(this.timer);
     const { key } = this;
     const found = await voices(key);
     if (key !== this.key) return; // another was tried meanwhile
+    const away = found.status === 0 || found.status >= 500;
+    this.guest.away(away);
+    if (away) return this.knockLater();
+    this.misses = 0;
     if (found.status === 401) return this.ask();
     if (found.status === 403) return this.guest.refused(found.message);
-    if (found.status !== 200) return;
     if (!this.form.hidden && key) keepKey(key, this.keep.checked);
     this.form.hidden = true;
     this.input.value = this.says.textContent = "";
     this.guest.welcome(found.voices);
+  }
+
+  /** A server that is away is asked again. */
+  knockLater() {
+    this.timer = setTimeout(() => void this.knock(), backoff((this.misses += 1), Math.random()));
   }
 
   /** A key is wanted, or another than this one. */

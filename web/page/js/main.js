@@ -14,7 +14,6 @@ import { canTalk } from "./session_state.js";
 import { choose, t } from "./strings.js";
 import { Subtitles } from "./subtitles.js";
 import { View } from "./view.js";
-import { heldToken } from "./wire.js";
 import * as store from "./wishes.js";
 
 /** A browser has begun to save a file by then. */
@@ -33,6 +32,10 @@ const door = new Door({
     show();
   },
   refused: (message) => call.fail("refused", message),
+  away: (away) => {
+    call.away = away;
+    show();
+  },
 });
 
 const call = new Call({
@@ -46,6 +49,10 @@ const call = new Call({
   },
   complain: (text) => note(text),
   say: (name) => note(t(name)),
+  giveBack: (text) => {
+    const typed = byId("typed", HTMLInputElement);
+    typed.value = [text, typed.value].filter(Boolean).join(" ");
+  },
 });
 const { conversation } = call;
 const view = new View(call, wishes);
@@ -89,7 +96,7 @@ byId("talk", HTMLButtonElement).addEventListener("click", () => {
   else call.end();
 });
 byId("anew", HTMLButtonElement).addEventListener("click", () => {
-  if (conversation.state.link === "failed" && !heldToken()) return void call.begin(true);
+  if (view.offersTyping) return void call.begin(true);
   call.anew();
   show();
 });
@@ -98,8 +105,7 @@ byId("interrupt", HTMLButtonElement).addEventListener("click", () => conversatio
 byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = byId("typed", HTMLInputElement);
-  if (typed.value.trim() && conversation.state.link === "live") conversation.type(typed.value.trim());
-  typed.value = "";
+  if (!typed.value.trim() || conversation.type(typed.value.trim())) typed.value = "";
 });
 const hold = byId("hold", HTMLButtonElement);
 hold.addEventListener("pointerdown", () => call.hold());
@@ -189,9 +195,8 @@ addEventListener("online", () => call.wakeUp());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) call.wakeUp();
 });
-navigator.mediaDevices?.addEventListener("devicechange", () => {
-  if (call.trouble === "hintUnplugged") void call.changeMicrophone();
-});
+document.addEventListener("resume", () => call.wakeUp());
+navigator.mediaDevices?.addEventListener("devicechange", () => call.devicesChanged());
 
 paint();
 speak();

@@ -17,7 +17,9 @@ export const STRINGS = {
     hintGoOn: "A conversation was under way here.", hintAsking: "Allow the microphone in your browser’s question. Sound is sent only while you talk here.",
     hintQueued: "All places are taken. You are served as soon as one is free.", hintPush: "Hold the space bar, or the button, while you speak.",
     hintSilent: "Nothing comes from your microphone. Is it switched off, or is another one meant? See Choices.",
-    hintUnplugged: "Your microphone is gone. Plug it in, or choose another one; then press the button.",
+    hintUnplugged: "Your microphone is gone. Plug it in, or choose another one in Choices; or type.",
+    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address, then choose it in Choices; or type.",
+    hintNoMicrophone: "No other microphone could be opened. Plug one in, or choose one in Choices; or type.",
 
     micDenied: "The microphone was not allowed. Click the symbol beside the address, allow the microphone, then press the button again; or type.",
     micMissing: "No microphone was found. Plug one in and press the button again; or type.", micBusy: "Another program keeps the microphone. Close it and press the button again; or type.",
@@ -27,6 +29,9 @@ export const STRINGS = {
     key_: "The server does not take this key.", refused: "This server does not let you in.", dismissed: "The server ended the conversation.", limited: "Too many attempts. Trying again.",
     lost: "The connection was lost. Your conversation is kept.", away: "The server does not answer. Trying again.", full: "All places are taken. Trying again.",
     forgotten: "The conversation could not be found again. A new one begins.", begunAnew: "A new conversation", resumed: "The conversation goes on", ended: "The conversation is over",
+    elsewhere: "The conversation goes on in another tab or window. Press the button to go on with it here.",
+    broken: "No connection comes about. Trying again.", noSocket: "The server answers, but the connection for sound does not come about: perhaps a proxy lets no WebSockets through. Trying again.",
+    strange: "What answers here does not speak as this page does. Trying again; if that does not help, load the page anew.",
 
     whom: "Whom to talk to", whomNew: "Another voice speaks in the next conversation: end this one and press Talk.", credits: "Where the voices come from", whomNone: "The server named nobody yet.",
     instructions: "Your own instructions", instructionsHint: "Instead of the character’s. Short and plain works best.", language: "Language you speak", asCharacter: "The character’s own",
@@ -61,7 +66,9 @@ export const STRINGS = {
     hintGoOn: "Une conversation était en cours ici.", hintAsking: "Autorisez le micro dans la question du navigateur. Le son n’est envoyé que pendant la conversation.",
     hintQueued: "Toutes les places sont prises. Votre tour vient dès que l’une se libère.", hintPush: "Maintenez la barre d’espace, ou le bouton, pendant que vous parlez.",
     hintSilent: "Rien ne vient de votre micro. Est-il éteint, ou faut-il en choisir un autre ? Voyez les réglages.",
-    hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre, puis appuyez sur le bouton.",
+    hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre dans les réglages ; ou écrivez.",
+    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse, puis choisissez-le dans les réglages ; ou écrivez.",
+    hintNoMicrophone: "Aucun autre micro n’a pu être ouvert. Branchez-en un ou choisissez-en un dans les réglages ; ou écrivez.",
 
     micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
     micMissing: "Aucun micro n’a été trouvé. Branchez-en un et appuyez à nouveau sur le bouton ; ou écrivez.", micBusy: "Un autre programme garde le micro. Fermez-le et appuyez à nouveau sur le bouton ; ou écrivez.",
@@ -71,6 +78,9 @@ export const STRINGS = {
     key_: "Le serveur n’accepte pas cette clé.", refused: "Ce serveur ne vous laisse pas entrer.", dismissed: "Le serveur a mis fin à la conversation.", limited: "Trop d’essais. Nouvel essai bientôt.",
     lost: "La connexion est perdue. Votre conversation est gardée.", away: "Le serveur ne répond pas. Nouvel essai.", full: "Toutes les places sont prises. Nouvel essai.",
     forgotten: "La conversation n’a pas été retrouvée. Une nouvelle commence.", begunAnew: "Une nouvelle conversation", resumed: "La conversation continue", ended: "La conversation est finie",
+    elsewhere: "La conversation continue dans un autre onglet ou une autre fenêtre. Appuyez sur le bouton pour la continuer ici.",
+    broken: "La connexion ne se fait pas. Nouvel essai.", noSocket: "Le serveur répond, mais la connexion pour le son ne se fait pas : peut-être qu’un proxy ne laisse pas passer les WebSockets. Nouvel essai.",
+    strange: "Ce qui répond ici ne parle pas comme cette page. Nouvel essai ; si cela n’aide pas, rechargez la page.",
 
     whom: "À qui parler", whomNew: "Une autre voix parlera dans la prochaine conversation : terminez celle-ci et appuyez sur Parler.", credits: "D’où viennent les voix", whomNone: "Le serveur n’a encore nommé personne.",
     instructions: "Vos propres instructions", instructionsHint: "À la place de celles du personnage. Courtes et simples, elles marchent le mieux.", language: "Langue que vous parlez", asCharacter: "Celle du personnage",
