@@ -35,6 +35,7 @@ from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
 from web.dialects.ga_session import (
     new_session,
+    of_kind,
     of_response,
     response_wishes,
     shown,
@@ -141,7 +142,9 @@ class GaDialect(Unwatched):
                 "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it",
                 param="session",
             )
-        session, asked = updated(self._of_kind(event.session.get("type")), event.session)
+        begun = self._user.spoke or self._output.ever
+        base = of_kind(self._session, event.session.get("type"), begun=begun)
+        session, asked = updated(base, event.session)
         formats.require_extension(session, ours=self._ours)
         wishes = self._cast(asked)
         require_room(wishes, self._context_tokens)
@@ -153,25 +156,6 @@ class GaDialect(Unwatched):
             )
         self._session, self.wishes = session, wishes
         return [Configure()]
-
-    def _of_kind(self, kind: object) -> dict[str, Any]:
-        """The session as one of that type. Raises ClientError where it cannot be."""
-        if kind != "transcription":
-            if kind == "realtime" != self._session["type"]:
-                raise ClientError(
-                    "a transcription session stays one; connect anew to be answered",
-                    param="session.type",
-                    code="invalid_parameter",
-                )
-            return self._session
-        if self._session["type"] != kind and (self._user.spoke or self._output.ever):
-            raise ClientError(
-                "a conversation that has begun cannot become a transcription session; connect with "
-                "?intent=transcription",
-                param="session.type",
-                code="invalid_parameter",
-            )
-        return self._session if self._session["type"] == kind else transcribing(self._session)
 
     def preset(self, session: dict[str, Any]) -> dict[str, Any]:
         """What an ephemeral key carries: an update before anybody is told of the session, which is given back. Raises

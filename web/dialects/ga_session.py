@@ -83,6 +83,28 @@ def transcribing(session: Session) -> Session:
     return {**session, "type": "transcription", "object": "realtime.transcription_session", "audio": audio}
 
 
+def of_kind(session: Session, kind: object, *, begun: bool) -> Session:
+    """The session as one of that type. begun: something was said. Raises ClientError where it cannot be."""
+    if kind != "transcription":
+        if kind == "realtime" != session["type"]:
+            raise ClientError(
+                "a transcription session stays one; connect anew to be answered",
+                param="session.type",
+                code="invalid_parameter",
+            )
+        return session
+    if session["type"] == kind:
+        return session
+    if begun:
+        raise ClientError(
+            "a conversation that has begun cannot become a transcription session; connect with "
+            "?intent=transcription",
+            param="session.type",
+            code="invalid_parameter",
+        )
+    return transcribing(session)
+
+
 #: What a transcription session is shown to have, and its turn detection.
 OF_TRANSCRIPTION = ("type", "object", "id", "expires_at", "include", "antiphon")
 OF_ITS_DETECTION = ("type", "eagerness", "threshold", "prefix_padding_ms", "silence_duration_ms")
