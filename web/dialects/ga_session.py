@@ -40,6 +40,7 @@ NULLABLE = frozenset(
     (
         "turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms",
         "token_limits", "post_instructions", "languages", "keywords", "delay", "strength", "version", "variables",
+        "character",
     )
 )  # fmt: skip
 
@@ -69,7 +70,7 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
         "tool_choice": "auto",
         "max_output_tokens": "inf",
         "truncation": "auto",
-        "antiphon": {"allow_recording": False, "record_audio": False},
+        "antiphon": msgspec.to_builtins(ev.Ours()),
     }
 
 
