@@ -33,7 +33,7 @@ from web.dialects.ga import GaDialect
 from web.dictation import Dictations
 from web.intake import Intake
 from web.reply_options import ReplyOptions
-from web.turn import Phase
+from web.turn_state import Phase
 
 S = SAMPLE_RATE
 

@@ -25,7 +25,7 @@ from web.dialects.ga_character import PARAM
 from web.dialects.unmute import UnmuteDialect
 from web.items import Item
 from web.ogg import OggOpusWriter
-from web.turn import Turn
+from web.turn_state import Turn
 
 SERVER = TypeAdapter(RealtimeServerEvent)
 

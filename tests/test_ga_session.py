@@ -8,7 +8,7 @@ from config.errors import ClientError
 from tests.ga_line import SPOKEN, Line, S
 from web.config import Truncation
 from web.dialects.ga import GaDialect
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 
 def test_null_turn_detection_is_a_manual_turn():

@@ -27,7 +27,8 @@ from web.happenings import (
 )
 from web.rules import Rules
 from web.ticks import next_tick
-from web.turn import Phase, Turn, advance
+from web.turn import advance
+from web.turn_state import Phase, Turn
 
 S = 24_000
 RULES = Rules.of(TurnSettings())

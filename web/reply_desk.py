@@ -17,7 +17,7 @@ from web.asked_replies import MOST_WAITING, AskedReplies
 from web.dialects import base
 from web.dictation import Dictations
 from web.history import History
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 from web.turn_times import TurnTimes
 
 

@@ -10,7 +10,7 @@ from web.dialects import ga_items as items
 from web.dialects.ga_shapes import Names
 from web.dialects.ga_teller import PARTIAL, Teller
 from web.transcript import AppendOnly
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 Json = dict[str, Any]
 

@@ -37,7 +37,7 @@ from web.prompt import require_room
 from web.reply_options import ReplyOptions
 from web.signs import Signs
 from web.transcript import AppendOnly
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
