@@ -90,11 +90,12 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case Phase.LISTENING, Tick(at) if turn.reply and 0 < rules.user_silence <= at - turn.quiet_since:
             return _left_to_assistant(turn, at, rules)
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
-            return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
+            ended = replace(turn, phase=Phase.THINKING, awaiting=True, voice=False, committed=at)
+            return ended, (CloseUtterance(at),)
         case Phase.THINKING, CommitAsked(at) if turn.awaiting and manual:
-            return replace(turn, more=turn.more + 1), (CloseUtterance(at),)
+            return replace(turn, more=turn.more + 1, committed=at), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
-            return replace(turn, voice=False), (CloseUtterance(at),)
+            return replace(turn, voice=False, committed=at), (CloseUtterance(at),)
         case _, ClearAsked(at):
             return _cleared(turn, at, rules)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
@@ -114,7 +115,8 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
             return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
         case Phase.THINKING, TranscriptLate(at, received) if turn.awaiting:
-            return replace(_listening(turn, at), taken_to=at if received is None else received), ()
+            taken_to, lost_to = at if received is None else received, max(turn.committed, turn.voice_to)
+            return replace(_listening(turn, at), taken_to=taken_to, lost_to=lost_to), ()
     return turn, ()
 
 
@@ -188,7 +190,8 @@ def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     """A transcript came: it may complete a turn, confirm an interruption, or be remembered."""
     manual = rules.detection == "manual"
-    awaited = heard.final and turn.awaiting and (manual or heard.to > max(turn.taken_to, turn.voice_from))
+    known_to = turn.lost_to if manual else max(turn.taken_to, turn.voice_from)
+    awaited = heard.final and turn.awaiting and heard.to > known_to
     if min(heard.start, heard.to - 1) < turn.taken_to and not awaited:
         return turn, ()
     if heard.final and turn.awaiting and not awaited:  # of the utterance before

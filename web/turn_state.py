@@ -44,6 +44,10 @@ class Turn:
     """The turn ended; its transcript is still to come."""
     more: int = 0
     """Turns that the client ended meanwhile, whose transcripts are to come after that."""
+    committed: int = -1
+    """Where the client itself ended its newest turn."""
+    lost_to: int = -1
+    """Turns that ended here or before were given up: a transcript of theirs that comes yet is nobody's."""
     reply_wanted: bool = False
     """A reply starts as soon as the transcript is there, if it has words."""
     reply_asked: bool = False
