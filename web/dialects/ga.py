@@ -302,7 +302,7 @@ class GaDialect(Unwatched):
             self._teller.whole_item(shown) if request.after is None else self._teller.item_at(shown, before)
         )
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
         """Its transcript."""
         return self._user.understood_aside(item_id, text)
 

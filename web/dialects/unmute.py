@@ -224,7 +224,7 @@ class UnmuteDialect:
         """Nothing: nobody types in this dialect, and items have no ids."""
         return []
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
         """Nothing: as above."""
         return []
 
