@@ -148,10 +148,11 @@ def open_page(browsers: Any) -> Iterator[Open]:
             house: House,
             *,
             browser: Any = None,
+            at: str = "",
             wishes: str = "{}",
             before: Callable[[Any], None] = lambda _: None,
             forgives: tuple[str, ...] = (),
-            at: str = "",
+            host: str = "localhost",
             **context: Any,
         ) -> Visit:
             hearing = browser or browsers("hum", voice_at(3.0, 1.3, 12.0))
@@ -166,7 +167,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)
             before(visit.page)
-            visit.page.goto(at or f"http://localhost:{house.port}/")
+            visit.page.goto(f"http://{host}:{house.port}/{at}")
             visits.append(visit)
             return visit
 

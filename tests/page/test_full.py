@@ -91,20 +91,21 @@ def test_who_waited_in_vain_stands_in_line_again_and_is_told_of_no_lost_conversa
 def test_a_page_of_plain_http_and_another_name_says_what_to_do_and_types(
     small_house: House, open_page: Open, browsers: Any
 ) -> None:
-    name = f"http://talk.example:{small_house.port}"
     small_house.env.update({"ANTIPHON_AUTH__OPEN": "true"})
     small_house.kill_web_whole()
     small_house.start_web()
     small_house.ready()
     elsewhere = browsers("elsewhere", speech.silence(4), "--host-resolver-rules=MAP talk.example 127.0.0.1")
-    visit = open_page(small_house, browser=elsewhere, wishes=UNGREETED, forgives=(*NETWORK, *PLAIN), at=name)
+    visit = open_page(
+        small_house, browser=elsewhere, wishes=UNGREETED, forgives=(*NETWORK, *PLAIN), host="talk.example"
+    )
     visit.page.click("#talk")
     visit.until_phase("failed")
     assert "https or of localhost" in visit.page.inner_text("#hint")
     visit.page.click("#anew")
     visit.until_phase("failed")
     assert "does not let you in" in visit.page.inner_text("#hint"), "it is nobody's name"
-    small_house.env.update({"ANTIPHON_AUTH__ORIGINS": name})
+    small_house.env.update({"ANTIPHON_AUTH__ORIGINS": f"http://talk.example:{small_house.port}"})
     small_house.kill_web_whole()
     small_house.start_web()
     small_house.ready()

@@ -164,11 +164,12 @@ test("every word that is asked for is there", () => {
 const NORA = { name: "Nora", comment: "Small talk", instructions: { type: "smalltalk", text: "Your name is Nora.", language: "en" }, source: {} };
 const MUET = { ...NORA, name: "Muet", available: false };
 
-test("a session has the voice, the words and the language of who was chosen", () => {
+test("a session names who was chosen, and the server knows the rest", () => {
   const made = session({ ...DEFAULTS, voice: "Nora" }, [MUET, NORA], true, false);
   assert.equal(made.audio.output.voice, "Nora");
-  assert.match(made.instructions ?? "", /Nora.*Small talk/);
-  assert.equal(made.audio.input.transcription.language, "en");
+  assert.equal(made.antiphon.character, "Nora");
+  assert.equal(made.instructions, "");
+  assert.equal(made.audio.input.transcription.language, "");
   assert.equal(made.audio.input.format.type, "audio/opus");
 });
 
@@ -176,8 +177,15 @@ test("who chose nobody gets somebody who can speak", () => {
   assert.equal(session({ ...DEFAULTS }, [MUET, NORA], false, false).audio.output.voice, "Nora");
 });
 
-test("a conversation that goes on keeps its voice", () => {
-  assert.equal(session({ ...DEFAULTS, voice: "Nora" }, [NORA], true, true).audio.output.voice, undefined);
+test("own instructions, an own language and an own voice go along with who was chosen", () => {
+  const made = session({ ...DEFAULTS, voice: "custom:x", instructions: " Rhyme. ", language: "fr" }, [NORA], true, false);
+  assert.deepEqual([made.instructions, made.audio.input.transcription.language], ["Rhyme.", "fr"]);
+  assert.deepEqual([made.audio.output.voice, made.antiphon.character], ["custom:x", "Nora"]);
+});
+
+test("a conversation that goes on keeps who answers", () => {
+  const made = session({ ...DEFAULTS, voice: "Nora", instructions: "Rhyme." }, [NORA], true, true);
+  assert.deepEqual([made.audio.output.voice, made.antiphon.character, made.instructions], [undefined, undefined, undefined]);
 });
 
 test("sound is recorded only with words", () => {

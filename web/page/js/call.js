@@ -60,7 +60,7 @@ export class Call {
         if (event.type === "session.updated") void this.recall(); // what is under way was told again before that
       },
       lost: (reason, detail) => this.lost(reason, detail),
-      failed: (reason, detail) => this.fail(reason, detail),
+      failed: (reason, detail) => this.fail(reason, reason === "key_" ? "" : detail),
       ended: (reason) => this.ended(reason),
       question: () => this.conversation.question(),
     });
@@ -268,6 +268,7 @@ export class Call {
   /** @param {import("./session_state.js").Happening} why */
   over(why) {
     this.press += 1;
+    this.wire.drop();
     void this.keepsake.end();
     this.ears.close();
     this.conversation.player?.close();

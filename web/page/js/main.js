@@ -6,10 +6,10 @@ import { cards, speaker } from "./cast.js";
 import { Choices } from "./choices.js";
 import { DebugView } from "./debug_view.js";
 import { byId, make } from "./dom.js";
+import { Door } from "./door.js";
 import * as keys from "./keys.js";
 import { Choirs } from "./meter.js";
-import { backoff } from "./retry.js";
-import { minutes, voices } from "./server.js";
+import { minutes } from "./server.js";
 import { canTalk } from "./session_state.js";
 import { choose, t } from "./strings.js";
 import { Subtitles } from "./subtitles.js";
@@ -20,18 +20,28 @@ import * as store from "./wishes.js";
 const SAVING_MS = 60_000;
 
 const wishes = store.kept();
-let key = "";
 /** @type {import("./server.js").Voice[]} */
 let cast = [];
 let due = false;
-/** @type {ReturnType<typeof setTimeout>|undefined} */
-let meeting;
-let misses = 0;
+
+const door = new Door({
+  welcome: (voices) => {
+    cast = voices;
+    if (["key_", "refused"].includes(conversation.state.reason)) conversation.happen({ type: "ended" });
+    showCast();
+    show();
+  },
+  refused: (message) => call.fail("refused", message),
+  away: (away) => {
+    call.away = away;
+    show();
+  },
+});
 
 const call = new Call({
   wishes,
   voices: () => cast,
-  key: () => key,
+  key: () => door.key,
   changed: () => {
     if (due) return;
     due = true;
@@ -50,10 +60,11 @@ const debug = new DebugView(conversation, () => (call.context ? `${conversation.
 const choirs = new Choirs(byId("choirs", HTMLCanvasElement), () => ({ you: call.microphone?.meter ?? null, them: conversation.player?.meter ?? null }));
 const said = byId("said", HTMLElement);
 const subtitles = new Subtitles(said, byId("lines", HTMLElement), (who, text) => announceLine(who, text), name);
-const choices = new Choices(wishes, chosen, (format) => void download(format), () => key);
+const choices = new Choices(wishes, chosen, (format) => void download(format), () => door.key);
 
 function show() {
   due = false;
+  if (conversation.state.reason === "key_") door.ask();
   view.show();
   subtitles.show(conversation.transcript);
   debug.show();
@@ -80,7 +91,8 @@ function announceLine(who, text) {
 // --- deeds
 
 byId("talk", HTMLButtonElement).addEventListener("click", () => {
-  if (canTalk(conversation.state)) void call.begin();
+  if (canTalk(conversation.state) && door.shut) door.open();
+  else if (canTalk(conversation.state)) void call.begin();
   else call.end();
 });
 byId("anew", HTMLButtonElement).addEventListener("click", () => {
@@ -94,11 +106,6 @@ byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = byId("typed", HTMLInputElement);
   if (!typed.value.trim() || conversation.type(typed.value.trim())) typed.value = "";
-});
-byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
-  event.preventDefault();
-  key = byId("key", HTMLInputElement).value.trim();
-  void meet();
 });
 const hold = byId("hold", HTMLButtonElement);
 hold.addEventListener("pointerdown", () => call.hold());
@@ -180,23 +187,6 @@ function speak() {
   if (choices.dialog.open) choices.build();
 }
 
-/** Who can be talked to, and whether a key is wanted. A server that is away is asked again. */
-async function meet() {
-  clearTimeout(meeting);
-  const asked = key;
-  const found = await voices(asked);
-  if (asked !== key) return;
-  call.away = found.status === 0 || found.status >= 500;
-  if (call.away) meeting = setTimeout(() => void meet(), backoff((misses += 1), Math.random()));
-  else {
-    misses = 0;
-    cast = found.voices;
-    byId("key-form", HTMLFormElement).hidden = found.status !== 401;
-  }
-  showCast();
-  show();
-}
-
 // --- the world
 
 addEventListener("pagehide", () => call.wire.leave());
@@ -212,6 +202,6 @@ paint();
 speak();
 showSwitches();
 show();
-void meet();
+void door.knock();
 // For whoever looks into it from the browser's console, and for tests.
-Object.assign(globalThis, { antiphon: { call, conversation, wishes } });
+Object.assign(globalThis, { antiphon: { call, conversation, door, wishes } });

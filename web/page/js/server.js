@@ -49,13 +49,14 @@ async function complaint(answer) {
   }
 }
 
-/** @param {string} key @returns {Promise<{status: number, voices: Voice[]}>} */
+/** @param {string} key @returns {Promise<{status: number, voices: Voice[], message: string}>} status 0: nobody answered */
 export async function voices(key) {
   try {
     const answer = await ask("/v1/voices", key);
-    return { status: answer.status, voices: answer.ok ? people(await answer.json()) : [] };
+    if (!answer.ok) return { status: answer.status, voices: [], message: (await complaint(answer)).message };
+    return { status: answer.status, voices: people(await answer.json()), message: "" };
   } catch {
-    return { status: 0, voices: [] };
+    return { status: 0, voices: [], message: "" };
   }
 }
 
