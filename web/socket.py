@@ -187,8 +187,8 @@ class ClientSocket:
         self._drop()
 
     def _hear_out(self) -> None:
-        """Until the client has answered the goodbye. What it sends meanwhile is read and forgotten: with anything unread
-        the kernel would reset the connection, and a client that is just sending would not get to read why."""
+        """Until the client has answered the goodbye. What it sends meanwhile is read and forgotten: with anything
+        unread the kernel would reset the connection, and a client that is just sending would not get to read why."""
         if self._reader not in (None, gevent.getcurrent()):
             while self.open:
                 gevent.sleep(0.005)
@@ -221,9 +221,8 @@ class ClientSocket:
             began_s = time.thread_time()
             try:
                 for opcode, payload in self._frames.read(data):
-                    if opcode == TEXT:
-                        if not self._closing:
-                            yield text_of(payload)
+                    if opcode == TEXT and not self._closing:
+                        yield text_of(payload)
                     elif not self._control(opcode, payload):
                         return
                     began_s = self._rest(began_s)
@@ -242,7 +241,7 @@ class ClientSocket:
         return time.thread_time()
 
     def _control(self, opcode: int, payload: bytes) -> bool:
-        """Answers pings and goodbyes; False when nothing more will come."""
+        """Answers pings and goodbyes, and leaves what is said after ours; False when nothing more will come."""
         if opcode == PING and not self._closing:
             self._write(frame(PONG, payload))
         elif opcode == PONG:
