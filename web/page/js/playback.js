@@ -40,9 +40,15 @@ export class Player {
     this.worklet.connect(this.meter).connect(this.gain).connect(context.destination);
     this.worklet.port.onmessage = (event) => {
       if (event.data.reply !== this.number) return;
-      this.last = event.data;
+      this.last = this.since(event.data);
       report(event.data);
     };
+  }
+
+  /** Of one that stands still it counts since when. @param {Report} report @returns {Report} */
+  since(report) {
+    const stands = !report.playing && !this.last.playing && report.position === this.last.position;
+    return stands ? { ...report, at_s: this.last.at_s } : report;
   }
 
   /** Another reply; what was left of the one before is not heard. */
