@@ -35,7 +35,7 @@ export class Call {
     this.trouble = "";
     /** @type {WakeLockSentinel|null} */
     this.awake = null;
-    this.keepsake = new Keepsake();
+    this.keepsake = new Keepsake(() => house.say("keepsakeFailed"));
     /** Counts presses: who was overtaken by another gives up. */
     this.press = 0;
     this.wire = new Wire({
@@ -120,7 +120,7 @@ export class Call {
     const { player } = this.conversation;
     const wished = this.house.wishes.keepsake && player !== null;
     if (!wished) void this.keepsake.end();
-    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.gain);
+    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.meter);
     this.open();
   }
 
