@@ -9,7 +9,7 @@ import pytest
 from tests import speech
 from tests.conftest import missing
 from tests.house import House, open_house, wait_for
-from tests.page.conftest import ENGINES, LOUD, UNGREETED, Open, Visit, talks, voice_at
+from tests.page.conftest import ENGINES, LOUD, UNGREETED, Open, Visit, talks
 from tests.voice_files import encoded, talk
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow, pytest.mark.model]
@@ -82,7 +82,7 @@ def press(visit: Visit, name: str) -> None:
 def test_a_recording_is_cut_listened_to_and_made_a_voice(
     cloning: House, open_page: Open, browsers: Any
 ) -> None:
-    visit = opened(cloning, open_page, browser=browsers("hummer", voice_at(0.1, 4.0, 4.2)))
+    visit = opened(cloning, open_page, browser=browsers("reader", talk(8.0)))
     press(visit, "Record")
     visit.page.get_by_text("Recording: 1 s").wait_for()
     visit.page.select_option("#wish-ui", "fr")  # the sheet is built again
