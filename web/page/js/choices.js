@@ -27,6 +27,7 @@ export class Choices {
     this.dialog = byId("choices", HTMLDialogElement);
     this.body = byId("choices-body", HTMLElement);
     this.cloning = new Cloning(key, () => wishes.microphone, (voice) => this.set("voice", voice));
+    this.dialog.addEventListener("close", () => this.cloning.hush());
     /** Whether the server makes voices of recordings. */
     this.clones = false;
     /** @type {Voice[]} */

@@ -37,7 +37,8 @@ export const STRINGS = {
     instructions: "Your own instructions", instructionsHint: "Instead of the character’s. Short and plain works best.", language: "Language you speak", asCharacter: "The character’s own",
     clone: "A voice of your own", cloneHint: "Ten seconds of clear speech are enough: yours, or of somebody who agreed to it. The server keeps the voice for an hour after it last spoke.",
     record: "Record", recordStop: "Stop recording", recording: "Recording: {s} s", sampleFile: "Or a sound file", sampleBegin: "Begins at", sampleEnd: "Ends at", sampleChosen: "{s} s are chosen.",
-    sampleShort: "Choose at least 3 seconds.", sampleLong: "Choose at most 30 seconds.", sampleUnreadable: "This browser cannot read that file.", preview: "Listen", previewStop: "Stop",
+    sampleShort: "Choose at least 3 seconds.", sampleLong: "Choose at most 30 seconds.", sampleUnreadable: "This browser cannot read that file.",
+    keepsakeFailed: "This browser could not go on recording. What was recorded until now can be saved.", preview: "Listen", previewStop: "Stop",
     cloneMake: "Make a voice of it", cloning: "A voice is being made…", cloned: "It is there, and speaks in the next conversation.", ownVoice: "A voice of your own",
 
     sound: "Sound", microphone: "Microphone", speaker: "Loudspeaker", standard: "The system’s", volume: "Volume", push: "Push to talk: hold the space bar while you speak",
@@ -86,7 +87,8 @@ export const STRINGS = {
     instructions: "Vos propres instructions", instructionsHint: "À la place de celles du personnage. Courtes et simples, elles marchent le mieux.", language: "Langue que vous parlez", asCharacter: "Celle du personnage",
     clone: "Une voix à vous", cloneHint: "Dix secondes de parole claire suffisent : la vôtre, ou celle de quelqu’un qui est d’accord. Le serveur garde la voix une heure après qu’elle a parlé.",
     record: "Enregistrer", recordStop: "Arrêter", recording: "Enregistrement : {s} s", sampleFile: "Ou un fichier son", sampleBegin: "Commence à", sampleEnd: "Finit à", sampleChosen: "{s} s sont choisies.",
-    sampleShort: "Choisissez au moins 3 secondes.", sampleLong: "Choisissez au plus 30 secondes.", sampleUnreadable: "Ce navigateur ne peut pas lire ce fichier.", preview: "Écouter", previewStop: "Arrêter",
+    sampleShort: "Choisissez au moins 3 secondes.", sampleLong: "Choisissez au plus 30 secondes.", sampleUnreadable: "Ce navigateur ne peut pas lire ce fichier.",
+    keepsakeFailed: "Ce navigateur n’a pas pu continuer l’enregistrement. Ce qui a été enregistré peut être gardé.", preview: "Écouter", previewStop: "Arrêter",
     cloneMake: "En faire une voix", cloning: "La voix se fait…", cloned: "Elle est là et parlera dans la prochaine conversation.", ownVoice: "Une voix à vous",
 
     sound: "Son", microphone: "Micro", speaker: "Haut-parleur", standard: "Celui du système", volume: "Volume", push: "Appuyer pour parler : maintenir la barre d’espace",
