@@ -255,4 +255,4 @@ showSwitches();
 show();
 void meet();
 // For whoever looks into it from the browser's console, and for tests.
-Object.assign(globalThis, { antiphon: { call, conversation, wishes } });
+Object.assign(globalThis, { antiphon: { call, conversation, wishes, choirs } });
