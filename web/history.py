@@ -124,7 +124,7 @@ class History:
         if self._began is not None and place < self._began:
             self._began += 1
         self._log(item)
-        before = self._items[place - 1].id or None if place else None
+        before = self._items.id_before(place)
         self._forget_oldest()
         return after if after and after == under_way else before
 
@@ -164,8 +164,12 @@ class History:
             said = text + (prompt.INTERRUPTED if cut and text else "")
             spoken = not reply.options.wishes.text_only
             kept.insert(0, Item("assistant", said, id=reply.item_id, spoken=spoken, cut=cut, span=span))
+        if (
+            reply.consulted and not kept
+        ):  # the model must know, or it runs them again; clients know of no such item
+            kept = [Item("assistant", "", span=span)]
         if kept:
-            kept[0] = msgspec.structs.replace(kept[0], consulted=tuple(reply.exchanges))
+            kept[0] = msgspec.structs.replace(kept[0], consulted=reply.consulted)
         for item in kept:
             here = self._put(here, item)
             self._log(item)
@@ -221,8 +225,8 @@ class History:
 
     @property
     def last_id(self) -> str | None:
-        """Of the newest item."""
-        return self._items[-1].id if len(self._items) else None
+        """Of the newest item that a client knows."""
+        return self._items.id_before(len(self._items))
 
     def remember(self, action: actions.Action, scene: Scene) -> Fields:
         """What an action changes in what was said, and in the state to be saved."""

@@ -6,7 +6,7 @@ import msgspec
 
 from web.items import Item
 from web.reply_options import ReplyOptions
-from web.turn import Turn
+from web.turn_state import Turn
 
 
 class Saved(msgspec.Struct, frozen=True):

@@ -148,6 +148,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             house: House,
             *,
             browser: Any = None,
+            at: str = "",
             wishes: str = "{}",
             before: Callable[[Any], None] = lambda _: None,
             forgives: tuple[str, ...] = (),
@@ -165,7 +166,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)
             before(visit.page)
-            visit.page.goto(f"http://localhost:{house.port}/")
+            visit.page.goto(f"http://localhost:{house.port}/{at}")
             visits.append(visit)
             return visit
 

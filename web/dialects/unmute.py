@@ -37,7 +37,7 @@ from web.prompt import require_room
 from web.reply_options import ReplyOptions
 from web.signs import Signs
 from web.transcript import AppendOnly
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
@@ -224,7 +224,7 @@ class UnmuteDialect:
         """Nothing: nobody types in this dialect, and items have no ids."""
         return []
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
         """Nothing: as above."""
         return []
 

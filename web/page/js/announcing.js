@@ -33,7 +33,7 @@ export class Announcing {
     Object.assign(this, { phase, closed, reason });
     if (phase === "queued") return this.queued(moved, place, now_ms);
     if (moved && TOLD.has(phase)) return "phase";
-    if (moved && phase === "idle") return "ended";
+    if (moved && phase === "idle") return reason ? "phase" : "ended";
     if (BEFORE.has(before) && !BEFORE.has(phase)) return "connected";
     return toggled ? (closed ? "shut" : "opened") : "";
   }

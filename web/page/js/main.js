@@ -6,34 +6,45 @@ import { cards, credits, speaker, tongue } from "./cast.js";
 import { Choices, fileButtons } from "./choices.js";
 import { DebugView } from "./debug_view.js";
 import { byId, make } from "./dom.js";
+import { Door } from "./door.js";
 import * as keys from "./keys.js";
 import { Choirs } from "./meter.js";
-import { minutes, voices } from "./server.js";
+import { minutes } from "./server.js";
 import { canTalk } from "./session_state.js";
 import { choose, t } from "./strings.js";
 import { Subtitles } from "./subtitles.js";
 import { View } from "./view.js";
-import { heldToken } from "./wire.js";
 import * as store from "./wishes.js";
 
 /** A browser has begun to save a file by then. */
 const SAVING_MS = 60_000;
 
-/** A server that did not answer is asked again after so long. */
-const MEET_MS = 4_000;
-
 const wishes = store.kept();
-let key = "";
 /** @type {import("./server.js").Voice[]} */
 let cast = [];
-/** Why there is nobody to be seen: a key of strings.js, or nothing. */
-let met = "";
+/** The server named whom one can talk to. */
+let met = false;
 let due = false;
+
+const door = new Door({
+  welcome: (voices) => {
+    cast = voices;
+    met = true;
+    if (["key_", "refused"].includes(conversation.state.reason)) conversation.happen({ type: "ended" });
+    showCast();
+    show();
+  },
+  refused: (message) => call.fail("refused", message),
+  away: (away) => {
+    call.away = away;
+    show();
+  },
+});
 
 const call = new Call({
   wishes,
   voices: () => cast,
-  key: () => key,
+  key: () => door.key,
   changed: () => {
     if (due) return;
     due = true;
@@ -41,6 +52,10 @@ const call = new Call({
   },
   complain: (text) => note(text),
   say: (name) => note(t(name)),
+  giveBack: (text) => {
+    const typed = byId("typed", HTMLInputElement);
+    typed.value = [text, typed.value].filter(Boolean).join(" ");
+  },
 });
 const { conversation } = call;
 const view = new View(call, wishes);
@@ -52,12 +67,13 @@ const choirs = new Choirs(byId("choirs", HTMLCanvasElement), () => ({
 const said = byId("said", HTMLElement);
 const subtitles = new Subtitles(said, byId("lines", HTMLElement), { told: announceLine, name, language });
 const choices = new Choices({
-  wishes, changed: chosen, download: (format) => void download(format), key: () => key,
+  wishes, changed: chosen, download: (format) => void download(format), key: () => door.key,
   spoken: () => conversation.id !== "", live: () => !canTalk(conversation.state), sounds: () => call.keepsake.file !== null,
 });
 
 function show() {
   due = false;
+  if (conversation.state.reason === "key_") door.ask();
   view.show();
   subtitles.show(conversation.transcript);
   choirs.show();
@@ -92,11 +108,12 @@ function announceLine(line) {
 // --- deeds
 
 byId("talk", HTMLButtonElement).addEventListener("click", () => {
-  if (canTalk(conversation.state)) void call.begin();
+  if (canTalk(conversation.state) && door.shut) door.open();
+  else if (canTalk(conversation.state)) void call.begin();
   else call.end();
 });
 byId("anew", HTMLButtonElement).addEventListener("click", () => {
-  if (conversation.state.link === "failed" && !heldToken()) return void call.begin(true);
+  if (view.offersTyping) return void call.begin(true);
   call.anew();
   show();
 });
@@ -105,14 +122,7 @@ byId("interrupt", HTMLButtonElement).addEventListener("click", () => conversatio
 byId("composer", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const typed = byId("typed", HTMLInputElement);
-  if (!typed.value.trim() || conversation.state.link !== "live") return; // what was typed waits with its writer
-  conversation.type(typed.value.trim());
-  typed.value = "";
-});
-byId("key-form", HTMLFormElement).addEventListener("submit", (event) => {
-  event.preventDefault();
-  key = byId("key", HTMLInputElement).value.trim();
-  void meet();
+  if (!typed.value.trim() || conversation.type(typed.value.trim())) typed.value = "";
 });
 const hold = byId("hold", HTMLButtonElement);
 hold.addEventListener("pointerdown", () => call.hold());
@@ -175,7 +185,7 @@ function showCast() {
   const whom = byId("whom", HTMLElement);
   if (whom.contains(document.activeElement)) return; // somebody is choosing there, and sees it
   const all = () => [make("h2", {}, t("whom")), cards(cast, wishes.voice, (chosen) => choices.set("voice", chosen), "voice"), credits(cast)];
-  whom.replaceChildren(...(cast.length ? all() : met ? [make("p", { class: "small", role: "status" }, t(met))] : []));
+  whom.replaceChildren(...(cast.length ? all() : met ? [make("p", { class: "small" }, t("whomNone"))] : []));
 }
 
 /** What can be taken home, where one looks for it: after the end. */
@@ -223,20 +233,6 @@ function speak() {
   if (choices.dialog.open) choices.build();
 }
 
-/** Who can be talked to, and whether a key is wanted. A server that does not answer is asked again. */
-async function meet() {
-  const found = await voices(key);
-  if (found.status === 200) cast = found.voices;
-  met = found.status === 200 ? "whomNone" : found.status === 401 ? "" : "whomAway";
-  const form = byId("key-form", HTMLFormElement);
-  const wanted = form.contains(document.activeElement);
-  form.hidden = found.status !== 401;
-  if (wanted && form.hidden) view.talk.focus();
-  if (met === "whomAway") setTimeout(() => void meet(), MEET_MS);
-  showCast();
-  show();
-}
-
 // --- the world
 
 addEventListener("pagehide", () => call.wire.leave());
@@ -245,14 +241,13 @@ addEventListener("online", () => call.wakeUp());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) call.wakeUp();
 });
-navigator.mediaDevices?.addEventListener("devicechange", () => {
-  if (call.trouble === "hintUnplugged") void call.changeMicrophone();
-});
+document.addEventListener("resume", () => call.wakeUp());
+navigator.mediaDevices?.addEventListener("devicechange", () => call.devicesChanged());
 
 paint();
 speak();
 showSwitches();
 show();
-void meet();
+void door.knock();
 // For whoever looks into it from the browser's console, and for tests.
-Object.assign(globalThis, { antiphon: { call, conversation, wishes, choirs } });
+Object.assign(globalThis, { antiphon: { call, conversation, door, wishes, choirs } });

@@ -7,7 +7,7 @@ export const STRINGS = {
     subtitles: "Subtitles", debug: "Debug", choices: "Choices", close: "Close", you: "You", them: "Assistant", anew: "Start anew",
     talk: "Talk", again: "Talk again", goOn: "Go on", end: "End", cancel: "Cancel", mute: "Mute", unmute: "Unmute",
     interrupt: "Interrupt", hold: "Hold to talk", type: "Type instead of speaking", send: "Send",
-    key: "This server wants an API key", keyUse: "Use key", answered: "answered in {ms} ms",
+    key: "This server wants an API key", keyUse: "Use key", keyKeep: "Keep it in this browser", answered: "answered in {ms} ms",
 
     idle: "Call, and be answered", asking: "Your microphone, please", connecting: "Connecting", queued: "You are number {place} in the line",
     listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking", muted: "Go on?", reconnecting: "Reconnecting",
@@ -17,18 +17,23 @@ export const STRINGS = {
     hintGoOn: "A conversation was under way here.", hintAsking: "Allow the microphone in your browser’s question. Sound is sent only while you talk here.",
     hintQueued: "All places are taken. You are served as soon as one is free.", hintPush: "Hold the space bar, or the button, while you speak.",
     hintSilent: "Nothing comes from your microphone. Is it switched off, or is another one meant? See Choices.",
-    hintUnplugged: "Your microphone is gone. Plug it in, or choose another one; then press the button.",
+    hintUnplugged: "Your microphone is gone. Plug it in, or choose another one in Choices; or type.",
+    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address, then choose it in Choices; or type.",
+    hintNoMicrophone: "No other microphone could be opened. Plug one in, or choose one in Choices; or type.",
 
     micDenied: "The microphone was not allowed. Click the symbol beside the address, allow the microphone, then press the button again; or type.",
     micMissing: "No microphone was found. Plug one in and press the button again; or type.", micBusy: "Another program keeps the microphone. Close it and press the button again; or type.",
     micFailed: "The microphone could not be opened. Press the button to try again; or type.",
     insecure: "Browsers give microphones only to pages of https or of localhost. Open this page by such an address; or type.",
     noAudio: "This browser cannot play the conversation: it has no AudioWorklet. A current one can.", typeInstead: "Type instead",
-    key_: "The API key is not right.", refused: "This server does not let you in.", dismissed: "The server ended the conversation.", limited: "Too many attempts. Trying again.",
+    key_: "The server does not take this key.", refused: "This server does not let you in.", dismissed: "The server ended the conversation.", limited: "Too many attempts. Trying again.",
     lost: "The connection was lost. Your conversation is kept.", away: "The server does not answer. Trying again.", full: "All places are taken. Trying again.",
     forgotten: "The conversation could not be found again. A new one begins.", begunAnew: "A new conversation", resumed: "The conversation goes on", ended: "The conversation is over",
     connected: "Connected", opened: "Microphone open", cutShort: "{name}, interrupted: {text}", spoke: "{name}: {text}", hintClosed: "You are not heard. Open the microphone again, or type.",
-    whomAway: "The server does not answer yet. It is asked again every few seconds.", subtitlesOn: "Subtitles shown", subtitlesOff: "Subtitles hidden",
+    subtitlesOn: "Subtitles shown", subtitlesOff: "Subtitles hidden",
+    elsewhere: "The conversation goes on in another tab or window. Press the button to go on with it here.",
+    broken: "No connection comes about. Trying again.", noSocket: "The server answers, but the connection for sound does not come about: perhaps a proxy lets no WebSockets through. Trying again.",
+    strange: "What answers here does not speak as this page does. Trying again; if that does not help, load the page anew.",
 
     farewell: "Keep this conversation", farewellHint: "The server still has it for two minutes; then only these files do.", fileText: "Text", fileJson: "JSON", fileSrt: "SRT", somebodyElse: "Talk to somebody else",
     whomShort: "Whom", soundShort: "Sound", keepShort: "Keeping", lookShort: "This page",
@@ -68,46 +73,51 @@ export const STRINGS = {
     subtitles: "Sous-titres", debug: "Mesures", choices: "Réglages", close: "Fermer", you: "Vous", them: "Assistant", anew: "Tout recommencer",
     talk: "Parler", again: "Reparler", goOn: "Reprendre", end: "Terminer", cancel: "Annuler", mute: "Couper le micro", unmute: "Rouvrir le micro",
     interrupt: "Interrompre", hold: "Maintenir pour parler", type: "Écrire au lieu de parler", send: "Envoyer",
-    key: "Ce serveur demande une clé d’API", keyUse: "Utiliser la clé", answered: "réponse en {ms} ms",
+    key: "Ce serveur demande une clé d’API", keyUse: "Utiliser la clé", keyKeep: "La garder dans ce navigateur", answered: "réponse en {ms} ms",
 
     idle: "Appelez, on vous répond", asking: "Votre micro, s’il vous plaît", connecting: "Connexion en cours", queued: "Vous êtes numéro {place} dans la file",
-    listening: "Je vous écoute", hearing: "Je vous entends", thinking: "Je réfléchis", speaking: "Je réponds", muted: "Je continue ?", reconnecting: "Reconnexion en cours",
+    listening: "Je vous écoute", hearing: "Je vous entends", thinking: "Je réfléchis", speaking: "Je réponds", muted: "Je continue ?", reconnecting: "Reconnexion en cours",
     failed: "Cela n’a pas marché", closed: "Micro coupé",
 
     hintIdle: "Votre navigateur va demander le micro. Votre voix va à ce serveur et à personne d’autre, et rien n’est enregistré sans votre accord.",
     hintGoOn: "Une conversation était en cours ici.", hintAsking: "Autorisez le micro dans la question du navigateur. Le son n’est envoyé que pendant la conversation.",
     hintQueued: "Toutes les places sont prises. Votre tour vient dès que l’une se libère.", hintPush: "Maintenez la barre d’espace, ou le bouton, pendant que vous parlez.",
-    hintSilent: "Rien ne vient de votre micro. Est-il éteint, ou faut-il en choisir un autre ? Voyez les réglages.",
-    hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre, puis appuyez sur le bouton.",
+    hintSilent: "Rien ne vient de votre micro. Est-il éteint, ou faut-il en choisir un autre ? Voyez les réglages.",
+    hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre dans les réglages ; ou écrivez.",
+    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse, puis choisissez-le dans les réglages ; ou écrivez.",
+    hintNoMicrophone: "Aucun autre micro n’a pu être ouvert. Branchez-en un ou choisissez-en un dans les réglages ; ou écrivez.",
 
-    micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
-    micMissing: "Aucun micro n’a été trouvé. Branchez-en un et appuyez à nouveau sur le bouton ; ou écrivez.", micBusy: "Un autre programme garde le micro. Fermez-le et appuyez à nouveau sur le bouton ; ou écrivez.",
-    micFailed: "Le micro n’a pas pu être ouvert. Appuyez sur le bouton pour réessayer ; ou écrivez.",
-    insecure: "Les navigateurs ne donnent le micro qu’aux pages en https ou de localhost. Ouvrez cette page par une telle adresse ; ou écrivez.",
-    noAudio: "Ce navigateur ne peut pas jouer la conversation : il n’a pas AudioWorklet. Un navigateur récent le peut.", typeInstead: "Écrire plutôt",
-    key_: "La clé d’API n’est pas bonne.", refused: "Ce serveur ne vous laisse pas entrer.", dismissed: "Le serveur a mis fin à la conversation.", limited: "Trop d’essais. Nouvel essai bientôt.",
+    micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
+    micMissing: "Aucun micro n’a été trouvé. Branchez-en un et appuyez à nouveau sur le bouton ; ou écrivez.", micBusy: "Un autre programme garde le micro. Fermez-le et appuyez à nouveau sur le bouton ; ou écrivez.",
+    micFailed: "Le micro n’a pas pu être ouvert. Appuyez sur le bouton pour réessayer ; ou écrivez.",
+    insecure: "Les navigateurs ne donnent le micro qu’aux pages en https ou de localhost. Ouvrez cette page par une telle adresse ; ou écrivez.",
+    noAudio: "Ce navigateur ne peut pas jouer la conversation : il n’a pas AudioWorklet. Un navigateur récent le peut.", typeInstead: "Écrire plutôt",
+    key_: "Le serveur n’accepte pas cette clé.", refused: "Ce serveur ne vous laisse pas entrer.", dismissed: "Le serveur a mis fin à la conversation.", limited: "Trop d’essais. Nouvel essai bientôt.",
     lost: "La connexion est perdue. Votre conversation est gardée.", away: "Le serveur ne répond pas. Nouvel essai.", full: "Toutes les places sont prises. Nouvel essai.",
     forgotten: "La conversation n’a pas été retrouvée. Une nouvelle commence.", begunAnew: "Une nouvelle conversation", resumed: "La conversation continue", ended: "La conversation est finie",
-    connected: "Connecté", opened: "Micro ouvert", cutShort: "{name}, interrompu : {text}", spoke: "{name} : {text}", hintClosed: "On ne vous entend pas. Rouvrez le micro, ou écrivez.",
-    whomAway: "Le serveur ne répond pas encore. Nouvel essai dans quelques secondes.", subtitlesOn: "Sous-titres affichés", subtitlesOff: "Sous-titres masqués",
+    elsewhere: "La conversation continue dans un autre onglet ou une autre fenêtre. Appuyez sur le bouton pour la continuer ici.",
+    broken: "La connexion ne se fait pas. Nouvel essai.", noSocket: "Le serveur répond, mais la connexion pour le son ne se fait pas : peut-être qu’un proxy ne laisse pas passer les WebSockets. Nouvel essai.",
+    strange: "Ce qui répond ici ne parle pas comme cette page. Nouvel essai ; si cela n’aide pas, rechargez la page.",
+    connected: "Connecté", opened: "Micro ouvert", cutShort: "{name}, interrompu : {text}", spoke: "{name} : {text}", hintClosed: "On ne vous entend pas. Rouvrez le micro, ou écrivez.",
+    subtitlesOn: "Sous-titres affichés", subtitlesOff: "Sous-titres masqués",
 
-    farewell: "Garder cette conversation", farewellHint: "Le serveur l’a encore pendant deux minutes ; ensuite, seuls ces fichiers l’auront.", fileText: "Texte", fileJson: "JSON", fileSrt: "SRT", somebodyElse: "Parler à quelqu’un d’autre",
+    farewell: "Garder cette conversation", farewellHint: "Le serveur l’a encore pendant deux minutes ; ensuite, seuls ces fichiers l’auront.", fileText: "Texte", fileJson: "JSON", fileSrt: "SRT", somebodyElse: "Parler à quelqu’un d’autre",
     whomShort: "À qui", soundShort: "Son", keepShort: "Garder", lookShort: "Cette page",
 
-    whom: "À qui parler", whomNew: "Une autre voix parlera dans la prochaine conversation : terminez celle-ci et appuyez sur Parler.", credits: "D’où viennent les voix", whomNone: "Ce serveur ne nomme encore personne. Appuyez quand même sur Parler : on vous répondra.",
+    whom: "À qui parler", whomNew: "Une autre voix parlera dans la prochaine conversation : terminez celle-ci et appuyez sur Parler.", credits: "D’où viennent les voix", whomNone: "Ce serveur ne nomme encore personne. Appuyez quand même sur Parler : on vous répondra.",
     instructions: "Vos propres instructions", instructionsHint: "Elles remplacent celles du personnage, dès la prochaine conversation. Courtes et simples, elles marchent mieux.", language: "Langue que vous parlez", asCharacter: "Celle du personnage",
-    clone: "Une voix à vous", cloneHint: "Dix secondes de parole claire suffisent : la vôtre, ou celle de quelqu’un qui est d’accord. Le serveur garde la voix une heure après la dernière fois qu’elle a parlé.",
-    record: "Enregistrer", recordStop: "Arrêter", recording: "Enregistrement : {s} s", sampleFile: "Ou un fichier son", sampleBegin: "Commence à", sampleEnd: "Finit à", sampleChosen: "{s} s sont choisies.",
+    clone: "Une voix à vous", cloneHint: "Dix secondes de parole claire suffisent : la vôtre, ou celle de quelqu’un qui est d’accord. Le serveur garde la voix une heure après la dernière fois qu’elle a parlé.",
+    record: "Enregistrer", recordStop: "Arrêter", recording: "Enregistrement : {s} s", sampleFile: "Ou un fichier son", sampleBegin: "Commence à", sampleEnd: "Finit à", sampleChosen: "{s} s sont choisies.",
     sampleShort: "Choisissez au moins 3 secondes.", sampleLong: "Choisissez au plus 30 secondes.", sampleUnreadable: "Ce navigateur ne peut pas lire ce fichier.", preview: "Écouter", previewStop: "Arrêter",
     cloneMake: "En faire une voix", cloning: "La voix se fait…", cloned: "Elle est là et parlera dans la prochaine conversation.", ownVoice: "Une voix à vous",
 
     sound: "Son et parole", microphone: "Micro", speaker: "Haut-parleur", standard: "Celui du système", volume: "Volume",
-    percent: "{n} %", pushHint: "On ne vous entend que tant que vous maintenez la barre d’espace, ou le bouton. Sinon, l’assistant remarque de lui-même que vous avez fini.",
-    greetHint: "Sinon, il attend vos premiers mots.", keepLead: "De ce qui est dit, rien ne reste nulle part : le serveur l’oublie deux minutes après la fin. Sauf si vous le voulez :",
-    keepsakeHint: "Le fichier reste dans ce navigateur jusqu’à ce que vous l’enregistriez ou quittiez la page. Personne d’autre ne l’a.", consent: "Ce serveur peut-il le conserver ?",
+    percent: "{n} %", pushHint: "On ne vous entend que tant que vous maintenez la barre d’espace, ou le bouton. Sinon, l’assistant remarque de lui-même que vous avez fini.",
+    greetHint: "Sinon, il attend vos premiers mots.", keepLead: "De ce qui est dit, rien ne reste nulle part : le serveur l’oublie deux minutes après la fin. Sauf si vous le voulez :",
+    keepsakeHint: "Le fichier reste dans ce navigateur jusqu’à ce que vous l’enregistriez ou quittiez la page. Personne d’autre ne l’a.", consent: "Ce serveur peut-il le conserver ?",
     keepWordsHint: "Les deux côtés, jusqu’à ce que l’exploitant du serveur l’efface.", keepVoiceHint: "Seulement avec le texte.",
     shortcutsHint: "S sous-titres, D mesures, M micro, I interrompre. Elles agissent là où l’on n’écrit pas.", announceHint: "Chaque ligne une fois, dès qu’elle est complète.", push: "Appuyer pour parler",
-    greet: "L’assistant parle le premier", keep: "Ce qui est gardé", keepText: "Fichiers de cette conversation", keepsake: "Garder les deux voix dans ce navigateur, en fichier son", keepsakeGet: "Enregistrer le fichier son", keepSound: "L’exploitant de ce serveur a pu prévoir des enregistrements. N’y sera conservé que ce que vous cochez ici, et seulement à partir de ce moment :",
+    greet: "L’assistant parle le premier", keep: "Ce qui est gardé", keepText: "Fichiers de cette conversation", keepsake: "Garder les deux voix dans ce navigateur, en fichier son", keepsakeGet: "Enregistrer le fichier son", keepSound: "L’exploitant de ce serveur a pu prévoir des enregistrements. N’y sera conservé que ce que vous cochez ici, et seulement à partir de ce moment :",
     keepWords: "Ce qui a été dit, en texte", keepVoice: "Et ma voix, en son", keepHint: "Décocher efface ce qui a été conservé de cette conversation. La question vous est reposée à chaque ouverture de cette page.",
     nothingKept: "Il n’y a encore rien à télécharger.", look: "Cette page", theme: "Couleurs", themeAuto: "Comme le système", themeLight: "Clair", themeDark: "Sombre", ui: "Langue de cette page",
     shortcuts: "Touches simples", announce: "Lire les lignes aux lecteurs d’écran",
@@ -116,13 +126,13 @@ export const STRINGS = {
     "part-wait": "Prise de parole", "part-wait-what": "jusqu’à être sûr que vous avez fini", "part-llm": "Premier mot", "part-llm-what": "jusqu’à ce que le modèle de langue en ait un",
     "part-tts": "Premier son", "part-tts-what": "jusqu’à ce que la voix le dise", "part-way": "Trajet", "part-way-what": "réseau et tampon, jusqu’à ce qu’on l’entende",
     dbgTalk: "Cette conversation", dbgPhase: "Phase", dbgSession: "Session", dbgServerHead: "Serveur", dbgServer: "Santé", dbgOk: "bonne", dbgNotOk: "mauvaise", dbgAway: "pas de réponse",
-    dbgFree: "{stage} : places libres", dbgStt: "Écoute (stt)", dbgLlm: "Réflexion (llm)", dbgTts: "Parole (tts)", dbgOf: "{n} sur {all}", dbgSessions: "Conversations", dbgWaiting: "Dans la file",
+    dbgFree: "{stage} : places libres", dbgStt: "Écoute (stt)", dbgLlm: "Réflexion (llm)", dbgTts: "Parole (tts)", dbgOf: "{n} sur {all}", dbgSessions: "Conversations", dbgWaiting: "Dans la file",
     dbgSoundHead: "Son dans ce navigateur", dbgSound: "Voyage en", dbgOut: "Du micro au réseau", dbgIn: "Du réseau au haut-parleur", dbgBoth: "{half}, p95 {most}",
     dbgBuffer: "Attend d’être entendu", dbgWanted: "{n} sur {all} voulues", dbgUnderruns: "Trous entendus (manques)",
     stages: "Tous les tours, en millisecondes", dbgAnswer: "Réponse", dbgAnswerTitle: "De la fin de votre voix jusqu’à ce que la réponse s’entende", dbgWait: "Tour", dbgWaitTitle: "De la fin de votre voix jusqu’à la demande d’une réponse",
-    dbgText: "Texte", dbgTextTitle: "De la fin de votre voix jusqu’à l’arrivée de vos mots en texte", dbgModel: "Modèle", dbgModelTitle: "Chiffre du serveur : jusqu’au premier mot du modèle de langue",
-    dbgVoice: "Voix", dbgVoiceTitle: "Chiffre du serveur : du premier mot au premier son", dbgWay: "Trajet", dbgWayTitle: "De l’arrivée du premier son jusqu’à ce qu’il s’entende",
-    dbgOwn: "Modèle et Voix sont des chiffres du serveur ; les autres ont été pris dans ce navigateur.",
+    dbgText: "Texte", dbgTextTitle: "De la fin de votre voix jusqu’à l’arrivée de vos mots en texte", dbgModel: "Modèle", dbgModelTitle: "Chiffre du serveur : jusqu’au premier mot du modèle de langue",
+    dbgVoice: "Voix", dbgVoiceTitle: "Chiffre du serveur : du premier mot au premier son", dbgWay: "Trajet", dbgWayTitle: "De l’arrivée du premier son jusqu’à ce qu’il s’entende",
+    dbgOwn: "Modèle et Voix sont des chiffres du serveur ; les autres ont été pris dans ce navigateur.",
   },
 };
 
@@ -141,7 +151,12 @@ export function choose(language) {
 /** @param {string} name @param {Record<string, string|number>} [values] for what stands in braces */
 export function t(name, values = {}) {
   const text = STRINGS[chosen][name] ?? name;
-  return text.replace(/\{(\w+)\}/g, (_, value) => String(values[value] ?? ""));
+  return typeset(text, chosen).replace(/\{(\w+)\}/g, (_, value) => String(values[value] ?? ""));
+}
+
+/** In French high signs keep to their word, by no-break spaces, which nobody sees in a source. @param {string} text @param {string} language */
+export function typeset(text, language) {
+  return language === "fr" ? text.replace(/ ([:%»])/g, "\u00a0$1").replace(/ ([;!?])/g, "\u202f$1") : text;
 }
 
 /** Name of a language in the language of the page. @param {string} code */

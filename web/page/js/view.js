@@ -5,7 +5,7 @@ import { byId, make } from "./dom.js";
 import { answerMs } from "./latency.js";
 import { canTalk } from "./session_state.js";
 import { t } from "./strings.js";
-import { heldToken } from "./wire.js";
+import { heldToken } from "./token.js";
 
 /** @typedef {import("./call.js").Call} Call */
 
@@ -98,15 +98,21 @@ export class View {
   secondary() {
     const { state } = this.call.conversation;
     if (!canTalk(state)) return "";
-    if (state.link === "failed" && (state.reason.startsWith("mic") || state.reason === "insecure")) return t("typeInstead");
+    if (this.offersTyping) return t("typeInstead");
     return heldToken() ? t("anew") : "";
+  }
+
+  /** There is no microphone, but there are keys. */
+  get offersTyping() {
+    const { link, reason } = this.call.conversation.state;
+    return link === "failed" && (reason.startsWith("mic") || reason === "insecure");
   }
 
   hinted() {
     const { state, phase } = this.call.conversation;
     if (this.call.trouble && state.link === "live") return t(this.call.trouble);
     switch (phase) {
-      case "idle": return this.over() ? "" : t(heldToken() ? "hintGoOn" : "hintIdle");
+      case "idle": return state.reason ? t(state.reason) : this.over() ? "" : t(this.call.away ? "away" : heldToken() ? "hintGoOn" : "hintIdle");
       case "asking": return t("hintAsking");
       case "queued": return t("hintQueued");
       case "failed": return `${t(state.reason)} ${state.detail}`.trim();
