@@ -19,9 +19,9 @@ MOUSE_PX = 24
 FINGER_PX = 44
 
 SMALL = """(least) => [
-  ...document.querySelectorAll('button, input, select, textarea, a, summary, .character'),
+  ...document.querySelectorAll('button, input, select, textarea, a, summary, .character, .key-keep'),
 ].filter((one) => {
-  if (!one.checkVisibility() || one.closest('.skip') || one.matches('.character input, .row input')) return false;
+  if (!one.checkVisibility() || one.closest('.skip') || one.matches('.character input, .row input, .key-keep input')) return false;
   const { width, height } = one.getBoundingClientRect();
   return width < least || height < least;
 }).map((one) => one.outerHTML.slice(0, 90))"""
@@ -181,6 +181,10 @@ def test_machines_and_eyes_find_nothing_wrong_in_any_state(house: House, open_pa
     for state in STATES:
         show(visit.page, state)
         check(state)
+    show(visit.page, "idle")
+    visit.page.evaluate("antiphon.door.key = 'another'; antiphon.door.ask()")
+    check("a key is wanted")
+    visit.page.evaluate("antiphon.door.form.hidden = true")
     show(visit.page, "speaking")
     visit.page.click("#show-debug")
     visit.page.evaluate("document.querySelector('.turns').open = true")
@@ -268,6 +272,6 @@ def test_a_server_that_does_not_answer_is_asked_again(house: House, open_page: O
         page.route("**/v1/voices", lambda route: route.abort())
 
     visit = open_page(house, before=away, forgives=("Failed to load resource",))
-    visit.page.wait_for_selector("text=does not answer yet")
+    visit.page.wait_for_selector("text=The server does not answer")
     visit.page.unroute("**/v1/voices")
     visit.page.wait_for_selector("#whom .cast")

@@ -109,11 +109,14 @@ function announceLine(line) {
 
 byId("talk", HTMLButtonElement).addEventListener("click", () => {
   if (canTalk(conversation.state) && door.shut) door.open();
-  else if (canTalk(conversation.state)) void call.begin();
-  else call.end();
+  else if (canTalk(conversation.state)) {
+    view.typing = false;
+    void call.begin();
+  } else call.end();
 });
 byId("anew", HTMLButtonElement).addEventListener("click", () => {
-  if (view.offersTyping) return void call.begin(true);
+  view.typing = view.offersTyping;
+  if (view.typing) return void call.begin(true);
   call.anew();
   show();
 });

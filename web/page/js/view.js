@@ -33,6 +33,8 @@ export class View {
     this.latency = byId("latency", HTMLElement);
     this.announcer = byId("announcer", HTMLElement);
     this.announcing = new Announcing();
+    /** Somebody who has no microphone begins, and will type. */
+    this.typing = false;
   }
 
   show() {
@@ -57,7 +59,7 @@ export class View {
     this.tell(caption);
     document.title = live ? `${SIGNS[phase] ?? "·"} ${caption} · Antiphon` : "Antiphon";
     if (id) document.body.dataset.session = id;
-    if (appeared && !this.call.microphone) this.typed.focus();
+    if (appeared && this.typing) this.typed.focus();
     else this.keepFocus(focused);
   }
 
