@@ -44,7 +44,7 @@ export class Call {
       again: () => void this.changeMicrophone(),
       changed: house.changed,
     });
-    this.keepsake = new Keepsake();
+    this.keepsake = new Keepsake(() => house.say("keepsakeFailed"));
     /** Counts presses: who was overtaken by another gives up. */
     this.press = 0;
     /** The server did not answer when it was asked who can be talked to. */
@@ -154,7 +154,7 @@ export class Call {
     const { player } = this.conversation;
     const wished = this.house.wishes.keepsake && player !== null;
     if (!wished) void this.keepsake.end();
-    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.gain);
+    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.meter);
     this.open();
   }
 

@@ -291,6 +291,7 @@ export class Conversation {
       if (report.position < 24_000) this.latency.inward.add(heard_at_ms - this.latency.turn.packet_ms);
       this.happen({ type: "reply_sounds" });
     }
+    if (report.what === "held") this.latency.mute.add(this.player?.muteMs(report) ?? NaN);
     if (report.what === "silent") this.happen({ type: "fell_silent" });
     if (this.item && this.player) this.transcript.heardTo(this.item, this.player.heardMs);
     this.rim.changed();
