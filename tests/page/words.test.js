@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { scale } from "../../web/page/js/chart.js";
 import { answerMs, Distribution, Latency, parts } from "../../web/page/js/latency.js";
-import { STRINGS } from "../../web/page/js/strings.js";
+import { STRINGS, typeset } from "../../web/page/js/strings.js";
 import { Transcript } from "../../web/page/js/transcript.js";
 import { DEFAULTS, session } from "../../web/page/js/wishes.js";
 
@@ -136,7 +137,7 @@ test("a reply that nobody's voice asked for is counted from when it was asked fo
 test("quantiles are of what was measured last", () => {
   const all = new Distribution();
   assert.ok(Number.isNaN(all.quantile(0.5)));
-  for (let at = 0; at < 20_000; at++) all.add(at < 10_000 ? 1000 : 5);
+  for (let at = 0; at < 30_000; at++) all.add(at < 10_000 ? 1000 : 5);
   assert.equal(all.quantile(0.95), 5);
 });
 
@@ -190,4 +191,20 @@ test("a conversation that goes on keeps who answers", () => {
 
 test("sound is recorded only with words", () => {
   assert.deepEqual(session({ ...DEFAULTS, sound: true }, [], true, false).antiphon, { allow_recording: false, record_audio: false });
+});
+
+test("French is set as it is in French: no-break spaces before high signs, curly apostrophes", () => {
+  for (const [name, plain] of Object.entries(STRINGS.fr)) {
+    const text = typeset(plain, "fr");
+    assert.doesNotMatch(text, /[^\s]'| [;:!?»%]|[^\s\u00a0\u202f][;!?]|[^\s\u00a0\u202f]:(?!\/)/, name);
+  }
+});
+
+test("the axis of the chart has few lines and reaches beyond the longest turn", () => {
+  assert.deepEqual(scale(826), { step_ms: 250, top_ms: 1000 });
+  assert.deepEqual(scale(1001), { step_ms: 500, top_ms: 1500 });
+  for (const ms of [1, 99, 12_345, 500_000]) {
+    const { step_ms, top_ms } = scale(ms);
+    assert.ok(top_ms >= ms && top_ms / step_ms <= 4, String(ms));
+  }
 });
