@@ -20,6 +20,7 @@ from config.messages import AudioFormat
 from config.settings import SAMPLE_RATE
 from gpu_workers.engine import Pcm
 from tasks.codec import PACKET_SAMPLES, decoder, encoder
+from web.casting import Part
 from web.dialects.base import AudioOut
 from web.dialects.ga import GaDialect
 from web.dialects.ga_formats import shown
@@ -98,8 +99,13 @@ def _cost(audio_format: AudioFormat, pcm: Pcm) -> Cost:
     )
 
 
+def nobody(name: str, language: str) -> Part:
+    """No character is asked for here."""
+    raise LookupError(name)
+
+
 def ga_dialect(audio_format: AudioFormat) -> GaDialect:
-    dialect = GaDialect("bench", 160, lambda voice: voice, extensions=frozenset(("antiphon",)))
+    dialect = GaDialect("bench", 160, lambda voice: voice, nobody, extensions=frozenset(("antiphon",)))
     audio = {way: {"format": shown(audio_format)} for way in ("input", "output")}
     update = {"type": "session.update", "session": {"type": "realtime", "audio": audio}}
     dialect.receive(msgspec.json.encode(update).decode())

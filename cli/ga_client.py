@@ -88,6 +88,7 @@ class _Event(msgspec.Struct):
     delta: str = ""
     transcript: str = ""
     audio_start_ms: float | None = None
+    audio_end_ms: float | None = None
     session: _Session | None = None
     response: _Response | None = None
     error: _Problem | None = None
@@ -107,7 +108,7 @@ class GaClient:
             "session.created": self._session_created,
             "session.updated": lambda event: [h.SessionReady()],
             "input_audio_buffer.speech_started": self._speech_started,
-            "input_audio_buffer.speech_stopped": lambda event: [h.SpeechStopped()],
+            "input_audio_buffer.speech_stopped": self._speech_stopped,
             "input_audio_buffer.committed": lambda event: [h.TurnEnded(event.item_id)],
             "conversation.item.input_audio_transcription.delta": self._partial_text,
             "conversation.item.input_audio_transcription.completed": self._final_text,
@@ -163,6 +164,10 @@ class GaClient:
     def _speech_started(self, event: _Event) -> Sequence[h.Happening]:
         start_ms = event.audio_start_ms
         return [h.SpeechStarted(None if start_ms is None else start_ms / 1000)]
+
+    def _speech_stopped(self, event: _Event) -> Sequence[h.Happening]:
+        end_ms = event.audio_end_ms
+        return [h.SpeechStopped(None if end_ms is None else end_ms / 1000)]
 
     def _partial_text(self, event: _Event) -> Sequence[h.Happening]:
         text = self._partial.get(event.item_id, "") + event.delta

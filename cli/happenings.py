@@ -48,7 +48,12 @@ class SpeechStarted:
 
 @dataclass(frozen=True)
 class SpeechStopped:
-    """The server hears the user no longer; the turn may not have ended yet."""
+    """The server hears the user no longer; the turn may not have ended yet.
+
+    `to_s`: where the voice ended, in seconds of sound sent, where the dialect says so.
+    """
+
+    to_s: float | None = None
 
 
 @dataclass(frozen=True)

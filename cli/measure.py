@@ -3,13 +3,14 @@
 Times are seconds on any one clock. What each figure means (all at the client, nothing added for playback):
 
 - voice_to_voice_ms   last audible packet of the turn sent → packet that completes the first audible 20 ms received
-- end_of_turn_ms      last audible packet of the turn sent → end of turn received
+- end_of_turn_ms      the same → end of turn received
 - llm_first_token_ms  the server's own stage time, else end of turn → first piece of reply text received
 - tts_first_audio_ms  the server's own stage time, else first piece of reply text → first audio packet received
 - late_audio_ms       sum of the stalls of a player that starts 80 ms after the first packet of the reply
 
-A turn's speech ends with the last audible packet sent before its end was received, so a recording whose
-noise lies over the threshold measures too short.
+A turn's speech ends where the server says that the voice ended. From a server that does not say, with the last audible
+packet sent before the turn's end was received; where that one is too near to be followed by a pause, the recording went
+on meanwhile, and those two figures are null. Neither counts what a recording says after the pause that ended its turn.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from functools import singledispatchmethod
 from cli import happenings as h
 from cli.sound import PACKET_S
 from cli.turn import Reply, Turn
+from cli.voice_sent import VoiceSent
 
 #: Clear speech of this many packets (500 ms) asks for an answer; less is a click, a breath or the tail of a word.
 OWED_PACKETS = 25
@@ -54,8 +56,10 @@ class TurnBook:
         self.texts: dict[str, h.UserText] = {}
         self._lost: set[str] = set()
         self._hearing = False
-        self._last_loud: float | None = None
+        self._voice = VoiceSent()
         self._sent_s = 0.0
+        #: Sound sent before the session that is held now.
+        self._before_s = 0.0
         #: When, in seconds of sound sent, clear speech was sent that no turn holds yet.
         self._clear_at: list[float] = []
         self._heard_some = False
@@ -76,6 +80,7 @@ class TurnBook:
             self.session = happening.session
             return [Notice("session_opened", t, {"session": happening.session})]
         self.session = happening.session
+        self._before_s, self._voice = self._sent_s, VoiceSent()
         self._hearing = False
         cut_short = [reply.id for reply in self.replies.values() if reply.status is None]
         self._lost |= {name for name, turn in self.turns.items() if not turn.replies}
@@ -101,7 +106,7 @@ class TurnBook:
     @note.register
     def _(self, happening: h.PacketSent, t: float) -> list[Notice]:
         if happening.loud:
-            self._last_loud = t
+            self._voice.sent(self._sent_s - self._before_s, t)
         if happening.clear:
             self._clear_at.append(self._sent_s)
         self._sent_s += PACKET_S
@@ -113,6 +118,7 @@ class TurnBook:
 
     @note.register
     def _(self, happening: h.LineBack, t: float) -> list[Notice]:
+        self._voice.comparable = False
         return [Notice("reconnected", t, {"skipped_ms": happening.skipped_ms})]
 
     # What the user does, as the server reports it.
@@ -120,7 +126,7 @@ class TurnBook:
     @note.register
     def _(self, happening: h.SpeechStarted, t: float) -> list[Notice]:
         if happening.from_s is not None and not self._heard_some:
-            self._miss(happening.from_s - MISSED_BEFORE_S)
+            self._miss(self._before_s + happening.from_s - MISSED_BEFORE_S)
         self._hearing = self._heard_some = True
         return [Notice("speech_started", t)]
 
@@ -134,21 +140,22 @@ class TurnBook:
     @note.register
     def _(self, happening: h.SpeechStopped, t: float) -> list[Notice]:
         self._hearing = False
+        self._voice.ended(happening.to_s)
         return [Notice("speech_stopped", t)]
 
     @note.register
     def _(self, happening: h.TurnEnded, t: float) -> list[Notice]:
         turn = self.turns.get(happening.turn)
+        silent, spoken_at = not self._voice, self._voice.take(t)
         if turn is None:
-            turn = Turn(len(self.turns) + 1, t, self._last_loud)
+            turn = Turn(len(self.turns) + 1, t, spoken_at)
             self.turns[happening.turn] = turn
         else:
             turn.ended_at = t
-            turn.spoken_at = turn.spoken_at if self._last_loud is None else self._last_loud
+            turn.spoken_at = turn.spoken_at if silent else spoken_at
             turn.replies.clear()
         self._hearing = self._heard_some = False
         self._understood = ""
-        self._last_loud = None
         self._clear_at.clear()
         after = _ms(turn.spoken_at, t)
         return [Notice("turn_ended", t, {"turn": turn.number, "end_of_turn_ms": after})]

@@ -29,7 +29,8 @@ from web.record import (
     read_turn,
 )
 from web.rules import Rules
-from web.turn import Turn, advance
+from web.turn import advance
+from web.turn_state import Turn
 
 #: This version decides otherwise than the recording says.
 DIFFERS = 1

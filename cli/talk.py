@@ -169,6 +169,7 @@ def _print_figures(book: TurnBook) -> None:
             for label, name in (("voice to voice", "voice_to_voice_ms"), ("end of turn", "end_of_turn_ms"))
             if isinstance(turn[name], float)
         )
-        click.echo(f"turn {number}: {figures or 'no answer'}, {turn['reply_audio_s']} s of answer")
+        unknown = "the recording went on meanwhile" if turn["reply_audio_s"] else "no answer"
+        click.echo(f"turn {number}: {figures or unknown}, {turn['reply_audio_s']} s of answer")
     for error in book.errors:
         click.echo(f"antiphon: {error}", err=True)

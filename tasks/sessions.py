@@ -14,7 +14,7 @@ from config.versions import VERSION
 from tasks import redis_view, streams
 from tasks.leases import Holder, Leases, parse_holder
 
-#: What `web.turn.Phase` saves.
+#: What `web.turn_state.Phase` saves.
 PHASES = {1: "listening", 2: "hearing", 3: "thinking", 4: "speaking"}
 
 #: Hashes asked for in one round trip.

@@ -9,8 +9,10 @@ from pydantic import TypeAdapter
 from config.errors import ClientError
 from config.messages import SpokenWord, ToolCall, Transcript
 from config.settings import SAMPLE_RATE
+from web.casting import Part
 from web.dialects.base import AudioOut, Configure, ReplyOutcome
 from web.dialects.ga import GaDialect
+from web.dialects.ga_character import PARAM
 from web.reply_options import ReplyOptions
 
 SERVER = TypeAdapter(RealtimeServerEvent)
@@ -26,9 +28,20 @@ class Line:
 
     def __init__(self, *extensions: str) -> None:
         self.dialect = GaDialect(
-            "0123456789abcdef", 160, self._speaker, voice="marin", extensions=frozenset(extensions)
+            "0123456789abcdef",
+            160,
+            self._speaker,
+            self.casting,
+            voice="marin",
+            extensions=frozenset(extensions),
         )
         self.events: list[dict[str, Any]] = []
+
+    @staticmethod
+    def casting(name: str, language: str) -> Part:
+        if name == "Nobody":
+            raise ClientError("there is no character 'Nobody'", code="character_not_found", param=PARAM)
+        return Part(f"You are {name}. Speak {language or 'Czech'}.", f"engine-{name}", language or "cs")
 
     @staticmethod
     def _speaker(voice: str) -> str:

@@ -24,6 +24,7 @@ from tasks.leases import Reservations
 from tasks.sessions import Ending
 from tests import fair_clock
 from tests.house import ROOT, House, open_house, wait_for
+from tests.raw_client import base64_of, connected, voice
 from tests.talker import PATIENCE_S, REPLY, Talker
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -106,6 +107,32 @@ async def turned_away(house: House) -> str:
 async def two_talk(stack: AsyncExitStack, house: House) -> list[Talker]:
     """The house is full."""
     return [await stack.enter_async_context(Talker(house.url)) for _ in range(2)]
+
+
+def test_sound_in_an_item_finds_no_recogniser_in_a_full_house_and_its_sender_learns_that_soon(
+    house: House,
+) -> None:
+    async def scene() -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(Talker(house.url))
+            client = await stack.enter_async_context(connected(house.url))
+            wait_for(lambda: house.health()["stages"]["stt"]["free"] == 0, "a full house")
+            content = [{"type": "input_audio", "audio": base64_of(voice(0.9))}]
+            item = {"type": "message", "role": "user", "content": content, "id": "mine"}
+            asked_s = time.monotonic()
+            await client.send("conversation.item.create", item=item)
+            failed = await client.until("conversation.item.input_audio_transcription.failed")
+            assert (failed["item_id"], failed["error"]["code"]) == ("mine", "server_full"), house.said(
+                of="web"
+            )
+            assert time.monotonic() - asked_s < 8.0, "before anybody would have listened in vain"
+            said = [{key: value for key, value in item.items() if key != "id"}]
+            await client.send("response.create", event_id="r", response={"input": said})
+            error = (await client.until("error"))["error"]
+            assert (error["code"], error["event_id"]) == ("server_full", "r")
+            assert error["message"].startswith("the audio of response.input[0]: no recogniser is free")
+
+    asyncio.run(scene())
 
 
 # --- waiting

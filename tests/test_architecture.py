@@ -125,6 +125,7 @@ MAY_IMPORT = {
         "web.rules",
         "web.ticks",
         "web.turn",
+        "web.turn_state",
         "web.happenings",
         "web.actions",
         "web.roles",

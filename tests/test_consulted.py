@@ -22,15 +22,18 @@ from web import actions, prompt
 from web.config import Truncation, Wishes
 from web.history import History, Scene
 from web.items import REMEMBERED, Exchange, Item
+from web.minutes import minutes
 from web.pacing import Playback
 from web.replier import Replier
-from web.reply import Reply
+from web.reply import UNFINISHED, Reply
 from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch
 
 S = 24_000
 
 CALL = ToolCall("c1", "weather", '{"town": "Rome"}')
+
+AGAIN = ToolCall("c2", "weather", '{"town": "Oslo"}')
 
 EXCHANGE = Exchange((CALL,), ("Sunny.",))
 
@@ -69,6 +72,50 @@ def test_what_only_bridged_a_wait_is_not_remembered_and_what_was_asked_is() -> N
 def test_of_an_interrupted_reply_the_models_own_words_are_kept(seconds: float, content: str) -> None:
     items = kept(actions.CancelReply(1, "turn_detected"), seconds)
     assert [item.content for item in items] == [content]
+
+
+def cut_off(*news: Consulting | Consulted) -> History:
+    """A reply that has said nothing yet when the user interrupts it."""
+    reply = Reply(1, Playback(lead_ms=160), 0.0, ReplyOptions(Wishes()), "a1")
+    for number, body in enumerate(news):
+        reply.consult(body, float(number))
+    history = History([Item("user", "How is it?", id="u")], load())
+    history.remember(actions.CancelReply(1, "turn_detected"), Scene(Wishes(), None, reply, 2, "u1"))
+    return history
+
+
+@pytest.mark.parametrize(
+    ("news", "results"),
+    [
+        ([Consulting([CALL], 11.0), Consulted(["Sunny."])], ["Sunny."]),
+        ([Consulting([CALL], 11.0)], [UNFINISHED]),
+        (
+            [Consulting([CALL], 11.0), Consulted(["Sunny."]), Consulting([AGAIN], 11.0)],
+            ["Sunny.", UNFINISHED],
+        ),
+    ],
+    ids=["one that is over", "one that runs", "one that is over and one that runs"],
+)
+def test_of_a_reply_cut_off_before_its_first_word_the_model_is_told_what_ran(
+    news: list[Consulting | Consulted], results: list[str]
+) -> None:
+    history = cut_off(*news)
+    history.add(Item("user", "Well?", id="w"))
+    order = history.remember(actions.StartReply(2), Scene(Wishes(), None, None, 3, ""))[keys.ORDER]
+    assert isinstance(order, bytes)
+    told = decode_order(order).messages
+    assert [message.content for message in told if message.role == "tool"] == results
+    assert told[-1] == ChatMessage("user", "Well?")
+
+
+def test_clients_never_hear_of_what_ran() -> None:
+    history = cut_off(Consulting([CALL], 11.0))
+    assert history.last_id == "u" and history.add(Item("user", "Well?", id="w")) == "u"
+    assert [entry.id for entry in minutes("s", history.newest, closed=False).items] == ["u", "w"]
+
+
+def test_a_reply_that_asked_for_nothing_and_said_nothing_leaves_nothing() -> None:
+    assert [item.id for item in cut_off().newest] == ["u"]
 
 
 def test_the_client_mends_what_was_heard_without_the_phrase() -> None:

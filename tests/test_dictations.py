@@ -6,6 +6,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from config.errors import AntiphonError, StageFailed
 from web.config import Wishes
 from web.dialects.base import AppendAudio
 from web.dictation import Dictations
@@ -23,7 +24,7 @@ class Broken:
 def test_what_goes_wrong_with_one_sound_leaves_nobody_waiting() -> None:
     woken = Event()
     dictations = Dictations(SimpleNamespace(fanout=Broken()), "sid", woken.set)  # type: ignore[arg-type]
-    heard: list[str | None] = []
+    heard: list[str | AntiphonError] = []
     for _ in range(2):
         dictations.ask(AppendAudio([b""], 0), Wishes(), heard.append)
     with gevent.Timeout(DEADLINE_S):
@@ -31,4 +32,4 @@ def test_what_goes_wrong_with_one_sound_leaves_nobody_waiting() -> None:
             woken.wait()
             woken.clear()
             dictations.settle()
-    assert heard == [None, None]
+    assert [type(what) for what in heard] == [StageFailed, StageFailed]

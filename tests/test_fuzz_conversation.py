@@ -25,7 +25,7 @@ from tasks.leases import Lease, Leases
 from tests import wild
 from tests.ga_line import SERVER
 from tests.talker import Order
-from tests.test_fuzz_events import ga_messages, speaker
+from tests.test_fuzz_events import actor, ga_messages, speaker
 from web import saved
 from web.conversation import Conversation
 from web.dialects import base
@@ -33,7 +33,7 @@ from web.dialects.ga import GaDialect
 from web.dictation import Dictations
 from web.intake import Intake
 from web.reply_options import ReplyOptions
-from web.turn import Phase
+from web.turn_state import Phase
 
 S = SAMPLE_RATE
 
@@ -116,6 +116,7 @@ class Disturbed(RuleBasedStateMachine):
             self.sid,
             160,
             speaker,
+            actor,
             extensions=self.extensions,
             context_tokens=self.rim.settings.llm.window_tokens,
         )
@@ -332,7 +333,7 @@ EXAMPLES = 10
 
 
 def test_a_response_names_a_voice_of_an_object_by_its_id() -> None:
-    dialect = GaDialect("0123456789abcdef", 160, speaker)
+    dialect = GaDialect("0123456789abcdef", 160, speaker, actor)
     voice = {"id": "marin"}
     update = {
         "type": "session.update",

@@ -21,10 +21,11 @@ from web.characters import instructions
 from web.dialects import ga_events, unmute_events
 from web.dialects.base import AddItem, Configure, CreateReply, Dialect, Request
 from web.dialects.ga import GaDialect
+from web.dialects.ga_character import PARAM
 from web.dialects.unmute import UnmuteDialect
 from web.items import Item
 from web.ogg import OggOpusWriter
-from web.turn import Turn
+from web.turn_state import Turn
 
 SERVER = TypeAdapter(RealtimeServerEvent)
 
@@ -51,8 +52,20 @@ def speaker(voice: str) -> str:
 
 def ga() -> GaDialect:
     return GaDialect(
-        "0123456789abcdef", 160, speaker, extensions=frozenset(("antiphon",)), context_tokens=CONTEXT_TOKENS
+        "0123456789abcdef",
+        160,
+        speaker,
+        actor,
+        extensions=frozenset(("antiphon",)),
+        context_tokens=CONTEXT_TOKENS,
     )
+
+
+def actor(name: str, language: str) -> Part:
+    """All that are asked for are there, but one."""
+    if name == "Nobody":
+        raise ClientError("there is no character 'Nobody'", code="character_not_found", param=PARAM)
+    return Part(f"You are {name}.", name, language or "en")
 
 
 def casting(wanted: object, voice: str) -> Part:

@@ -32,6 +32,7 @@ def test_session_created_comes_first_and_unasked():
     assert created["type"] == "session.created"
     assert created["session"]["antiphon"] == {
         "resume_token": "s.t", "resumed": False, "allow_recording": False, "record_audio": False,
+        "character": None,
     }  # fmt: skip
     assert not line.dialect.speaks_first
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from tests.house import House, open_house
 from tests.raw_client import DEADLINE_S, silence, voice
+from tests.raw_client import connected as raw
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -314,5 +316,28 @@ def test_frames_that_are_no_events_cost_their_sender_alone(house: House) -> None
             await client.say("Still there?")
             await client.connection.response.create()
             assert (await client.until("response.done")).response.status == "completed"
+
+    asyncio.run(run())
+
+
+def test_a_character_is_named_and_the_model_is_told_all_that_it_knows(
+    house: House, model: ScriptedLlm
+) -> None:
+    async def run() -> None:
+        async with raw(house.url, "model=x&extensions=antiphon") as client:
+            names = [voice["name"] for voice in json.loads(house.get("/v1/voices"))]
+            session = await client.update(
+                antiphon={"character": names[1]}, output_modalities=["text"], instructions=""
+            )
+            assert (session["antiphon"]["character"], session["audio"]["output"]["voice"]) == (
+                names[1],
+                names[1],
+            )
+            await client.write("Good morning.")
+            await client.send("response.create")
+            await client.until("response.done")
+            assert names[1] in model.requests[-1]["messages"][0]["content"]
+            refused = await client.refused("session.update", session={"antiphon": {"character": "Nobody"}})
+            assert refused["code"] == "character_not_found" and names[1] in refused["message"]
 
     asyncio.run(run())

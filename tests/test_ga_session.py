@@ -8,7 +8,7 @@ from config.errors import ClientError
 from tests.ga_line import SPOKEN, Line, S
 from web.config import Truncation
 from web.dialects.ga import GaDialect
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 
 def test_null_turn_detection_is_a_manual_turn():
@@ -135,7 +135,7 @@ def test_truncation_is_wished_for_and_echoed(asked, meant):
 
 def test_instructions_that_leave_no_room_are_refused():
     line = Line()
-    line.dialect = GaDialect("0123456789abcdef", 160, lambda voice: voice, context_tokens=512)
+    line.dialect = GaDialect("0123456789abcdef", 160, lambda voice: voice, Line.casting, context_tokens=512)
     before = line.update(instructions="Be kind.")
     with pytest.raises(ClientError, match="room for 128") as raised:
         line.send("session.update", session={"type": "realtime", "instructions": "x" * 600})
@@ -149,10 +149,12 @@ def test_consent_to_recording_is_ours_and_echoed():
     assert line.update(antiphon={"allow_recording": True})["antiphon"] == {
         "allow_recording": True,
         "record_audio": False,
+        "character": None,
     }
     assert line.update(instructions="Be kind.")["antiphon"] == {
         "allow_recording": True,
         "record_audio": False,
+        "character": None,
     }
     assert line.dialect.wishes.allow_recording
     assert line.update(antiphon={"record_audio": True})["antiphon"]["record_audio"]

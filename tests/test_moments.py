@@ -16,7 +16,7 @@ from web.pacing import Playback
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
 from web.reply_options import ReplyOptions
-from web.turn import Turn
+from web.turn_state import Turn
 
 S = 24_000
 

@@ -218,7 +218,7 @@ def test_an_exception_is_something_to_talk_about_and_nothing_for_the_log(play: P
     play("broken", story)
 
 
-def test_who_barges_in_while_a_function_runs_is_answered_and_its_result_is_dropped(play: Play) -> None:
+def test_who_barges_in_while_a_function_runs_is_answered_and_the_model_knows_that_it_ran(play: Play) -> None:
     async def story(scene: Scene) -> None:
         await scene.talker.until("response.output_audio.delta")
         scene.talker.speak(SPEECH_S)
@@ -228,8 +228,8 @@ def test_who_barges_in_while_a_function_runs_is_answered_and_its_result_is_dropp
         scene.open_gate()
         scene.talker.speak(SPEECH_S)
         await scene.talker.answered(3)
-        assert roles(scene.prompts[-1]) == "system user assistant user"
-        assert "tool" not in " ".join(map(roles, scene.prompts))
+        assert roles(scene.prompts[-1]) == "system user assistant tool user assistant user"
+        assert "interrupted" in scene.prompts[-1][3]["content"] and scene.runs == 1
 
     play("slow", story)
 

@@ -29,7 +29,7 @@ from web.pen import MAX_IN_HAND
 from web.recorder import Recorder
 from web.rules import Rules
 from web.sound_track import SoundTrack
-from web.turn import Turn
+from web.turn_state import Turn
 
 RULES = Rules.of(TurnSettings())
 NO = Wishes()

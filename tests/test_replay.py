@@ -23,7 +23,8 @@ from web.config import Wishes
 from web.happenings import CancelAsked, Happening, ReplyHeard, SoundBegan, Tick
 from web.recorder import Recorder
 from web.rules import Rules
-from web.turn import Turn, advance
+from web.turn import advance
+from web.turn_state import Turn
 
 S = 24_000
 RULES = Rules.of(TurnSettings())

@@ -27,7 +27,7 @@ from web.dialects.base import (
 )
 from web.items import Item
 from web.reply_options import ReplyOptions
-from web.turn import SILENCE, Phase, Turn
+from web.turn_state import SILENCE, Phase, Turn
 from web.user_work import UserWork
 
 S = SAMPLE_RATE

@@ -71,6 +71,8 @@ def booked(*happenings: Timed) -> TurnBook:
 
 ONE_TURN: list[Timed] = [*speech(0, 1), (1.4, h.TurnEnded("a")), (1.45, h.UserText("a", "hello", final=True))]
 QUIET = h.PacketSent(loud=False)
+#: Speech, a pause of 400 ms, and the next 100 ms of speech.
+PAUSED: list[Timed] = [*speech(0, 1), *[(1.02 + n / 50, QUIET) for n in range(20)], *speech(1.4, 1.5)]
 ANSWERED: list[Timed] = [
     (4.4, h.TurnEnded("a")),
     (4.5, h.UserText("a", "hello", True)),
@@ -124,6 +126,45 @@ FIGURES: dict[str, tuple[list[Timed], dict[str, object]]] = {
             *answer("s", 4.4, 4.5, 5),
         ],
         {"voice_to_voice_ms": 500.0, "end_of_turn_ms": 300.0, "user_text": None},
+    ),
+    "a turn that ended in a pause of the recording is measured from that pause": (
+        [
+            *PAUSED,
+            (1.55, h.SpeechStopped(1.03)),
+            (1.55, h.TurnEnded("a")),
+            *answer("r", 1.56, 1.6, 2.6),
+        ],
+        {"voice_to_voice_ms": 600.0, "end_of_turn_ms": 550.0},
+    ),
+    "what is heard a little after the server's end of the voice is its tail": (
+        [*speech(0, 1), (1.4, h.SpeechStopped(0.9)), (1.4, h.TurnEnded("a")), *answer("r", 1.6, 1.7, 2.7)],
+        {"voice_to_voice_ms": 700.0},
+    ),
+    "what went on after a turn's end belongs to the next": (
+        [
+            *PAUSED,
+            (1.5, h.SpeechStopped(1.03)),
+            (1.5, h.TurnEnded("a")),
+            *[(1.52 + n / 50, QUIET) for n in range(9)],
+            (1.9, h.SpeechStopped(1.5)),
+            (1.9, h.TurnEnded("b")),
+            *answer("r", 2, 2.1, 3),
+        ],
+        {"voice_to_voice_ms": 600.0, "end_of_turn_ms": 400.0},
+    ),
+    "a server that says not where the voice ended, while the recording goes on: nobody knows": (
+        [*PAUSED, (1.51, h.TurnEnded("a")), *answer("r", 1.52, 1.53, 2.5)],
+        {"voice_to_voice_ms": None, "end_of_turn_ms": None},
+    ),
+    "after a lost line server and client count different sound": (
+        [
+            *speech(0, 1),
+            (1.0, h.LineBack(0)),
+            (1.4, h.SpeechStopped(0.3)),
+            (1.4, h.TurnEnded("a")),
+            *answer("r", 1.6, 1.7, 2.7),
+        ],
+        {"voice_to_voice_ms": 700.0},
     ),
     "audio that comes in time is not late": (
         [
@@ -335,6 +376,10 @@ GA_EVENTS: dict[str, tuple[dict[str, object], list[h.Happening]]] = {
         {"type": "session.created", "session": {"id": "s"}},
         [h.SessionOpened("s")],
     ),
+    "where the voice ended": (
+        {"type": "input_audio_buffer.speech_stopped", "item_id": "i", "audio_end_ms": 1320},
+        [h.SpeechStopped(1.32)],
+    ),
     "the end of a turn": ({"type": "input_audio_buffer.committed", "item_id": "i"}, [h.TurnEnded("i")]),
     "a final transcript": (
         {
@@ -453,7 +498,8 @@ class Line:
         while not any(self.loud) or any(self.loud[-silence:]):
             self.hear()
         self.send("input_audio_buffer.speech_started", item_id="i1", audio_start_ms=0)
-        self.send("input_audio_buffer.speech_stopped", item_id="i1", audio_end_ms=0)
+        end_ms = 1000 * sound.PACKET_S * (len(self.loud) - self.loud[::-1].index(True))
+        self.send("input_audio_buffer.speech_stopped", item_id="i1", audio_end_ms=round(end_ms))
         self.send("input_audio_buffer.committed", item_id="i1", previous_item_id=None)
         self.send(
             "conversation.item.input_audio_transcription.completed", item_id="i1", transcript="hello there"

@@ -39,7 +39,7 @@ from tests.house import ROOT, SLOW_LLM, House, open_house, wait_for
 from tests.talker import REPLY, Talker
 from web import actions, happenings
 from web.clock import SessionClock
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 from web.turn_trace import follow
 
 #: The voice's first audio in the house: nobody could take it for anything else.

@@ -27,7 +27,8 @@ from web.happenings import (
 )
 from web.rules import Rules
 from web.ticks import next_tick
-from web.turn import Phase, Turn, advance
+from web.turn import advance
+from web.turn_state import Phase, Turn
 
 S = 24_000
 RULES = Rules.of(TurnSettings())
@@ -438,3 +439,27 @@ def test_who_is_asked_to_say_it_again_is_heard_although_no_sound_came_meanwhile(
     late, _ = advance(AWAITING, TranscriptLate(12 * S, 3 * S), MANUAL)
     assert late.quiet_since == 12 * S
     assert requests.happening(CommitInput(), late, 4 * S, 3 * S, manual=True) == CommitAsked(4 * S)
+
+
+def pushed(*texts: tuple[str, int, int]) -> tuple[Turn, list[Action]]:
+    """Push to talk: 2 s of speech whose transcript never came in time, 2 s more, and then these transcripts."""
+    late = [CommitAsked(2 * S), ReplyAsked(), TranscriptLate(6 * S, 3 * S), CommitAsked(4 * S), ReplyAsked()]
+    finals = [Transcript(text, start, to, settled=True, final=True) for text, start, to in texts]
+    return play([*late, *finals], MANUAL, LISTENING)
+
+
+def test_a_transcript_that_comes_too_late_is_not_the_next_turns() -> None:
+    turn, done = pushed(("first", S, 2 * S))
+    assert turn.awaiting and not [action for action in done if isinstance(action, do.TakeText)]
+    turn, done = pushed(("first", S, 2 * S), ("second", 3 * S, 4 * S))
+    assert done[-2:] == [do.TakeText("second"), do.StartReply(1)]
+
+
+def test_what_was_said_while_the_lost_words_were_awaited_is_the_next_turns() -> None:
+    _, done = pushed(("second", 2 * S + 1, 2 * S + S // 2))
+    assert done[-2:] == [do.TakeText("second"), do.StartReply(1)]
+
+
+def test_a_late_transcript_is_nobodys_while_nobody_awaits_one() -> None:
+    late, _ = play([CommitAsked(2 * S), TranscriptLate(6 * S, 2 * S)], MANUAL, LISTENING)
+    assert advance(late, Transcript("first", S, 2 * S, settled=True, final=True), MANUAL) == (late, ())

@@ -24,7 +24,7 @@ from web.pacing import Playback
 from web.reply import Reply
 from web.signs import Signs, read_signs
 from web.stages import Stages
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 
 
 class Microphone:

@@ -23,7 +23,7 @@ from tests.house import Child, House, open_house, wait_for
 from tests.talker import REPLY, Talker
 from web import saved
 from web.inbox import Inbox
-from web.turn import Phase
+from web.turn_state import Phase
 from web.waiting import digest
 
 DATA = Path(__file__).parent / "data"

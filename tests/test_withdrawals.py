@@ -17,7 +17,7 @@ from web import record_folder, withdrawals
 from web.config import Wishes
 from web.happenings import Tick
 from web.recorder import Recorder
-from web.turn import Turn
+from web.turn_state import Turn
 from web.withdrawals import EVENTS, SETTLED_S, SOUND, Withdrawals
 
 

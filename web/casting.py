@@ -9,6 +9,7 @@ from datetime import datetime
 from random import Random
 from typing import Protocol
 
+from config.voices import LANGUAGES, Instructions
 from web import characters, roles
 
 
@@ -45,5 +46,29 @@ def play(
     wanted = role.character.spoken if instructions is None else characters.instructions(instructions)
     if wanted.language is None:
         wanted = wanted.model_copy(update={"language": role.character.language})
+    return _part(role, wanted, now, dice, headlines)
+
+
+def enact(
+    cast: Sequence[roles.Role],
+    name: str,
+    language: str,
+    *,
+    now: datetime,
+    dice: Random,
+    headlines: Sequence[str] | None = None,
+) -> Part:
+    """The part of a character that a GA client names. language: what its user speaks; empty, or one that no prompt can
+    name: the character's own. Raises ClientError `character_not_found` or `character_unavailable`."""
+    role = roles.find(cast, name, param="session.antiphon.character", what="character")
+    wanted, code = role.character.spoken, language.partition("-")[0].lower()
+    if code in LANGUAGES:
+        wanted = wanted.model_copy(update={"language": code})
+    return _part(role, wanted, now, dice, headlines)
+
+
+def _part(
+    role: roles.Role, wanted: Instructions, now: datetime, dice: Random, headlines: Sequence[str] | None
+) -> Part:
     language = (wanted.language or role.character.language).partition("/")[0]
     return Part(characters.system_prompt(wanted, now, dice, headlines), role.voice, language)

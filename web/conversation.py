@@ -37,6 +37,7 @@ from web.runtime import Runtime
 from web.signs import read_signs
 from web.stage_watch import StageWatch
 from web.stages import STAGE_NAMES, Stages, failure
+from web.turn_state import Phase, Turn
 from web.turn_times import TurnTimes
 from web.turn_trace import follow
 from web.user_input import UserInput
@@ -80,10 +81,9 @@ class Conversation:
         self._send = send
         self._before = before
         self._dictations = dictations
-        self._turn = before.turn if before else turn.Turn()
+        self._turn = before.turn if before else Turn()
         self._rules = self._wished_rules()
-        items, since_reply = (before.history, before.since_reply) if before else ([], None)
-        self._history = History(items, runtime.settings, self.input.clock, since_reply)
+        self._history = History.of(before, runtime.settings, self.input.clock)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
@@ -369,6 +369,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
             since_reply=self._history.since_reply,
+            deleted=self._history.deleted,
         )
         self.memory.save(state, fields, ttl_s)
 
@@ -380,7 +381,7 @@ class Conversation:
         self.input.go_on_after(newest, self._dialect.wishes.input_format)
         self._listening.pick_up()
         self._drop_prepared()
-        if self._turn.phase is turn.Phase.HEARING:
+        if self._turn.phase is Phase.HEARING:
             self._send(self._dialect.speech_began(self._turn.voice_from, again=True))
         if self._turn.replying:
             number = self._turn.reply

@@ -13,7 +13,7 @@ import gevent
 from gevent.event import Event
 
 from config import redis_keys as keys
-from config.errors import ClientError
+from config.errors import AntiphonError, ClientError, Overloaded, StageFailed
 from config.messages import Audio, Commit, End, Failed, InEntry, Listen, Result, Transcript, encode
 from config.settings import SAMPLE_RATE
 from config.versions import VERSION
@@ -32,14 +32,18 @@ PAD_SAMPLES = SAMPLE_RATE // 10
 #: 10 s of sound are understood in less than a second, once a recogniser has room.
 DEADLINE_S = 10.0
 
+#: Recognisers are for the sessions that have a place. In a full house one may be free all the same, or soon; what
+#: nobody takes up by then would wait for somebody to hang up.
+ROOM_S = 3.0
+
 #: Results that were lost on the way are looked for so often.
 LOOK_S = 1.0
 
 #: More of one session do not wait: each takes a recogniser that others want.
 MOST_WAITING = 8
 
-#: What is done with the words; None: nobody could be found to understand them.
-Then = Callable[[str | None], None]
+#: What is to be done with the words, or with the reason why there are none.
+Then = Callable[[str | AntiphonError], None]
 
 
 class Dictation:
@@ -54,10 +58,11 @@ class Dictation:
             sound.format or wishes.input_format, wishes.language, wishes.threshold, wishes.prefix_ms
         )
         self._over = Event()
+        self._claimed = False
         self._text: str | None = None
 
-    def understand(self) -> str | None:
-        """Waits for the words; None: they did not come in time."""
+    def understand(self) -> str:
+        """Waits for the words. Raises Overloaded where nobody has room to listen, and StageFailed."""
         runtime, sid = self._runtime, self._sid
         runtime.fanout.add(sid, self)
         try:
@@ -73,10 +78,15 @@ class Dictation:
             self._wait()
         except streams.RedisError as error:
             log.warning("an item was not understood: %s", type(error).__name__)
+            raise not_understood() from error
         finally:
             runtime.fanout.remove(sid, self)
             self._close()
-        return self._text
+        if self._text is not None:
+            return self._text
+        if self._claimed:
+            raise not_understood()
+        raise Overloaded("no recogniser is free for this audio; send it again later, or give its transcript")
 
     def _entries(self) -> list[InEntry]:
         samples, now = self._sound.samples, shared_time.now_s()
@@ -87,8 +97,8 @@ class Dictation:
         ]
 
     def _wait(self) -> None:
-        for _ in range(int(DEADLINE_S / LOOK_S)):
-            if self._over.wait(LOOK_S):
+        for looks in range(int(DEADLINE_S / LOOK_S)):
+            if self._over.wait(LOOK_S) or (looks * LOOK_S >= ROOM_S and not self._claimed):
                 return
             for result in streams.results_after(self._runtime.media, "stt", self._sid, 0, 0, 0):
                 self.take(result)
@@ -103,7 +113,8 @@ class Dictation:
     # --- what the fan-out sees
 
     def take(self, result: Result) -> None:
-        """The last word ends it."""
+        """The last word ends it; the first says that somebody listens."""
+        self._claimed = True
         if isinstance(result.body, Transcript) and result.body.final:
             self._text = result.body.text.strip()
             self._over.set()
@@ -112,6 +123,11 @@ class Dictation:
 
     def may_have_missed(self) -> None:
         """What was missed is read back, soon."""
+
+
+def not_understood() -> StageFailed:
+    """The words did not come in time."""
+    return StageFailed("no transcript came in time")
 
 
 class Dictations:
@@ -123,7 +139,7 @@ class Dictations:
         self._sid = sid
         self._wake = wake
         self._waiting: deque[tuple[Dictation, Then]] = deque()
-        self._understood: deque[tuple[Then, str | None]] = deque()
+        self._understood: deque[tuple[Then, str | AntiphonError]] = deque()
         self._worker: gevent.Greenlet | None = None
         self._unsettled = 0
 
@@ -156,9 +172,11 @@ class Dictations:
     def _work(self) -> None:
         while self._waiting:
             dictation, then = self._waiting.popleft()
-            text = None
+            text: str | AntiphonError = not_understood()
             try:
                 text = dictation.understand()
+            except AntiphonError as error:
+                text = error
             except Exception:  # all others of the session, and replies to them, wait for this greenlet
                 log.exception("an item was not understood")
             self._understood.append((then, text))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from tasks.shared_time import shared_time
 from tasks.streams import RedisError
 from web import saved
 from web.admission import Ticket
-from web.casting import play
+from web.casting import enact, play
 from web.dialects.base import Dialect
 from web.dialects.ga import GaDialect
 from web.dialects.unmute import UnmuteDialect, last_words
@@ -44,19 +45,17 @@ def make_dialect(
     """
     settings, cast = runtime.settings, runtime.roles
     cloned: Cloned = (lambda _: True) if resumed else runtime.uploads.made
+
+    def today() -> dict[str, Any]:
+        """What a prompt depends on, as it is now."""
+        now, newest = datetime.now().astimezone(), runtime.headlines.newest
+        return {"now": now, "dice": Random(sid), "headlines": newest}
+
     if name == "unmute":
         return UnmuteDialect(
             sid,
             settings.pacing.unmute_lead_ms,
-            lambda instructions, voice: play(
-                cast,
-                instructions,
-                voice,
-                now=datetime.now().astimezone(),
-                dice=Random(sid),
-                cloned=cloned,
-                headlines=runtime.headlines.newest,
-            ),
+            lambda instructions, voice: play(cast, instructions, voice, cloned=cloned, **today()),
             settings.turn.user_silence_timeout_s,
             settings.llm.window_tokens,
         )
@@ -64,6 +63,7 @@ def make_dialect(
         sid,
         settings.pacing.lead_ms,
         Speakers(cast, cloned, resumed=resumed),
+        lambda character, language: enact(cast, character, language, **today()),
         model=handshake.query.get("model", "antiphon")[:64],
         voice=find(cast, "").character.name,
         extensions=handshake.extensions,
@@ -146,7 +146,7 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller:
         keys.MEMBER: caller.member,
     }
     with _place(runtime, sid, first=False) as ticket:
-        runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
+        runtime.leases.create(sid, fields, runtime.settings.ownership.session_s)
         return _claimed(runtime, socket, dialect, f"{sid}.{secret}", None, ticket)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from config.errors import AntiphonError
 from web.dialects import base
 from web.dictation import Dictations
 from web.history import History
@@ -45,8 +46,8 @@ class ItemDesk:
                 request.sound, self._dialect.wishes, lambda text: self._understood(request.item.id, text)
             )
 
-    def _understood(self, item_id: str, text: str | None) -> None:
-        if text and self._history.append(item_id, text):
+    def _understood(self, item_id: str, text: str | AntiphonError) -> None:
+        if isinstance(text, str) and text and self._history.append(item_id, text):
             self._changed()
         self._send(self._dialect.item_understood(item_id, text))
 

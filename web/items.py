@@ -107,6 +107,10 @@ class Items:
         found = (place for place, item in enumerate(self._items) if item_id and item.id == item_id)
         return next(found, None)
 
+    def id_before(self, place: int) -> str | None:
+        """Of the item before that place, as clients know them; None: there is none."""
+        return next((item.id for item in reversed(self._items[:place]) if item.id), None)
+
     def find(self, item_id: str) -> Item | None:
         """The item of this id."""
         place = self.place(item_id)

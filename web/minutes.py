@@ -10,7 +10,7 @@ from web.answers import CalledFunction, FunctionResult, Minutes, SaidMessage
 from web.history import SAVED_CHARACTERS, SAVED_MESSAGES
 from web.items import Item, size
 from web.prompt import INTERRUPTED
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 #: Who speaks, as subtitles and text name them.
 SPEAKERS = {"user": "User", "assistant": "Assistant"}

@@ -6,7 +6,7 @@ from web.clock import SessionClock
 from web.happenings import Happening
 from web.items import Span
 from web.reply import Reply
-from web.turn import Turn
+from web.turn_state import Turn
 
 #: Less is the way of the sound, not a pause.
 PAUSE = SAMPLE_RATE

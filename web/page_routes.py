@@ -22,6 +22,15 @@ KINDS = {
     ".webmanifest": "application/manifest+json",
 }
 
+#: So the address of an edition begins, after /page/; a hash of all its files follows.
+EDITION = "v-"
+
+#: What an edition's address names never changes: another edition has another.
+FOR_EVER = "public, max-age=31536000, immutable"
+
+#: Modules of the audio thread, which the page itself does not import.
+WORKLET = "_worklet.js"
+
 #: Below this gzip saves nothing that is worth the header.
 SMALL_BYTES = 512
 
@@ -50,17 +59,47 @@ class Served:
     kind: str
 
 
+@dataclass(frozen=True)
+class Edition:
+    """All files as they are now."""
+
+    name: str
+    index: Served
+    """The page; it asks for its files by the edition's name."""
+
+
 @lru_cache(maxsize=128)
 def read(name: str, _changed_ns: int) -> Served:
     """A file of the folder, read and packed once for as long as it does not change."""
-    body = (FOLDER / name).read_bytes()
-    packed = gzip.compress(body, mtime=0) if len(body) > SMALL_BYTES else b""
-    return Served(
-        body,
-        packed if len(packed) < len(body) else b"",
-        hashlib.sha256(body).hexdigest()[:20],
-        KINDS[Path(name).suffix],
+    return packed((FOLDER / name).read_bytes(), KINDS[Path(name).suffix])
+
+
+def packed(body: bytes, kind: str) -> Served:
+    """A body with what goes along with it."""
+    small = gzip.compress(body, mtime=0) if len(body) > SMALL_BYTES else b""
+    return Served(body, small if len(small) < len(body) else b"", hashlib.sha256(body).hexdigest()[:20], kind)
+
+
+@lru_cache(maxsize=2)
+def edition(files: tuple[tuple[str, int], ...]) -> Edition:
+    """Of files by name and time of change. Its page names all modules, or a browser would find them round by round."""
+    served = {name: read(name, changed_ns) for name, changed_ns in files}
+    name = EDITION + hashlib.sha256("".join(one.etag for one in served.values()).encode()).hexdigest()[:16]
+    modules = [name for name in served if name.endswith(".js") and not name.endswith(WORKLET)]
+    links = "".join(f'  <link rel="modulepreload" href="/page/{module}">\n' for module in modules)
+    body = (
+        served["index.html"]
+        .body.decode()
+        .replace("</head>", f"{links}</head>")
+        .replace('"/page/', f'"/page/{name}/')
     )
+    return Edition(name, packed(body.encode(), KINDS[".html"]))
+
+
+def current() -> Edition:
+    """The edition of this moment."""
+    found = sorted(path for path in FOLDER.rglob("*") if path.suffix in KINDS)
+    return edition(tuple((path.relative_to(FOLDER).as_posix(), path.stat().st_mtime_ns) for path in found))
 
 
 def find(name: str) -> Served:
@@ -74,24 +113,27 @@ def find(name: str) -> Served:
 @page.get("/")
 def index() -> Response:
     """The page itself."""
-    return sent(find("index.html"))
+    return sent(current().index)
 
 
 @page.get("/page/<path:name>")
 def file(name: str) -> Response:
-    """What belongs to it."""
-    return sent(find(name))
+    """What belongs to it. Asked for another edition, as in an update, a server gives its own, to be kept by nobody."""
+    first, _, rest = name.partition("/")
+    if not first.startswith(EDITION):
+        return sent(find(name))
+    return sent(find(rest), FOR_EVER if first == current().name else "no-store")
 
 
-def sent(served: Served) -> Response:
-    """Packed, if the browser can unpack it. Asked for again it is compared, so that a new version shows at once."""
+def sent(served: Served, kept: str = "no-cache") -> Response:
+    """Packed, if the browser can unpack it; by default it is compared when asked for again."""
     packs = bool(served.packed) and request.accept_encodings.best_match(("gzip", "identity")) == "gzip"
     response = Response(served.packed if packs else served.body, content_type=served.kind)
     if packs:
         response.headers["Content-Encoding"] = "gzip"
     headers = {
         "Vary": "Accept-Encoding",
-        "Cache-Control": "no-cache",
+        "Cache-Control": kept,
         "Content-Security-Policy": POLICY.format(host=request.host),
         "Permissions-Policy": PERMISSIONS,
         "X-Content-Type-Options": "nosniff",

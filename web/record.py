@@ -18,7 +18,7 @@ from config.settings import SAMPLE_RATE
 from web.actions import Action
 from web.happenings import Happening
 from web.rules import Rules
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 
 #: Raised when a line changes its meaning.
 VERSION = 1

@@ -18,7 +18,7 @@ from web.pen import Background, Pen
 from web.rules import Rules
 from web.runtime import Runtime
 from web.sound_track import SoundTrack
-from web.turn import Turn
+from web.turn_state import Turn
 from web.withdrawals import EVENTS, SOUND, Withdrawals
 
 #: A session that ends waits so long for the disk.

@@ -16,6 +16,10 @@ PACKET_SAMPLES = SAMPLE_RATE // 50
 KEPT_SAMPLES = 5 * SAMPLE_RATE
 
 
+#: What a model is told of a function that ran while its reply was cut off. It cannot be stopped, and ends by itself.
+UNFINISHED = "The answer was interrupted while this ran: it may have been done, and its result is not known."
+
+
 @dataclass
 class Reply:
     """Number `number`; positions are reply samples, word numbers count from 0."""
@@ -81,6 +85,13 @@ class Reply:
             calls, self.consulting = self.consulting.calls, None
             self.exchanges.append(Exchange.of(calls, body.results))
             self.waits_until_s = now_s
+
+    @property
+    def consulted(self) -> tuple[Exchange, ...]:
+        """What the conversation remembers of them; of those that run still nobody will hear how they end."""
+        running = self.consulting.calls if self.consulting is not None else []
+        unfinished = (Exchange.of(running, [UNFINISHED] * len(running)),) if running else ()
+        return (*self.exchanges, *unfinished)
 
     def end_text(self, body: TextDone) -> None:
         """No more words come; of none there is no sound."""

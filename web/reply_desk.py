@@ -11,13 +11,13 @@ from functools import partial
 
 import msgspec
 
-from config.errors import AntiphonError, ClientError, StageFailed
+from config.errors import AntiphonError, ClientError
 from web import happenings, requests
 from web.asked_replies import MOST_WAITING, AskedReplies
 from web.dialects import base
 from web.dictation import Dictations
 from web.history import History
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 from web.turn_times import TurnTimes
 
 
@@ -62,14 +62,13 @@ class ReplyDesk:
             assert request.options is not None
             self._dictations.ask(sound, request.options.wishes, partial(self._understood, request, place))
 
-    def _understood(self, request: base.CreateReply, place: int, text: str | None) -> None:
+    def _understood(self, request: base.CreateReply, place: int, text: str | AntiphonError) -> None:
         """One of the items that it answers is known, or never will be."""
         if request not in self._later:
             return
-        if text is None:
+        if isinstance(text, AntiphonError):
             self._later.remove(request)
-            why = StageFailed(f"the audio of response.input[{place}] could not be understood in time")
-            self._complain(why, request.event_id)
+            self._complain(type(text)(f"the audio of response.input[{place}]: {text}"), request.event_id)
             return
         assert request.options is not None and request.options.input is not None
         items = request.options.input

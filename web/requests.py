@@ -3,7 +3,7 @@
 from config.errors import ClientError
 from web.dialects.base import ClearInput, CommitInput, CreateReply, StopReply
 from web.happenings import CancelAsked, ClearAsked, CommitAsked, Happening, ReplyAsked
-from web.turn import Turn
+from web.turn_state import Turn
 
 TurnRequest = CommitInput | ClearInput | CreateReply | StopReply
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from config.engine_choice import EngineChoice
 from config.errors import ClientError
@@ -83,13 +83,19 @@ def _voice(character: Character, tts: EngineChoice) -> str:
 
 
 def find(
-    roles: Sequence[Role], wanted: str, *, param: str = "session.voice", cloned: Cloned = lambda _: False
+    roles: Sequence[Role],
+    wanted: str,
+    *,
+    param: str = "session.voice",
+    cloned: Cloned = lambda _: False,
+    what: Literal["voice", "character"] = "voice",
 ) -> Role:
     """Who is meant by `wanted`; if nobody in particular, the first that can be talked to; so too for a cloned voice.
 
-    Raises ClientError `voice_not_found` or `voice_unavailable`; `param` is the field that named the voice.
+    Raises ClientError `voice_not_found` or `voice_unavailable`, or the same of a character: `what` says as what the
+    field `param` named them.
     """
-    if wanted.startswith(CUSTOM_PREFIX):
+    if what == "voice" and wanted.startswith(CUSTOM_PREFIX):
         if not CUSTOM.fullmatch(wanted) or not cloned(wanted.removeprefix(CUSTOM_PREFIX)):
             said = "this cloned voice has expired or is unknown; send the recording again"
             raise ClientError(said, code="voice_not_found", param=param)
@@ -101,11 +107,11 @@ def find(
     for role in roles:
         if wanted.casefold() in role.character.names():
             if role.unavailable:
-                said = f"{role.character.name} is not available: {role.unavailable}; voices: {names}"
-                raise ClientError(said, code="voice_unavailable", param=param)
+                said = f"{role.character.name} is not available: {role.unavailable}; {what}s: {names}"
+                raise ClientError(said, code=f"{what}_unavailable", param=param)
             return role
-    said = f"there is no voice {wanted[:SHOWN_CHARACTERS]!r}; voices: {names}"
-    raise ClientError(said, code="voice_not_found", param=param)
+    said = f"there is no {what} {wanted[:SHOWN_CHARACTERS]!r}; {what}s: {names}"
+    raise ClientError(said, code=f"{what}_not_found", param=param)
 
 
 def speaker(

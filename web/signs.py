@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from web.reply import Reply
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 
 Connection = Literal["none", "connecting", "connected"]
 """Nothing is asked of a stage; it is asked and nobody has taken it, or took it and was lost; a worker has it."""

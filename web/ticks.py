@@ -1,7 +1,7 @@
 """When time alone changes something in a turn. Pure."""
 
 from web.rules import Rules
-from web.turn import Phase, Turn
+from web.turn_state import Phase, Turn
 
 
 def next_tick(turn: Turn, rules: Rules) -> int | None:

@@ -4,8 +4,7 @@ Workers report facts, `advance` decides. Every reply has a number; results of an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import replace
 
 from config.messages import Pause, Transcript, VoiceEnded, VoiceStarted
 from config.settings import SAMPLE_RATE
@@ -43,78 +42,7 @@ from web.happenings import (
     TranscriptLate,
 )
 from web.rules import Rules
-
-#: The words of a user who says nothing; no client is told that they said it.
-SILENCE = "..."
-
-
-class Phase(Enum):
-    """Whose turn it is."""
-
-    LISTENING = auto()  #: nobody speaks; the microphone is open
-    HEARING = auto()  #: the user is speaking
-    THINKING = auto()  #: the user's turn ended; no reply audio is out yet
-    SPEAKING = auto()  #: the reply plays; the user may barge in
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Everything turn-taking remembers."""
-
-    phase: Phase = Phase.LISTENING
-    reply: int = 0
-    """Number of the newest reply; 0: none yet."""
-    voice: bool = False
-    """The user's voice sounds now."""
-    voice_from: int = 0
-    voice_to: int = 0
-    """Onset and end of the newest utterance's voice."""
-    ends_at: int | None = None
-    """When the pause has lasted long enough to end the turn."""
-    p_end: float = 0.0
-    """Probability that the newest pause ends the turn."""
-    text: str = ""
-    """What is understood of the open utterance."""
-    text_to: int = 0
-    """Voice up to here was listened to for `text`, or for nothing."""
-    settled_to: int = 0
-    """All voice up to here is in `text`."""
-    taken_to: int = -1
-    """Utterances up to here are in the history."""
-    awaiting: bool = False
-    """The turn ended; its transcript is still to come."""
-    more: int = 0
-    """Turns that the client ended meanwhile, whose transcripts are to come after that."""
-    reply_wanted: bool = False
-    """A reply starts as soon as the transcript is there, if it has words."""
-    reply_asked: bool = False
-    """The client itself waits for that reply, words or not."""
-    prepared: int = 0
-    """Number of the reply that is made ahead; 0: none."""
-    prepared_for: str = ""
-    """The text it answers."""
-    prepared_times: int = 0
-    """Replies made ahead in this turn."""
-    room: bool = False
-    """Workers have slots to spare."""
-    muted: bool = False
-    false_mutes: int = 0
-    """Mutes of this reply that nothing confirmed."""
-    quiet_since: int = 0
-    """Nobody has spoken since."""
-    silences: int = 0
-    """How often in a row the user left the turn to the assistant."""
-
-    @property
-    def awaited(self) -> int:
-        """Transcripts that are still to come."""
-        return 1 + self.more if self.awaiting else 0
-
-    @property
-    def replying(self) -> bool:
-        """A reply is being made or played, and the client knows."""
-        return self.phase is Phase.SPEAKING or (self.phase is Phase.THINKING and not self.awaiting)
-
+from web.turn_state import SILENCE, Phase, Turn
 
 Step = tuple[Turn, tuple[Action, ...]]
 
@@ -162,11 +90,12 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case Phase.LISTENING, Tick(at) if turn.reply and 0 < rules.user_silence <= at - turn.quiet_since:
             return _left_to_assistant(turn, at, rules)
         case Phase.LISTENING | Phase.HEARING, CommitAsked(at):
-            return replace(turn, phase=Phase.THINKING, awaiting=True, voice=False), (CloseUtterance(at),)
+            ended = replace(turn, phase=Phase.THINKING, awaiting=True, voice=False, committed=at)
+            return ended, (CloseUtterance(at),)
         case Phase.THINKING, CommitAsked(at) if turn.awaiting and manual:
-            return replace(turn, more=turn.more + 1), (CloseUtterance(at),)
+            return replace(turn, more=turn.more + 1, committed=at), (CloseUtterance(at),)
         case _, CommitAsked(at) if turn.replying:
-            return replace(turn, voice=False), (CloseUtterance(at),)
+            return replace(turn, voice=False, committed=at), (CloseUtterance(at),)
         case _, ClearAsked(at):
             return _cleared(turn, at, rules)
         case Phase.THINKING, ReplyAsked() if turn.awaiting:
@@ -186,7 +115,8 @@ def _step(turn: Turn, happening: Happening, rules: Rules) -> Step:  # noqa: C901
         case _, ReplyFailed(reply, at) if reply == turn.reply and turn.replying:
             return _floor_free(turn, at, rules, CancelReply(turn.reply, "failed"))
         case Phase.THINKING, TranscriptLate(at, received) if turn.awaiting:
-            return replace(_listening(turn, at), taken_to=at if received is None else received), ()
+            taken_to, lost_to = at if received is None else received, max(turn.committed, turn.voice_to)
+            return replace(_listening(turn, at), taken_to=taken_to, lost_to=lost_to), ()
     return turn, ()
 
 
@@ -260,7 +190,8 @@ def _cleared(turn: Turn, at: int, rules: Rules) -> Step:
 def _understood(turn: Turn, heard: Transcript, rules: Rules) -> Step:
     """A transcript came: it may complete a turn, confirm an interruption, or be remembered."""
     manual = rules.detection == "manual"
-    awaited = heard.final and turn.awaiting and (manual or heard.to > max(turn.taken_to, turn.voice_from))
+    known_to = turn.lost_to if manual else max(turn.taken_to, turn.voice_from)
+    awaited = heard.final and turn.awaiting and heard.to > known_to
     if min(heard.start, heard.to - 1) < turn.taken_to and not awaited:
         return turn, ()
     if heard.final and turn.awaiting and not awaited:  # of the utterance before

@@ -28,7 +28,7 @@ from config.tracing import NO_SPAN, Span, Tracer, Value, trace_id
 from tasks.shared_time import shared_time
 from web import actions, happenings
 from web.clock import SessionClock
-from web.turn import Turn
+from web.turn_state import Turn
 
 #: What a stage does for a reply, as its span is named.
 WORK = {"llm": "llm.reply", "tts": "tts.speak"}

@@ -24,7 +24,8 @@ from web.config import Wishes
 from web.happenings import CommitAsked, Happening, Tick
 from web.rules import Rules
 from web.ticks import next_tick
-from web.turn import Phase, Turn, advance
+from web.turn import advance
+from web.turn_state import Phase, Turn
 
 PACKET = SAMPLE_RATE // 50
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Announcing } from "../../web/page/js/announcing.js";
 import { advance, BEGINNING, canTalk, phaseOf } from "../../web/page/js/session_state.js";
 
 /** @typedef {import("../../web/page/js/session_state.js").Happening} Happening */
@@ -68,4 +69,34 @@ test("whatever happens in whatever order, the phase is one that has a name", () 
 
 test("the microphone stays shut over a lost connection and over calls", () => {
   assert.ok(after(...LIVE, { type: "mic", closed: true }, { type: "lost", reason: "lost" }, "connected", "ended", "talk").closed);
+});
+
+// --- what who does not see the page is told
+
+/** @param {import("../../web/page/js/session_state.js").Phase} phase @param {object} [rest] */
+const now = (phase, rest = {}) => ({ phase, place: 0, closed: false, reason: "", ...rest });
+
+test("of a talk only its beginning and its end are told", () => {
+  const told = new Announcing();
+  const phases = /** @type {const} */ (["idle", "asking", "connecting", "listening", "hearing", "thinking", "speaking", "muted", "hearing", "listening", "idle"]);
+  assert.deepEqual(phases.map((phase, at) => told.of(now(phase), at * 1000)).filter(Boolean), ["connected", "ended"]);
+});
+
+test("a place in the line is told first, then seldom, and when it is the next", () => {
+  const told = new Announcing();
+  const places = [[9, 0], [8, 1000], [7, 2000], [6, 16_000], [5, 17_000], [1, 18_000], [1, 19_000]];
+  assert.deepEqual(places.filter(([place, ms]) => told.of(now("queued", { place }), ms)).map(([place]) => place), [9, 6, 1]);
+  assert.equal(told.of(now("thinking"), 20_000), "connected");
+});
+
+test("why it is lost is told again only if it is lost for another reason", () => {
+  const told = new Announcing();
+  const reasons = ["lost", "lost", "away", "away"];
+  assert.deepEqual(reasons.map((reason) => told.of(now("reconnecting", { reason }), 0)), ["phase", "", "phase", ""]);
+  assert.equal(told.of(now("listening"), 1), "", "the transcript says that it goes on");
+});
+
+test("a microphone that is shut by a key is told", () => {
+  const told = new Announcing();
+  assert.deepEqual([told.of(now("idle", { closed: true }), 0), told.of(now("idle"), 0)], ["shut", "opened"]);
 });

@@ -2,7 +2,9 @@
 
 import gzip
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -28,7 +30,36 @@ def client() -> Iterator[FlaskClient]:
 def test_the_page_stands_at_the_root(client: FlaskClient) -> None:
     answer = client.get("/")
     assert answer.status_code == 200 and answer.mimetype == "text/html"
-    assert answer.data == (PAGE / "index.html").read_bytes()
+    assert b'id="talk"' in answer.data
+
+
+def named(client: FlaskClient) -> list[str]:
+    """Files that the page asks for."""
+    return re.findall(r'"(/page/[^"]+)"', client.get("/").get_data(as_text=True))
+
+
+def test_a_browser_learns_of_all_modules_at_once_and_keeps_them_until_they_change(
+    client: FlaskClient,
+) -> None:
+    asked = named(client)
+    modules = {path.name for path in FILES if path.suffix == ".js" and not path.name.endswith("_worklet.js")}
+    assert modules <= {Path(path).name for path in asked}
+    for path in asked:
+        answer = client.get(path)
+        assert answer.status_code == 200 and "immutable" in answer.headers["Cache-Control"]
+
+
+def test_what_changed_has_another_address(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PAGE, tmp_path / "page")
+    monkeypatch.setattr("web.page_routes.FOLDER", tmp_path / "page")
+    before = set(named(client))
+    (tmp_path / "page/js/loudness.js").write_text("export const another = true;")
+    after = set(named(client))
+    assert before and after and before.isdisjoint(after)
+    outdated = client.get(before.pop())
+    assert outdated.status_code == 200 and outdated.headers["Cache-Control"] == "no-store"
 
 
 def test_it_runs_its_own_scripts_and_nobody_else_s(client: FlaskClient) -> None:
@@ -81,6 +112,9 @@ def test_it_travels_packed_where_the_browser_can_unpack_it(client: FlaskClient) 
         "js",
         "",
         "nothing.js",
+        "v-0",
+        "v-0/../../app.py",
+        "v-0/nothing.js",
         "%2e%2e/config.py",
         "/etc/passwd",
     ],
@@ -98,7 +132,7 @@ def test_all_of_it_together_is_small(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_names_another_server(path) -> None:
+def test_no_file_names_another_server(path: Path) -> None:
     assert path.suffix in KINDS
-    named = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text()))
-    assert named <= {"http://www.w3.org/2000/svg"}
+    others = set(re.findall(r"https?://[^\s\"'`)]+", path.read_text()))
+    assert others <= {"http://www.w3.org/2000/svg"}

@@ -1,12 +1,12 @@
-/** What was said, how long it took, what closes mean, and the words of the interface. */
+/** What was said, how long it took, and the words of the interface. */
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { scale } from "../../web/page/js/chart.js";
 import { answerMs, Distribution, Latency, parts } from "../../web/page/js/latency.js";
-import { afterClose, afterRefusal, backoff } from "../../web/page/js/retry.js";
-import { STRINGS } from "../../web/page/js/strings.js";
+import { STRINGS, typeset } from "../../web/page/js/strings.js";
 import { Transcript } from "../../web/page/js/transcript.js";
 import { DEFAULTS, session } from "../../web/page/js/wishes.js";
 
@@ -63,6 +63,40 @@ test("and words that sound again are counted once", () => {
   assert.equal(said.lines[0].text.slice(0, said.lines[0].heard), "one two three ");
 });
 
+test("a reply that is told again goes on, whatever was thought to have become of it", () => {
+  const said = replied();
+  said.recalled([{ type: "message", id: "a", role: "assistant", text: "one two" }]);
+  assert.equal(said.lines[0].state, "done");
+  said.saysAnew("a");
+  said.says("a", "one two three");
+  assert.deepEqual([said.lines.length, said.lines[0].state, said.lines[0].text], [1, "open", "one two three"]);
+});
+
+test("what was said while nobody heard it is put where it belongs, and what was left open is settled", () => {
+  const said = new Transcript();
+  said.understood("u1", "first");
+  said.guess("u2", "sec");
+  said.note("the conversation goes on");
+  said.line("a2", "them");
+  const message = (/** @type {string} */ id, /** @type {string} */ role, /** @type {string} */ text) => ({ type: "message", id, role, text });
+  said.recalled([message("u1", "user", "first"), message("a1", "assistant", "hm"), message("u2", "user", "second"), message("a2", "assistant", "wel")], "a2");
+  assert.deepEqual(said.lines.map((line) => `${line.id} ${line.text} ${line.state}`).filter((line) => !line.startsWith("note")), ["u1 first done", "a1 hm done", "u2 second done", "a2  open"]);
+  said.recalled([message("u1", "user", "first")]);
+  assert.equal(said.lines.length, 5);
+});
+
+test("the page says a thing once, however often it happens", () => {
+  const said = new Transcript();
+  for (let at = 0; at < 50; at++) said.note("lost");
+  assert.equal(said.lines.length, 1);
+});
+
+test("a line does not grow without end", () => {
+  const said = new Transcript();
+  for (let at = 0; at < 100; at++) said.says("a", "word ".repeat(1000));
+  assert.ok(said.lines[0].text.length <= 20_000);
+});
+
 test("a guess gives way to what was understood, and to nothing if that was nothing", () => {
   const said = new Transcript();
   said.guess("u", "wreck a nice");
@@ -107,31 +141,6 @@ test("quantiles are of what was measured last", () => {
   assert.equal(all.quantile(0.95), 5);
 });
 
-// --- what a close means
-
-for (const [code, then, reason, forgets] of /** @type {const} */ ([
-  [1000, "ended", "ended", true], [1008, "failed", "dismissed", true], [1013, "again", "full", false], [1012, "again", "lost", false],
-  [1006, "again", "lost", false], [1011, "again", "lost", false], [4404, "again", "forgotten", true],
-])) {
-  test(`a close with ${code}: ${then}, ${reason}`, () => {
-    const verdict = afterClose(code, 0, 0.5);
-    assert.deepEqual([verdict.then, verdict.reason, verdict.forget], [then, reason, forgets]);
-  });
-}
-
-for (const [status, resuming, attempt, reason] of /** @type {const} */ ([
-  [0, false, 0, "away"], [401, false, 0, "key"], [403, false, 0, "refused"], [429, false, 0, "limited"], [503, true, 3, "lost"], [200, true, 0, "lost"], [200, true, 1, "forgotten"],
-])) {
-  test(`a connection that is refused where HTTP says ${status}, at attempt ${attempt}: ${reason}`, () => {
-    assert.equal(afterRefusal(status, resuming, attempt, 0.5).reason, reason);
-  });
-}
-
-test("waits double and end at some seconds", () => {
-  assert.ok(backoff(0, 0.5) < backoff(1, 0.5));
-  assert.ok(backoff(1000, 1) < 12_000);
-});
-
 // --- words of the interface
 
 test("both languages say everything", () => {
@@ -156,11 +165,12 @@ test("every word that is asked for is there", () => {
 const NORA = { name: "Nora", comment: "Small talk", instructions: { type: "smalltalk", text: "Your name is Nora.", language: "en" }, source: {} };
 const MUET = { ...NORA, name: "Muet", available: false };
 
-test("a session has the voice, the words and the language of who was chosen", () => {
+test("a session names who was chosen, and the server knows the rest", () => {
   const made = session({ ...DEFAULTS, voice: "Nora" }, [MUET, NORA], true, false);
   assert.equal(made.audio.output.voice, "Nora");
-  assert.match(made.instructions ?? "", /Nora.*Small talk/);
-  assert.equal(made.audio.input.transcription.language, "en");
+  assert.equal(made.antiphon.character, "Nora");
+  assert.equal(made.instructions, "");
+  assert.equal(made.audio.input.transcription.language, "");
   assert.equal(made.audio.input.format.type, "audio/opus");
 });
 
@@ -168,10 +178,33 @@ test("who chose nobody gets somebody who can speak", () => {
   assert.equal(session({ ...DEFAULTS }, [MUET, NORA], false, false).audio.output.voice, "Nora");
 });
 
-test("a conversation that goes on keeps its voice", () => {
-  assert.equal(session({ ...DEFAULTS, voice: "Nora" }, [NORA], true, true).audio.output.voice, undefined);
+test("own instructions, an own language and an own voice go along with who was chosen", () => {
+  const made = session({ ...DEFAULTS, voice: "custom:x", instructions: " Rhyme. ", language: "fr" }, [NORA], true, false);
+  assert.deepEqual([made.instructions, made.audio.input.transcription.language], ["Rhyme.", "fr"]);
+  assert.deepEqual([made.audio.output.voice, made.antiphon.character], ["custom:x", "Nora"]);
+});
+
+test("a conversation that goes on keeps who answers", () => {
+  const made = session({ ...DEFAULTS, voice: "Nora", instructions: "Rhyme." }, [NORA], true, true);
+  assert.deepEqual([made.audio.output.voice, made.antiphon.character, made.instructions], [undefined, undefined, undefined]);
 });
 
 test("sound is recorded only with words", () => {
   assert.deepEqual(session({ ...DEFAULTS, sound: true }, [], true, false).antiphon, { allow_recording: false, record_audio: false });
+});
+
+test("French is set as it is in French: no-break spaces before high signs, curly apostrophes", () => {
+  for (const [name, plain] of Object.entries(STRINGS.fr)) {
+    const text = typeset(plain, "fr");
+    assert.doesNotMatch(text, /[^\s]'| [;:!?»%]|[^\s\u00a0\u202f][;!?]|[^\s\u00a0\u202f]:(?!\/)/, name);
+  }
+});
+
+test("the axis of the chart has few lines and reaches beyond the longest turn", () => {
+  assert.deepEqual(scale(826), { step_ms: 250, top_ms: 1000 });
+  assert.deepEqual(scale(1001), { step_ms: 500, top_ms: 1500 });
+  for (const ms of [1, 99, 12_345, 500_000]) {
+    const { step_ms, top_ms } = scale(ms);
+    assert.ok(top_ms >= ms && top_ms / step_ms <= 4, String(ms));
+  }
 });

@@ -214,8 +214,8 @@ class Dialect(Protocol):
         """It is in the history, after that item."""
         ...
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
-        """What is said in an item that came with its sound; None: that will never be known."""
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
+        """What is said in an item that came with its sound, or why that will never be known."""
         ...
 
     def item_retrieved(self, request: RetrieveItem, item: Item | None) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 from config.errors import AntiphonError, ClientError
 from config.messages import ToolCall, Transcript
 from web.config import Wishes
+from web.dialects import ga_character as characters
 from web.dialects import ga_events as ev
 from web.dialects import ga_formats as formats
 from web.dialects import ga_items as items
@@ -35,6 +36,7 @@ from web.dialects.ga_audio import SentAudio
 from web.dialects.ga_output import Output
 from web.dialects.ga_session import (
     new_session,
+    of_kind,
     of_response,
     response_wishes,
     shown,
@@ -69,8 +71,9 @@ class GaDialect(Unwatched):
     speaks_first = False
 
     def __init__(
-        self, session_id: str, lead_ms: int, speaker: Speaker, model: str = "antiphon", voice: str = "",
-        extensions: frozenset[str] = frozenset(), context_tokens: int | None = None, transcribes: bool = False,
+        self, session_id: str, lead_ms: int, speaker: Speaker, casting: characters.Casting,
+        model: str = "antiphon", voice: str = "", extensions: frozenset[str] = frozenset(),
+        context_tokens: int | None = None, transcribes: bool = False,
     ) -> None:  # fmt: skip
         """transcribes: it begins as a transcription session."""
         self.lead_ms = lead_ms
@@ -79,8 +82,10 @@ class GaDialect(Unwatched):
         if transcribes:
             self._session = transcribing(self._session)
         self._speaker = speaker
+        self._casting = casting
+        self._played = characters.Played()
         self._context_tokens = context_tokens
-        self.wishes = self._cast(wishes_of(self._session))
+        self.wishes = self._cast(wishes_of(self._session), self._played)
         self._teller = Teller()
         self._event = self._teller.event
         self._user = User(self._names, self._teller, lambda: self.wishes, lambda: self._session)
@@ -141,37 +146,27 @@ class GaDialect(Unwatched):
                 "this looks like the Unmute dialect: connect with ?dialect=unmute to speak it",
                 param="session",
             )
-        session, asked = updated(self._of_kind(event.session.get("type")), event.session)
+        begun = self._user.spoke or self._output.ever
+        base = of_kind(self._session, event.session.get("type"), begun=begun)
+        session = updated(base, event.session)[0]
         formats.require_extension(session, ours=self._ours)
-        wishes = self._cast(asked)
+        characters.require_extension(self._session, session, ours=self._ours)
+        played = characters.played(self._played, session, self._casting)
+        session = characters.with_its_voice(self._session, session, event.session)
+        wishes = self._cast(wishes_of(session), played)
         require_room(wishes, self._context_tokens)
         if self._voice_heard and wishes.voice != self.wishes.voice:
-            raise ClientError(
-                "the voice cannot change once it was heard",
-                param="session.audio.output.voice",
-                code="cannot_update_voice",
-            )
-        self._session, self.wishes = session, wishes
+            raise self._voice_locked(session)
+        self._session, self.wishes, self._played = session, wishes, played
         return [Configure()]
 
-    def _of_kind(self, kind: object) -> dict[str, Any]:
-        """The session as one of that type. Raises ClientError where it cannot be."""
-        if kind != "transcription":
-            if kind == "realtime" != self._session["type"]:
-                raise ClientError(
-                    "a transcription session stays one; connect anew to be answered",
-                    param="session.type",
-                    code="invalid_parameter",
-                )
-            return self._session
-        if self._session["type"] != kind and (self._user.spoke or self._output.ever):
-            raise ClientError(
-                "a conversation that has begun cannot become a transcription session; connect with "
-                "?intent=transcription",
-                param="session.type",
-                code="invalid_parameter",
-            )
-        return self._session if self._session["type"] == kind else transcribing(self._session)
+    def _voice_locked(self, asked: dict[str, Any]) -> ClientError:
+        by_character = characters.named(asked) not in ("", characters.named(self._session))
+        return ClientError(
+            "the voice cannot change once it was heard" + "; name it to keep it" * by_character,
+            param=characters.PARAM if by_character else "session.audio.output.voice",
+            code="cannot_update_voice",
+        )
 
     def preset(self, session: dict[str, Any]) -> dict[str, Any]:
         """What an ephemeral key carries: an update before anybody is told of the session, which is given back. Raises
@@ -179,8 +174,8 @@ class GaDialect(Unwatched):
         self._update(ev.SessionUpdate(session=session))
         return shown(self._session)
 
-    def _cast(self, asked: Wishes) -> Wishes:
-        return msgspec.structs.replace(asked, voice=self._speaker(asked.voice))
+    def _cast(self, asked: Wishes, played: characters.Played) -> Wishes:
+        return msgspec.structs.replace(played.wishes(asked), voice=self._speaker(asked.voice))
 
     def _create_item(self, event: ev.ItemCreate) -> list[Request]:
         item = items.taken(event.item, event.item.id or self._user.next_item())
@@ -217,7 +212,7 @@ class GaDialect(Unwatched):
         session, wishes = response_wishes(self._session, asked)
         try:
             formats.require_extension(session, ours=self._ours)
-            wishes = self._cast(wishes)
+            wishes = self._cast(wishes, self._played)
             require_room(wishes, self._context_tokens)
         except ClientError as error:
             raise of_response(error) from error
@@ -307,7 +302,7 @@ class GaDialect(Unwatched):
             self._teller.whole_item(shown) if request.after is None else self._teller.item_at(shown, before)
         )
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
         """Its transcript."""
         return self._user.understood_aside(item_id, text)
 
@@ -387,7 +382,8 @@ class GaDialect(Unwatched):
         """Counters, configuration, and what was sent."""
         told = {"events": self._teller.told, "last_item": self._teller.last_item}
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
-        return {**kept, **told, **self._user.snapshot(), "audio": self._audio.snapshot()}
+        played = msgspec.to_builtins(self._played)
+        return {**kept, **told, **self._user.snapshot(), "played": played, "audio": self._audio.snapshot()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Goes on counting where the last connection stopped."""
@@ -396,4 +392,5 @@ class GaDialect(Unwatched):
         self._teller.told, self._teller.last_item = snapshot["events"], snapshot["last_item"]
         self._user.restore(snapshot)
         self._hear_again(snapshot["audio"])
-        self.wishes = self._cast(wishes_of(self._session))
+        self._played = msgspec.convert(snapshot.get("played", {}), characters.Played)
+        self.wishes = self._cast(wishes_of(self._session), self._played)

@@ -249,6 +249,7 @@ class Ours(msgspec.Struct):
 
     allow_recording: bool = False
     record_audio: bool = False
+    character: Name | None = None
 
 
 class SessionConfig(msgspec.Struct):

@@ -12,7 +12,7 @@ from web.dialects import ga_formats as formats
 from web.dialects.base import AppendAudio
 from web.items import Item
 from web.prompt import INTERRUPTED
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 Json = dict[str, Any]
 

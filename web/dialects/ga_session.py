@@ -40,6 +40,7 @@ NULLABLE = frozenset(
     (
         "turn_detection", "transcription", "noise_reduction", "tracing", "prompt", "include", "idle_timeout_ms",
         "token_limits", "post_instructions", "languages", "keywords", "delay", "strength", "version", "variables",
+        "character",
     )
 )  # fmt: skip
 
@@ -69,7 +70,7 @@ def new_session(session_id: str, model: str, voice: str, expires_at: int) -> Ses
         "tool_choice": "auto",
         "max_output_tokens": "inf",
         "truncation": "auto",
-        "antiphon": {"allow_recording": False, "record_audio": False},
+        "antiphon": msgspec.to_builtins(ev.Ours()),
     }
 
 
@@ -81,6 +82,28 @@ def transcribing(session: Session) -> Session:
         hears = {**hears, "turn_detection": _effective(ev.TurnDetection())}
     audio = {**session["audio"], "input": hears}
     return {**session, "type": "transcription", "object": "realtime.transcription_session", "audio": audio}
+
+
+def of_kind(session: Session, kind: object, *, begun: bool) -> Session:
+    """The session as one of that type. begun: something was said. Raises ClientError where it cannot be."""
+    if kind != "transcription":
+        if kind == "realtime" != session["type"]:
+            raise ClientError(
+                "a transcription session stays one; connect anew to be answered",
+                param="session.type",
+                code="invalid_parameter",
+            )
+        return session
+    if session["type"] == kind:
+        return session
+    if begun:
+        raise ClientError(
+            "a conversation that has begun cannot become a transcription session; connect with "
+            "?intent=transcription",
+            param="session.type",
+            code="invalid_parameter",
+        )
+    return transcribing(session)
 
 
 #: What a transcription session is shown to have, and its turn detection.

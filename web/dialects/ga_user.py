@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from config.errors import AntiphonError, StageFailed
 from config.messages import Transcript
 from config.settings import SAMPLE_RATE
 from web.config import Wishes
@@ -10,7 +11,7 @@ from web.dialects import ga_items as items
 from web.dialects.ga_shapes import Names
 from web.dialects.ga_teller import PARTIAL, Teller
 from web.transcript import AppendOnly
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 Json = dict[str, Any]
 
@@ -166,29 +167,29 @@ class User:
     def not_understood(self) -> list[str]:
         """The transcript of that item will not come."""
         self._told_early = False
-        return self._about_unread(self._failed(self.oldest_unread))
+        return self._about_unread(self._failed(self.oldest_unread, StageFailed("no transcript came in time")))
 
-    def _failed(self, item_id: str) -> tuple[str, Json]:
+    def _failed(self, item_id: str, why: AntiphonError) -> tuple[str, Json]:
         self._seconds.pop(item_id, None)
-        error = {"type": "server_error", "code": "stage_failed", "message": "no transcript came in time"}
-        return "failed", {"error": error}
+        return "failed", {"error": {"type": why.type, "code": why.code, "message": str(why)}}
 
     def reads_aside(self, item_id: str, samples: int) -> None:
         """An item came with its sound, which is listened to now."""
         self._aside.add(item_id)
         self._seconds[item_id] = round(samples / SAMPLE_RATE, 3)
 
-    def understood_aside(self, item_id: str, text: str | None) -> list[str]:
-        """What it says; None: nobody will know."""
+    def understood_aside(self, item_id: str, text: str | AntiphonError) -> list[str]:
+        """What it says, or why nobody will know."""
         self._aside.discard(item_id)
-        if text is None:
-            return self._about(item_id, [self._failed(item_id)])
+        if isinstance(text, AntiphonError):
+            return self._about(item_id, [self._failed(item_id, text)])
         delta = [("delta", {"delta": text})] if text else []
         return self._about(item_id, [*delta, self._completed(item_id, text)])
 
     def lost_aside(self) -> list[str]:
         """Sound of items that was listened to for an earlier connection is gone: nobody will know what it says."""
-        return [event for item_id in sorted(self._aside) for event in self.understood_aside(item_id, None)]
+        why = StageFailed("the connection that brought this audio was lost before it was understood")
+        return [event for item_id in sorted(self._aside) for event in self.understood_aside(item_id, why)]
 
     def _about_unread(self, *told: tuple[str, Json]) -> list[str]:
         return self._about(self._unread_items.pop(0), told) if self._unread_items else []
@@ -207,14 +208,17 @@ class User:
         """For a later connection."""
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
         aside = sorted(self._aside)
-        return {**kept, "open_from": self._open_from, "seconds": self._seconds, "aside": aside}
+        early = {"early": self._early.snapshot(), "told_early": self._told_early}
+        return {**kept, **early, "open_from": self._open_from, "seconds": self._seconds, "aside": aside}
 
     def restore(self, snapshot: Json) -> None:
-        """Goes on from it; one of an earlier version knows no lengths, nor items with sound."""
+        """Goes on from it; one of an earlier version knows no lengths, no items with sound, nor words told early."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
         self._open_from, self._seconds = snapshot.get("open_from"), snapshot.get("seconds", {})
         self._aside = set(snapshot.get("aside", ()))
+        self._early.restore(snapshot.get("early", {}))
+        self._told_early = snapshot.get("told_early", False)
 
 
 def _ms(samples: int) -> int:

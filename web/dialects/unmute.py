@@ -37,7 +37,7 @@ from web.prompt import require_room
 from web.reply_options import ReplyOptions
 from web.signs import Signs
 from web.transcript import AppendOnly
-from web.turn import SILENCE
+from web.turn_state import SILENCE
 
 _reader: EventReader[ev.ClientEvent] = EventReader(ev.ClientEvent)
 _encode = msgspec.json.encode
@@ -224,7 +224,7 @@ class UnmuteDialect:
         """Nothing: nobody types in this dialect, and items have no ids."""
         return []
 
-    def item_understood(self, item_id: str, text: str | None) -> list[str]:
+    def item_understood(self, item_id: str, text: str | AntiphonError) -> list[str]:
         """Nothing: as above."""
         return []
 
@@ -346,6 +346,7 @@ class UnmuteDialect:
             "language": self.wishes.language,
             "history": msgspec.to_builtins(self._insight.history),
             "stream": self._input.serial,
+            "heard": self._heard.snapshot(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -354,6 +355,7 @@ class UnmuteDialect:
         self._config = msgspec.convert(snapshot["config"], ev.SessionConfig)
         self._insight.history = msgspec.convert(snapshot["history"], list[ChatMessage])
         self._input = OggOpusReader(snapshot["stream"])
+        self._heard.restore(snapshot.get("heard", {}))
         self.wishes = msgspec.structs.replace(
             self.wishes, **{name: snapshot[name] for name in ("instructions", "voice", "language")}
         )

@@ -1,15 +1,18 @@
 /** A call: microphone, loudspeaker, wire and conversation, from the press of the button to its end. */
 
-import { hearBy, openAudio, pageTime } from "./audio.js";
-import { askForMicrophone, Microphone, whyDenied } from "./capture.js";
+import { hearBy, openAudio, pageTime, patientAudio } from "./audio.js";
+import { Awake } from "./awake.js";
+import { askForMicrophone, stop, whyDenied } from "./capture.js";
 import { Conversation } from "./conversation.js";
+import { Ears } from "./ears.js";
 import { Keepsake } from "./keepsake.js";
 import * as opus from "./opus.js";
 import { Player } from "./playback.js";
-import { minutes } from "./server.js";
+import { remembered } from "./server.js";
 import { canTalk, underWay } from "./session_state.js";
+import { forgetToken } from "./token.js";
 import { session } from "./wishes.js";
-import { forgetToken, Wire } from "./wire.js";
+import { Wire } from "./wire.js";
 
 /**
  * @typedef {import("./wishes.js").Wishes} Wishes
@@ -21,31 +24,45 @@ import { forgetToken, Wire } from "./wire.js";
  * @property {() => void} changed
  * @property {(text: string) => void} complain
  * @property {(name: string) => void} say a key of strings.js, between the lines
+ * @property {(text: string) => void} giveBack what was typed and never arrived
  */
+
+/** Why no call can begin: a key of strings.js. */
+class Unready extends Error {}
 
 export class Call {
   /** @param {House} house */
   constructor(house) {
     this.house = house;
-    /** @type {Microphone|null} */
-    this.microphone = null;
     /** @type {AudioContext|null} */
     this.context = null;
-    /** The microphone's trouble: a key of strings.js, or nothing. */
-    this.trouble = "";
-    /** @type {WakeLockSentinel|null} */
-    this.awake = null;
+    this.awake = new Awake(() => !canTalk(this.conversation.state));
+    this.ears = new Ears({
+      device: () => house.wishes.microphone,
+      packet: (packet, age_ms) => this.conversation.hear(packet, age_ms),
+      opened: () => this.opened(),
+      again: () => void this.changeMicrophone(),
+      changed: house.changed,
+    });
     this.keepsake = new Keepsake(() => house.say("keepsakeFailed"));
     /** Counts presses: who was overtaken by another gives up. */
     this.press = 0;
+    /** The server did not answer when it was asked who can be talked to. */
+    this.away = false;
+    /** Something may have been said while no connection stood. */
+    this.missed = false;
     this.wire = new Wire({
       key: house.key,
       session: (resumed) => this.session(resumed),
       connected: (resumed, created) => this.connected(resumed, created),
-      event: (event) => this.conversation.take(event),
+      event: (event) => {
+        this.conversation.take(event);
+        if (event.type === "session.updated") void this.recall(); // what is under way was told again before that
+      },
       lost: (reason, detail) => this.lost(reason, detail),
-      failed: (reason, detail) => this.fail(reason === "key" ? "key_" : reason, detail),
-      ended: () => this.over({ type: "ended" }),
+      failed: (reason, detail) => this.fail(reason, reason === "key_" ? "" : detail),
+      ended: (reason) => this.ended(reason),
+      question: () => this.conversation.question(),
     });
     this.conversation = new Conversation({
       send: (event) => this.wire.send(event),
@@ -55,35 +72,61 @@ export class Call {
     });
   }
 
+  get microphone() {
+    return this.ears.microphone;
+  }
+
+  /** The microphone's: a key of strings.js, or nothing. */
+  get trouble() {
+    return this.ears.trouble;
+  }
+
   /** @param {boolean} resumed */
   session(resumed) {
-    return session(this.house.wishes, this.house.voices(), this.conversation.opus, resumed);
+    const made = session(this.house.wishes, this.house.voices(), this.conversation.opus, resumed);
+    return this.conversation.player ? made : { ...made, output_modalities: ["text"] };
   }
 
   /** @param {boolean} [typing] without a microphone */
   async begin(typing = false) {
     if (!canTalk(this.conversation.state)) return;
     const press = ++this.press;
-    this.trouble = "";
     this.conversation.happen({ type: "talk" });
     try {
-      this.context = await openAudio();
-      await this.context.resume();
-    } catch {
-      return this.fail("noAudio", "");
-    }
-    /** @type {MediaStream|null} */
-    let stream = null;
-    try {
-      stream = typing ? null : await askForMicrophone(this.house.wishes.microphone);
+      await this.prepare(typing, () => press === this.press);
     } catch (error) {
-      return press === this.press ? this.fail(whyDenied(error), "") : undefined;
+      if (press !== this.press) return;
+      if (!(error instanceof Unready)) console.warn("antiphon: no call could begin", error);
+      this.fail(error instanceof Unready ? error.message : "noAudio", "");
     }
-    const hasOpus = await opus.isThere();
-    if (press !== this.press) return stream?.getTracks().forEach((track) => track.stop());
-    this.equip(this.context, stream, hasOpus);
-    this.conversation.happen({ type: "granted" });
-    this.wire.open();
+  }
+
+  /** @param {boolean} typing @param {() => boolean} wanted nothing overtook it */
+  async prepare(typing, wanted) {
+    const hears = "audioWorklet" in BaseAudioContext.prototype; // pages of plain http have none
+    if (!hears && !typing) throw new Unready(isSecureContext ? "noAudio" : "insecure");
+    if (hears) void openAudio().catch(() => undefined); // in the moment of the press, for browsers that want that
+    const stream = typing ? null : await this.microphoneOrWhy();
+    try {
+      const hasOpus = await opus.isThere();
+      if (wanted()) this.conversation.happen({ type: "granted" });
+      const context = hears ? await patientAudio(wanted, () => this.lost("away", "")) : null;
+      if (!wanted()) return stop(stream);
+      this.context = context;
+      if (context) this.equip(context, stream, hasOpus);
+      this.wire.open();
+    } catch (error) {
+      stop(stream);
+      throw error;
+    }
+  }
+
+  async microphoneOrWhy() {
+    try {
+      return await askForMicrophone(this.house.wishes.microphone);
+    } catch (error) {
+      throw new Unready(whyDenied(error));
+    }
   }
 
   /** @param {AudioContext} context @param {MediaStream|null} stream @param {boolean} hasOpus */
@@ -96,22 +139,13 @@ export class Call {
     });
     conversation.player.volume = this.house.wishes.volume;
     void hearBy(context, this.house.wishes.speaker);
-    if (stream) this.listen(context, stream, hasOpus);
+    if (stream) this.ears.listen(context, stream, hasOpus);
     this.keep();
   }
 
-  /** @param {AudioContext} context @param {MediaStream} stream @param {boolean} hasOpus */
-  listen(context, stream, hasOpus) {
-    this.microphone?.close();
-    this.microphone = new Microphone(context, stream, hasOpus, {
-      packet: (packet, at_s) => this.conversation.hear(packet, (context.currentTime - at_s) * 1000),
-      changed: (what) => {
-        this.trouble = { unplugged: "hintUnplugged", silent: "hintSilent", audible: "" }[what];
-        this.house.changed();
-      },
-    });
-    this.trouble = "";
-    this.keepsake.hear(this.microphone.source);
+  /** Another microphone is there. */
+  opened() {
+    if (this.microphone) this.keepsake.hear(this.microphone.source);
     this.open();
   }
 
@@ -126,14 +160,12 @@ export class Call {
 
   /** Another microphone, in the middle of it. */
   async changeMicrophone() {
-    if (!this.microphone || !this.context) return;
-    try {
-      const stream = await askForMicrophone(this.house.wishes.microphone);
-      this.listen(this.context, stream, this.conversation.opus);
-    } catch (error) {
-      this.trouble = whyDenied(error);
-    }
-    this.house.changed();
+    if (this.context && this.conversation.player) await this.ears.change(this.context, this.conversation.opus);
+  }
+
+  /** Something was plugged in or pulled out. */
+  devicesChanged() {
+    if (this.ears.hopes) void this.changeMicrophone();
   }
 
   /** Lets the microphone through or not: as the user wishes, and with push to talk only while the key is down. */
@@ -168,14 +200,22 @@ export class Call {
 
   /** The user is done with it. */
   end() {
-    this.press += 1;
     this.wire.hangUp();
     this.over({ type: "ended" });
   }
 
+  /** The server said goodbye, or the conversation was taken away. @param {string} reason */
+  ended(reason) {
+    if (reason) this.house.say(reason);
+    this.over({ type: "ended", reason });
+  }
+
   /** Forgets the conversation that could be gone on with. */
   anew() {
+    if (!canTalk(this.conversation.state)) return;
     forgetToken();
+    this.conversation.happen({ type: "ended" });
+    this.conversation.id = "";
     this.conversation.transcript.lines = [];
     this.conversation.transcript.version += 1;
   }
@@ -183,8 +223,8 @@ export class Call {
   /** Nothing stays as it was since; the conversation is kept by the server. Each wait is cut short. */
   wakeUp() {
     void this.context?.resume();
-    if (this.wire.waits || (this.wire.gone && underWay(this.conversation.state))) this.wire.again();
-    void this.stayAwake();
+    if (underWay(this.conversation.state)) this.wire.wakeUp();
+    void this.awake.hold();
   }
 
   // --- what happens
@@ -196,16 +236,20 @@ export class Call {
     this.conversation.greets &&= this.house.wishes.greet && !this.house.wishes.push;
     if (resumed && known) this.house.say("resumed");
     else if (known && !resumed && this.conversation.transcript.lines.length) this.house.say("begunAnew");
-    if (resumed && !this.conversation.transcript.lines.length) void this.recall();
+    this.missed = resumed;
     this.open();
-    void this.stayAwake();
+    void this.awake.hold();
   }
 
-  /** What was said before the page was loaded again. */
+  /** What was said before the page was loaded, or while nothing connected it. */
   async recall() {
-    const found = await minutes(this.conversation.id, this.wire.token, "json");
-    if (!found) return;
-    this.conversation.transcript.recalled(JSON.parse(await found.text()).items);
+    if (!this.missed) return;
+    this.missed = false;
+    const { conversation } = this;
+    const { id } = conversation;
+    const items = await remembered(id, this.wire.token);
+    if (id !== conversation.id || !items.length) return;
+    conversation.transcript.recalled(items, conversation.state.reply ? conversation.item : "");
     this.house.changed();
   }
 
@@ -223,26 +267,17 @@ export class Call {
 
   /** @param {import("./session_state.js").Happening} why */
   over(why) {
+    this.press += 1;
+    this.wire.drop();
     void this.keepsake.end();
-    this.microphone?.close();
-    this.microphone = null;
+    this.ears.close();
     this.conversation.player?.close();
     this.conversation.player = null;
-    void this.awake?.release();
-    this.awake = null;
-    for (const line of this.conversation.transcript.lines.filter((one) => one.state === "open")) {
-      this.conversation.transcript.ended(line.id, true);
-    }
+    this.awake.release();
+    const rest = this.conversation.typed.empty();
+    for (const [id] of rest) this.conversation.transcript.remove(id);
+    if (rest.length) this.house.giveBack(rest.map(([, text]) => text).join(" "));
+    this.conversation.closeLines();
     this.conversation.happen(why);
-  }
-
-  /** The screen stays on while somebody talks. */
-  async stayAwake() {
-    if (canTalk(this.conversation.state) || document.hidden || !navigator.wakeLock) return;
-    try {
-      this.awake = await navigator.wakeLock.request("screen");
-    } catch {
-      // the battery is low, or the browser does not want to: the talk goes on all the same
-    }
   }
 }

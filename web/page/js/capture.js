@@ -35,6 +35,11 @@ export async function askForMicrophone(device) {
   });
 }
 
+/** Nobody listens to it any more. @param {MediaStream|null} stream */
+export function stop(stream) {
+  stream?.getTracks().forEach((track) => track.stop());
+}
+
 export class Microphone {
   /**
    * @param {AudioContext} context its worklet module is loaded

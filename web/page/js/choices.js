@@ -3,6 +3,7 @@
 import { cards, credits } from "./cast.js";
 import { Cloning } from "./cloning.js";
 import { byId, make } from "./dom.js";
+import { section, select, share, text, tick } from "./fields.js";
 import { health } from "./server.js";
 import { languageName, STRINGS, t } from "./strings.js";
 import { keep } from "./wishes.js";
@@ -10,23 +11,27 @@ import { keep } from "./wishes.js";
 /**
  * @typedef {import("./wishes.js").Wishes} Wishes
  * @typedef {import("./server.js").Voice} Voice
- * @typedef {{value: string, name: string}} Option
+ * @typedef {"text"|"json"|"srt"|"sound"} Format
+ *
+ * @typedef {object} House what the sheet needs of the page
+ * @property {Wishes} wishes
+ * @property {(name: keyof Wishes) => void} changed
+ * @property {(format: Format) => void} download
+ * @property {() => boolean} spoken there is something to download
+ * @property {() => boolean} live a talk is under way
+ * @property {() => boolean} sounds there is a sound file
+ * @property {() => string} key
  */
 
 export class Choices {
-  /**
-   * @param {Wishes} wishes
-   * @param {(name: keyof Wishes) => void} changed
-   * @param {(format: "text"|"json"|"srt"|"sound") => void} download
-   * @param {() => string} key
-   */
-  constructor(wishes, changed, download, key) {
-    this.wishes = wishes;
-    this.changed = changed;
-    this.download = download;
+  /** @param {House} house */
+  constructor(house) {
+    this.house = house;
+    this.wishes = house.wishes;
     this.dialog = byId("choices", HTMLDialogElement);
     this.body = byId("choices-body", HTMLElement);
-    this.cloning = new Cloning(key, () => wishes.microphone, (voice) => this.set("voice", voice));
+    this.jump = byId("choices-jump", HTMLElement);
+    this.cloning = new Cloning(house.key, () => this.wishes.microphone, (voice) => this.set("voice", voice));
     this.dialog.addEventListener("close", () => this.cloning.hush());
     /** Whether the server makes voices of recordings. */
     this.clones = false;
@@ -43,7 +48,7 @@ export class Choices {
     if (!this.dialog.open) this.dialog.showModal();
     void health().then((found) => this.show(found?.voice_cloning_up === true));
     const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
-    if (devices.length === this.devices.length) return;
+    if (names(devices) === names(this.devices)) return;
     this.devices = devices;
     if (this.dialog.open) this.build();
   }
@@ -55,41 +60,71 @@ export class Choices {
     if (this.dialog.open) this.build();
   }
 
+  /** Anew, for the language may be another; who stands at a field still stands there. */
   build() {
-    const { wishes } = this;
-    this.body.replaceChildren(
-      section("whom", ...this.cast(), this.text("instructions"), this.select("language", this.languages(), wishes.language)),
-      ...(this.clones ? [this.cloning.build()] : []),
-      section(
-        "sound",
-        this.select("microphone", this.ofKind("audioinput"), wishes.microphone),
-        ..."setSinkId" in AudioContext.prototype ? [this.select("speaker", this.ofKind("audiooutput"), wishes.speaker)] : [],
-        this.range(),
-        this.tick("push"),
-        this.tick("greet"),
-      ),
-      section("keep", this.files(), this.tick("keepsake"), make("button", { type: "button", onclick: () => this.download("sound") }, t("keepsakeGet")), make("p", {}, t("keepSound")), this.tick("words", "keepWords"), this.tick("sound", "keepVoice"), make("small", {}, t("keepHint"))),
-      section(
-        "look",
-        this.select("theme", [{ value: "", name: t("themeAuto") }, { value: "light", name: t("themeLight") }, { value: "dark", name: t("themeDark") }], wishes.theme),
-        this.select("ui", Object.keys(STRINGS).map((code) => ({ value: code, name: languageName(code) })), wishes.ui || document.documentElement.lang),
-        this.tick("shortcuts"),
-        this.tick("announce"),
-      ),
-    );
+    const at = this.body.contains(document.activeElement) ? document.activeElement?.id : "";
+    const groups = [this.whom(), this.sound(), ...(this.clones ? [this.cloning.build()] : []), this.kept(), this.look()];
+    this.body.replaceChildren(...groups);
+    this.jump.replaceChildren(...["whom", "sound", "keep", "look"].map((name) => make("button", { type: "button", class: "quiet", onclick: () => goTo(name) }, t(`${name}Short`))));
+    if (at) document.getElementById(at)?.focus();
   }
 
   /** @param {keyof Wishes} name @param {string|number|boolean} value */
   set(name, value) {
     Object.assign(this.wishes, { [name]: value });
     keep(this.wishes);
-    this.changed(name);
+    this.house.changed(name);
   }
 
-  cast() {
-    if (!this.voices.length) return [make("p", {}, t("whomNone"))];
-    const choose = (/** @type {string} */ name) => this.set("voice", name);
-    return [cards(this.voices, this.wishes.voice, choose, "voice-choices"), make("p", {}, t("whomNew")), credits(this.voices)];
+  whom() {
+    const { wishes, voices } = this;
+    const cast = voices.length ? [cards(voices, wishes.voice, (name) => this.set("voice", name), "voice-choices")] : [make("p", {}, t("whomNone"))];
+    return section(
+      "whom", ...cast,
+      ...(this.house.live() ? [make("p", { class: "small" }, t("whomNew"))] : []),
+      ...(voices.length ? [credits(voices)] : []),
+      text({ name: "instructions", hint: "instructionsHint" }, wishes.instructions, (value) => this.set("instructions", value)),
+      select({ name: "language" }, this.languages(), wishes.language, (value) => this.set("language", value)),
+    );
+  }
+
+  sound() {
+    const { wishes } = this;
+    const device = (/** @type {"microphone"|"speaker"} */ name, /** @type {MediaDeviceKind} */ kind) =>
+      select({ name }, this.ofKind(kind), wishes[name], (value) => this.set(name, value));
+    return section(
+      "sound",
+      device("microphone", "audioinput"),
+      ...("setSinkId" in AudioContext.prototype ? [device("speaker", "audiooutput")] : []),
+      share({ name: "volume" }, wishes.volume, (value) => this.set("volume", value)),
+      this.tick("push", "pushHint"),
+      this.tick("greet", "greetHint"),
+    );
+  }
+
+  /** Three things, apart: files for the user, a file that grows in the browser, and what the server may keep. */
+  kept() {
+    const server = make(
+      "div", { class: "consent", role: "group", "aria-labelledby": "consent" },
+      make("h3", { id: "consent" }, t("consent")), make("p", {}, t("keepSound")),
+      this.tick("words", "keepWordsHint", "keepWords"),
+      this.tick("sound", "keepVoiceHint", "keepVoice", !this.wishes.words),
+      make("p", { class: "small" }, t("keepHint")),
+    );
+    return section("keep", make("p", {}, t("keepLead")), this.files(), this.tick("keepsake", "keepsakeHint"), server);
+  }
+
+  look() {
+    const { wishes } = this;
+    const themes = [{ value: "", name: t("themeAuto") }, { value: "light", name: t("themeLight") }, { value: "dark", name: t("themeDark") }];
+    const languages = Object.keys(STRINGS).map((code) => ({ value: code, name: languageName(code) }));
+    return section(
+      "look",
+      select({ name: "theme" }, themes, wishes.theme, (value) => this.set("theme", value)),
+      select({ name: "ui" }, languages, wishes.ui || document.documentElement.lang, (value) => this.set("ui", value)),
+      this.tick("shortcuts", "shortcutsHint"),
+      this.tick("announce", "announceHint"),
+    );
   }
 
   languages() {
@@ -97,58 +132,42 @@ export class Choices {
     return [{ value: "", name: t("asCharacter") }, ...[...new Set(spoken)].map((code) => ({ value: code, name: languageName(code) }))];
   }
 
-  /** @param {MediaDeviceKind} kind @returns {Option[]} */
+  /** @param {MediaDeviceKind} kind */
   ofKind(kind) {
     const named = this.devices.filter((device) => device.kind === kind && device.deviceId && device.deviceId !== "default");
     return [{ value: "", name: t("standard") }, ...named.map((device, at) => ({ value: device.deviceId, name: device.label || `${at + 1}` }))];
   }
 
   files() {
-    const formats = /** @type {const} */ ([["text", "Text"], ["json", "JSON"], ["srt", "SRT"]]);
-    const buttons = formats.map(([format, name]) => make("button", { type: "button", onclick: () => this.download(format) }, name));
+    const { spoken, sounds, download } = this.house;
+    const buttons = fileButtons(download, sounds());
+    if (!spoken()) for (const button of buttons) button.disabled = true;
     return make("div", { class: "field", role: "group", "aria-label": t("keepText") }, make("span", {}, t("keepText")), make("div", { class: "deeds" }, ...buttons));
   }
 
-  // --- fields
-
-  /** @param {keyof Wishes} name @param {Option[]} options @param {string} value */
-  select(name, options, value) {
-    const items = options.map((option) => make("option", { value: option.value, selected: option.value === value }, option.name));
-    const input = make("select", { id: `wish-${name}` }, ...items);
-    input.addEventListener("change", () => this.set(name, input.value));
-    return field(name, input);
-  }
-
-  /** @param {"instructions"} name */
-  text(name) {
-    const input = make("textarea", { id: `wish-${name}`, rows: 3, maxlength: 4000, "aria-describedby": `hint-${name}` });
-    input.value = this.wishes[name];
-    input.addEventListener("change", () => this.set(name, input.value));
-    const found = field(name, input);
-    found.append(make("small", { id: `hint-${name}` }, t(`${name}Hint`)));
-    return found;
-  }
-
-  range() {
-    const input = make("input", { id: "wish-volume", type: "range", min: 0, max: 1, step: 0.05, value: this.wishes.volume });
-    input.addEventListener("input", () => this.set("volume", Number(input.value)));
-    return field("volume", input);
-  }
-
-  /** @param {keyof Wishes} name @param {string} [label] */
-  tick(name, label = name) {
-    const input = make("input", { id: `wish-${name}`, type: "checkbox", checked: Boolean(this.wishes[name]) });
-    input.addEventListener("change", () => this.set(name, input.checked));
-    return make("div", { class: "field row" }, input, make("label", { for: `wish-${name}` }, t(label)));
+  /** @param {"push"|"greet"|"words"|"sound"|"keepsake"|"shortcuts"|"announce"} name @param {string} hint @param {string} [label] @param {boolean} [disabled] */
+  tick(name, hint, label, disabled) {
+    return tick({ name, hint, label, disabled }, this.wishes[name], (value) => {
+      if (name === "words" && !value) this.wishes.sound = false;
+      this.set(name, value);
+      if (name === "words") this.build(); // what hangs on it
+    });
   }
 }
 
-/** @param {string} name @param {...Node} children */
-function section(name, ...children) {
-  return make("fieldset", {}, make("legend", {}, t(name)), ...children);
+/** What can be taken home of a conversation. @param {(format: Format) => void} download @param {boolean} sounds there is a sound file */
+export function fileButtons(download, sounds) {
+  const formats = /** @type {const} */ ([["text", "fileText"], ["json", "fileJson"], ["srt", "fileSrt"], .../** @type {[Format, string][]} */ (sounds ? [["sound", "keepsakeGet"]] : [])]);
+  return formats.map(([format, name]) => make("button", { type: "button", onclick: () => download(format) }, t(name)));
 }
 
-/** @param {string} name @param {HTMLElement} input */
-function field(name, input) {
-  return make("div", { class: "field" }, make("label", { for: input.id }, t(name)), input);
+/** Browsers tell names only once the microphone was allowed. @param {MediaDeviceInfo[]} devices */
+const names = (devices) => devices.map((device) => `${device.deviceId} ${device.label}`).join();
+
+/** @param {string} name */
+function goTo(name) {
+  const legend = document.querySelector(`#choices-${name} > legend`);
+  if (!(legend instanceof HTMLElement)) return;
+  legend.focus({ preventScroll: true });
+  legend.scrollIntoView();
 }

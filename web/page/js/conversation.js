@@ -5,8 +5,10 @@
 
 import { cutPackets, fromBase64, toBase64 } from "./audio_bytes.js";
 import { Latency } from "./latency.js";
-import { advance, BEGINNING, phaseOf } from "./session_state.js";
+import * as reading from "./reading.js";
+import { advance, BEGINNING, phaseOf, underWay } from "./session_state.js";
 import { Transcript } from "./transcript.js";
+import { Typed } from "./typed.js";
 
 /**
  * @typedef {import("./session_state.js").Happening} Happening
@@ -23,7 +25,11 @@ import { Transcript } from "./transcript.js";
 /** Errors that tell the user nothing: they follow from two sides acting in the same moment. */
 const HARMLESS = new Set([
   "response_cancel_not_active", "input_audio_buffer_commit_empty", "item_not_found", "conversation_already_has_active_response",
+  "item_retrieve_invalid_item_id", "item_create_duplicate_item_id",
 ]);
+
+/** Of the server's words about an error: people are shown no more. */
+const MOST_COMPLAINT = 500;
 
 /** A packet's length. */
 const PACKET_MS = 20;
@@ -47,6 +53,9 @@ export class Conversation {
     this.began = false;
     this.sent_ms = NaN;
     this.greets = false;
+    this.typed = new Typed(rim.send);
+    /** What waited for this connection left. */
+    this.told = false;
   }
 
   get phase() {
@@ -70,12 +79,22 @@ export class Conversation {
     this.latency.outward.add(age_ms);
   }
 
-  /** @param {string} text */
+  /** @param {string} text @returns {boolean} whether it is taken: it leaves as soon as there is a connection */
   type(text) {
+    const id = underWay(this.state) ? this.typed.add(text) : "";
+    if (!id) return false;
+    this.transcript.guess(id, text);
+    this.rim.changed();
+    if (this.state.link !== "live") return true;
     this.interrupt();
-    const content = [{ type: "input_text", text }];
-    this.rim.send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
-    this.rim.send({ type: "response.create" });
+    this.typed.tell(id);
+    return true;
+  }
+
+  /** What is answered at once and changes nothing: to know that somebody is there. */
+  question() {
+    const known = this.transcript.lines.findLast((line) => line.who !== "note" && line.state === "done");
+    return known ? { type: "conversation.item.retrieve", item_id: known.id } : { type: "session.update", session: { type: "realtime" } };
   }
 
   /** The assistant shall stop. Where it was heard, the server learns how far. */
@@ -108,9 +127,12 @@ export class Conversation {
 
   /** A connection stands. @param {boolean} resumed @param {any} session */
   connected(resumed, session) {
-    this.id = String(session?.id ?? "");
+    this.id = typeof session?.id === "string" ? session.id : "";
     this.sent_ms = resumed ? NaN : 0;
     this.greets = !resumed;
+    this.told = false;
+    this.item = "";
+    if (!resumed) this.closeLines();
     this.player?.begin();
     this.happen({ type: "connected" });
   }
@@ -118,34 +140,42 @@ export class Conversation {
   /** @param {ServerEvent} event */
   take(event) {
     try {
-      this.handlers[event.type]?.(event);
+      if (Object.hasOwn(this.handlers, event.type)) this.handlers[event.type](event);
     } catch (error) {
       console.warn(`antiphon: ${event.type} could not be understood`, error); // of a server of another version
     }
     this.rim.changed();
   }
 
+  /** Nothing more comes of what is under way. */
+  closeLines() {
+    for (const line of this.transcript.lines.filter((one) => one.state === "open" && !this.typed.texts.has(one.id))) {
+      this.transcript.ended(line.id, true);
+    }
+  }
+
   /** @type {Record<string, (event: ServerEvent) => void>} */
   handlers = {
     "session.updated": () => this.served(),
-    "antiphon.queued": (event) => this.happen({ type: "queued", place: Number(event.place) }),
+    "antiphon.queued": (event) => this.happen({ type: "queued", place: reading.place(event.place) }),
     "input_audio_buffer.speech_started": (event) => {
-      this.transcript.line(event.item_id, "you");
+      this.transcript.line(reading.id(event.item_id), "you");
       if (!this.state.reply) this.player?.stop(); // the end of a reply that the server takes for heard
       this.happen({ type: "voice_began" });
     },
     "input_audio_buffer.speech_stopped": (event) => {
       const now = performance.now();
-      this.latency.turnEnded(now - (this.sent_ms - event.audio_end_ms), now);
       this.happen({ type: "voice_ended" });
+      this.latency.turnEnded(now - (this.sent_ms - reading.ms(event.audio_end_ms)), now);
     },
-    "antiphon.input_audio_transcription.partial": (event) => this.transcript.guess(event.item_id, event.text),
-    "conversation.item.input_audio_transcription.completed": (event) => this.understood(event.item_id, event.transcript),
-    "conversation.item.input_audio_transcription.failed": (event) => this.understood(event.item_id, ""),
+    "antiphon.input_audio_transcription.partial": (event) => this.transcript.guess(reading.id(event.item_id), reading.text(event.text)),
+    "conversation.item.input_audio_transcription.completed": (event) => this.understood(reading.id(event.item_id), reading.text(event.transcript)),
+    "conversation.item.input_audio_transcription.failed": (event) => this.understood(reading.id(event.item_id), ""),
     "conversation.item.added": (event) => this.added(event.item),
-    "response.created": (event) => this.replyBegan(event.response.id),
+    "response.created": (event) => this.replyBegan(reading.id(event.response.id)),
     "response.output_item.added": (event) => this.replyItem(event.item),
     "response.output_audio_transcript.delta": (event) => this.replySays(event),
+    "response.output_text.delta": (event) => this.replySays(event),
     "response.output_audio.delta": (event) => this.replySounds(event),
     "response.output_audio.done": () => void this.player?.end(),
     "response.done": (event) => this.replyEnded(event.response),
@@ -154,19 +184,28 @@ export class Conversation {
       this.happen({ type: "held" });
     },
     "antiphon.output.resumed": (event) => {
-      this.player?.release(event.audio_end_ms);
+      this.player?.release(reading.ms(event.audio_end_ms));
       this.happen({ type: "released" });
     },
-    error: (event) => {
-      if (!HARMLESS.has(event.error.code)) this.rim.complain(String(event.error.message));
-    },
+    error: (event) => this.complained(event.error),
   };
 
   served() {
     this.happen({ type: "served" });
-    if (!this.greets || this.state.link !== "live") return;
-    this.greets = false;
-    this.rim.send({ type: "response.create" });
+    if (this.state.link !== "live" || this.told) return;
+    this.told = true;
+    if (this.greets && !this.typed.texts.size) this.rim.send({ type: "response.create" });
+    this.typed.tellAll();
+  }
+
+  /** @param {any} error */
+  complained(error) {
+    const typed = this.typed.complained(error);
+    if (typed === "refused") this.transcript.ended(error.event_id, true);
+    if (typed === "later") this.interrupt();
+    if (HARMLESS.has(error.code)) return;
+    this.happen({ type: "nothing_said" }); // whatever was waited for may not come
+    this.rim.complain(reading.text(error.message).slice(0, MOST_COMPLAINT));
   }
 
   /** @param {string} id @param {string} text */
@@ -179,12 +218,15 @@ export class Conversation {
   /** What was typed comes back as an item. @param {any} item */
   added(item) {
     if (item.role !== "user") return;
-    const typed = item.content.find((/** @type {any} */ part) => part.type === "input_text");
-    if (typed) this.transcript.understood(item.id, typed.text);
+    const typed = reading.list(item.content).find((part) => part?.type === "input_text");
+    if (!typed) return;
+    this.transcript.understood(reading.id(item.id), reading.text(typed.text));
+    this.typed.arrived(item.id);
   }
 
   /** @param {string} id */
   replyBegan(id) {
+    if (this.item && this.state.reply !== id) this.transcript.ended(this.item, true); // its end never came
     this.item = "";
     this.began = false;
     this.player?.begin();
@@ -195,48 +237,49 @@ export class Conversation {
   /** @param {any} item */
   replyItem(item) {
     if (item.type !== "message") return;
-    this.item = item.id;
-    this.transcript.line(item.id, "them");
-    this.transcript.saysAnew(item.id);
+    this.item = reading.id(item.id);
+    this.transcript.line(this.item, "them");
+    this.transcript.saysAnew(this.item);
   }
 
   /** @param {ServerEvent} event */
   replySays(event) {
+    const [id, delta] = [reading.id(event.item_id), reading.text(event.delta)];
     this.latency.mark("word_ms", performance.now());
-    this.transcript.says(event.item_id, event.delta);
+    this.transcript.says(id, delta);
+    if (!this.player) this.transcript.heardTo(id, Infinity);
   }
 
   /** @param {ServerEvent} event */
   replySounds(event) {
-    if (!this.began) this.goOnFrom(Number(event.antiphon?.start_ms ?? 0));
+    const { packets, start_ms = 0, words } = event.antiphon ?? {};
+    const bytes = fromBase64(reading.text(event.delta));
+    const pieces = packets === undefined ? [bytes] : cutPackets(bytes, reading.list(packets));
+    if (reading.ms(start_ms) > 0 && !this.began) this.player?.release(start_ms); // another connection began it
     this.began = true;
     this.latency.mark("packet_ms", performance.now());
-    const bytes = fromBase64(event.delta);
-    this.player?.push(event.antiphon?.packets ? cutPackets(bytes, event.antiphon.packets) : [bytes]);
-    if (event.antiphon?.words) this.transcript.sounds(event.item_id, event.antiphon.words);
-  }
-
-  /** A reply that another connection began goes on where that was lost. @param {number} start_ms */
-  goOnFrom(start_ms) {
-    if (start_ms > 0) this.player?.release(start_ms);
+    this.player?.push(pieces);
+    if (words) this.transcript.sounds(reading.id(event.item_id), reading.list(words));
   }
 
   /** @param {any} response */
   replyEnded(response) {
-    const cut = response.status === "cancelled";
+    const { status, status_details, antiphon } = response;
+    const id = reading.id(response.id);
+    this.latency.told(id, reading.msOrNaN(antiphon?.llm_first_token_ms), reading.msOrNaN(antiphon?.tts_first_audio_ms));
+    if (id !== this.state.reply) return;
     const heard = this.player?.heardMs ?? 0;
     const sounded = this.state.sounding;
-    if (response.status !== "completed") this.player?.stop();
+    if (status !== "completed") this.player?.stop();
     if (this.item) {
       this.transcript.heardTo(this.item, heard);
-      this.transcript.ended(this.item, response.status !== "completed", response.antiphon?.heard);
-      if (cut && sounded && response.status_details?.reason === "turn_detected") {
+      this.transcript.ended(this.item, status !== "completed", typeof antiphon?.heard === "string" ? antiphon.heard : undefined);
+      if (status === "cancelled" && sounded && status_details?.reason === "turn_detected") {
         this.rim.send({ type: "conversation.item.truncate", item_id: this.item, content_index: 0, audio_end_ms: heard });
       }
     }
-    const { llm_first_token_ms: llm, tts_first_audio_ms: tts } = response.antiphon ?? {};
-    this.latency.told(response.id, llm ?? NaN, tts ?? NaN);
-    this.happen({ type: "reply_ended", id: response.id, cut: response.status !== "completed" });
+    this.happen({ type: "reply_ended", id, cut: status !== "completed" });
+    this.typed.replyEnded();
   }
 
   // --- what the loudspeaker says

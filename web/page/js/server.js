@@ -17,43 +17,54 @@ const DEADLINE_MS = 8_000;
  * @param {string} path
  * @param {string} key
  * @param {Record<string, string>} [headers]
+ * @param {"GET"|"POST"} [method]
  */
-function ask(path, key, headers = {}) {
+function ask(path, key, headers = {}, method = "GET") {
   const authorization = key ? { Authorization: `Bearer ${key}` } : undefined;
-  return fetch(path, { headers: { ...authorization, ...headers }, cache: "no-store", signal: AbortSignal.timeout(DEADLINE_MS) });
+  return fetch(path, { method, headers: { ...authorization, ...headers }, cache: "no-store", signal: AbortSignal.timeout(DEADLINE_MS) });
 }
 
 /**
- * Whether we would be let in, and what the server says if not. Status 0: nobody answered.
- * @param {string} path
- * @param {string} key
+ * Why a conversation was refused, which a browser does not tell. Asked without a WebSocket, by the same address, key and
+ * token, the door answers as it did; who is let in hears only that this is no way to talk.
+ * @param {string} key @param {string} token
+ * @returns {Promise<{status: number, code: string, message: string}>} status 0: nobody answered
  */
-export async function statusOf(path, key) {
+export async function whyRefused(key, token) {
   try {
-    const answer = await ask(path, key);
-    return { status: answer.status, message: answer.ok ? "" : await complaint(answer) };
+    const answer = await ask("/v1/realtime", key, token ? { "X-Antiphon-Resume": token } : {}, "POST"); // a GET has no Origin
+    return { status: answer.status, ...(await complaint(answer)) };
   } catch {
-    return { status: 0, message: "" };
+    return { status: 0, code: "", message: "" };
   }
 }
 
-/** @param {Response} answer @returns {Promise<string>} */
+/** The server's own words. @param {Response} answer */
 async function complaint(answer) {
   try {
-    return String((await answer.json()).error.message);
+    const { code, message } = (await answer.json()).error;
+    return { code: typeof code === "string" ? code : "", message: typeof message === "string" ? message : "" };
   } catch {
-    return "";
+    return { code: "", message: "" };
   }
 }
 
-/** @param {string} key @returns {Promise<{status: number, voices: Voice[]}>} */
+/** @param {string} key @returns {Promise<{status: number, voices: Voice[], message: string}>} status 0: nobody answered */
 export async function voices(key) {
   try {
     const answer = await ask("/v1/voices", key);
-    return { status: answer.status, voices: answer.ok ? await answer.json() : [] };
+    if (!answer.ok) return { status: answer.status, voices: [], message: (await complaint(answer)).message };
+    return { status: answer.status, voices: people(await answer.json()), message: "" };
   } catch {
-    return { status: 0, voices: [] };
+    return { status: 0, voices: [], message: "" };
   }
+}
+
+/** Those of them that can be shown: a server of another version may say anything. @param {unknown} found @returns {Voice[]} */
+function people(found) {
+  if (!Array.isArray(found)) return [];
+  const named = found.filter((one) => typeof one?.name === "string");
+  return named.map((one) => ({ ...one, instructions: { type: "", ...one.instructions }, source: { ...one.source } }));
 }
 
 /** Making a voice takes the server some seconds. */
@@ -70,7 +81,7 @@ export async function cloneVoice(file, key) {
   const headers = key ? { Authorization: `Bearer ${key}` } : undefined;
   try {
     const answer = await fetch("/v1/voices", { method: "POST", body, headers, signal: AbortSignal.timeout(CLONING_MS) });
-    return answer.ok ? { name: String((await answer.json()).name), message: "" } : { name: "", message: await complaint(answer) };
+    return answer.ok ? { name: String((await answer.json()).name), message: "" } : { name: "", message: (await complaint(answer)).message };
   } catch {
     return { name: "", message: "" };
   }
@@ -99,5 +110,19 @@ export async function minutes(session, token, format) {
     return answer.ok ? await answer.blob() : null;
   } catch {
     return null;
+  }
+}
+
+/**
+ * The same, as items.
+ * @param {string} session @param {string} token
+ * @returns {Promise<any[]>} none: nobody answered, or nothing was said
+ */
+export async function remembered(session, token) {
+  try {
+    const { items } = JSON.parse((await (await minutes(session, token, "json"))?.text()) ?? "{}");
+    return Array.isArray(items) ? items.filter((one) => typeof one?.id === "string") : [];
+  } catch {
+    return [];
   }
 }

@@ -10,7 +10,7 @@
  * @typedef {object} State
  * @property {Link} link how far the way to the server is
  * @property {number} place in the line, while queued
- * @property {string} reason a key of strings.js: why it failed, or why the connection is being made again
+ * @property {string} reason a key of strings.js: why it failed or ended, or why the connection is being made again
  * @property {string} detail the server's own words about it
  * @property {boolean} voice the user speaks
  * @property {boolean} waiting the user's turn is over and nothing is heard of a reply yet
@@ -22,7 +22,7 @@
  * @typedef {{type: "talk"}|{type: "granted"}|{type: "connected"}|{type: "queued", place: number}|{type: "served"}
  *   |{type: "voice_began"}|{type: "voice_ended"}|{type: "nothing_said"}|{type: "reply_began", id: string}|{type: "reply_sounds"}
  *   |{type: "held"}|{type: "released"}|{type: "reply_ended", id: string, cut: boolean}|{type: "fell_silent"}
- *   |{type: "lost", reason: string, detail?: string}|{type: "failed", reason: string, detail?: string}|{type: "ended"}
+ *   |{type: "lost", reason: string, detail?: string}|{type: "failed", reason: string, detail?: string}|{type: "ended", reason?: string}
  *   |{type: "mic", closed: boolean}} Happening
  */
 
@@ -45,7 +45,7 @@ export function advance(state, happening) {
     case "talk":
       return canTalk(state) ? { ...BEGINNING, link: "asking", closed: state.closed } : state;
     case "ended":
-      return { ...BEGINNING, closed: state.closed };
+      return { ...BEGINNING, closed: state.closed, reason: happening.reason ?? "" };
     case "failed":
       return { ...BEGINNING, closed: state.closed, link: "failed", reason: happening.reason, detail: happening.detail ?? "" };
     case "mic":
@@ -102,7 +102,7 @@ function advanceTalk(state, happening) {
       if (happening.id !== state.reply) return state;
       return { ...state, reply: "", held: false, sounding: state.sounding && !happening.cut };
     case "fell_silent":
-      return state.reply ? state : { ...state, sounding: false };
+      return { ...state, sounding: false };
     default:
       return state;
   }

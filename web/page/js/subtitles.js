@@ -4,21 +4,22 @@ import { make } from "./dom.js";
 
 /** @typedef {import("./transcript.js").Line} Line */
 
+/**
+ * @typedef {object} Reader what a line needs of the page
+ * @property {(line: Line) => void} told a line is complete
+ * @property {(who: "you"|"them") => string} name
+ * @property {(who: "you"|"them") => string} language
+ */
+
 /** So near the end it keeps to the end. */
 const NEAR_PX = 80;
 
 export class Subtitles {
-  /**
-   * @param {HTMLElement} scroller
-   * @param {HTMLElement} list
-   * @param {(who: "you"|"them"|"note", text: string) => void} announce a line is complete
-   * @param {(who: "you"|"them") => string} name
-   */
-  constructor(scroller, list, announce, name) {
+  /** @param {HTMLElement} scroller @param {HTMLElement} list @param {Reader} reader */
+  constructor(scroller, list, reader) {
     this.scroller = scroller;
     this.list = list;
-    this.announce = announce;
-    this.name = name;
+    this.reader = reader;
     /** @type {Map<string, {element: HTMLElement, look: string, told: boolean}>} */
     this.shown = new Map();
     this.version = -1;
@@ -57,7 +58,7 @@ export class Subtitles {
     const look = `${line.state}|${line.heard}|${line.text}`;
     let shown = this.shown.get(line.id);
     if (!shown) {
-      shown = { element: make("li"), look: "", told: false };
+      shown = { element: make("li", line.who === "note" ? {} : { lang: this.reader.language(line.who) }), look: "", told: false };
       this.shown.set(line.id, shown);
     }
     if (shown.look !== look) {
@@ -68,15 +69,16 @@ export class Subtitles {
     }
     if (line.state !== "open" && !shown.told) {
       shown.told = true;
-      this.announce(line.who, line.text.slice(0, line.heard));
+      this.reader.told(line);
     }
   }
 
-  /** @param {Line} line @returns {(Node|string)[]} */
+  /** The words of another script run as they do in it; who says them is in the language of the page. @param {Line} line @returns {Node[]} */
   words(line) {
-    const who = line.who === "note" ? [] : [make("span", { class: "sr" }, `${this.name(line.who)}: `)];
+    const who = line.who === "note" ? [] : [make("span", { class: "sr", lang: document.documentElement.lang }, `${this.reader.name(line.who)}: `)];
     const [heard, rest] = [line.text.slice(0, line.heard), line.text.slice(line.heard)];
-    if (line.who !== "them" || !rest) return [...who, line.text.trim()];
-    return [...who, heard.trimStart(), line.state === "cut" ? make("s", {}, rest) : make("span", { class: "coming" }, rest)];
+    if (line.who !== "them" || !rest) return [...who, make("span", { dir: "auto" }, line.text.trim())];
+    const coming = line.state === "cut" ? make("s", {}, rest) : make("span", { class: "coming" }, rest);
+    return [...who, make("span", { dir: "auto" }, heard.trimStart(), coming)];
   }
 }

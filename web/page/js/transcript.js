@@ -14,6 +14,9 @@
 /** Older lines are forgotten: a page that is left open must not grow. */
 const MOST_LINES = 400;
 
+/** Nor does a line grow without end: nobody says so much at a stretch. */
+const MOST_CHARACTERS = 20_000;
+
 export class Transcript {
   constructor() {
     /** @type {Line[]} */
@@ -42,13 +45,14 @@ export class Transcript {
   /** What the user seems to say; it may change. @param {string} id @param {string} text */
   guess(id, text) {
     const line = this.line(id, "you");
-    if (line.state === "open") line.text = text;
+    if (line.state === "open") line.text = text.slice(0, MOST_CHARACTERS);
   }
 
   /** What the user said. Nothing at all leaves no line. @param {string} id @param {string} text */
   understood(id, text) {
     if (!text.trim()) return this.remove(id);
-    Object.assign(this.line(id, "you"), { text, heard: text.length, state: "done" });
+    const kept = text.slice(0, MOST_CHARACTERS);
+    Object.assign(this.line(id, "you"), { text: kept, heard: kept.length, state: "done" });
   }
 
   /** @param {string} id */
@@ -60,13 +64,13 @@ export class Transcript {
   /** More of what the assistant will say. @param {string} id @param {string} delta */
   says(id, delta) {
     const line = this.line(id, "them");
-    if (line.state === "open") line.text += delta;
+    if (line.state === "open") line.text = (line.text + delta).slice(0, MOST_CHARACTERS);
   }
 
-  /** The text from its beginning: after a lost connection it is told again. @param {string} id */
+  /** The text from its beginning: after a lost connection it is told again, whatever was thought to become of it. @param {string} id */
   saysAnew(id) {
     const line = this.find(id);
-    if (line && line.state === "open") line.text = "";
+    if (line?.who === "them") Object.assign(line, { text: "", state: "open" });
   }
 
   /**
@@ -77,6 +81,7 @@ export class Transcript {
   sounds(id, words) {
     const line = this.line(id, "them");
     for (const word of words) {
+      if (!word?.text || !Number.isFinite(word.start_ms)) continue;
       const last = line.marks.at(-1);
       if (last && word.start_ms <= last.at_ms) continue; // told again, after a lost connection
       const from = last?.end ?? 0;
@@ -115,22 +120,32 @@ export class Transcript {
   }
 
   /**
-   * What was said before this page was loaded, as the server has it.
+   * What was said while this page was not there to hear it, as the server has it: lines that are missing are put where
+   * they belong, and those that were left open are settled.
    * @param {{type: string, id: string, role?: string, text?: string, interrupted?: boolean}[]} items
+   * @param {string} current whose words still come
    */
-  recalled(items) {
-    const known = new Set(this.lines.map((line) => line.id));
-    const lines = items.flatMap(({ type, id, role, text = "", interrupted }) => {
-      if (type !== "message" || known.has(id) || (role !== "user" && role !== "assistant")) return [];
-      const who = /** @type {Line["who"]} */ (role === "user" ? "you" : "them");
-      return [{ id, who, text, heard: text.length, state: /** @type {Line["state"]} */ (interrupted ? "cut" : "done"), timed: false, marks: [] }];
-    });
-    this.lines = [...lines, ...this.lines].slice(-MOST_LINES);
+  recalled(items, current = "") {
+    let at = 0;
+    for (const { type, id, role, text, interrupted } of items) {
+      if (type !== "message" || typeof text !== "string" || (role !== "user" && role !== "assistant")) continue;
+      const known = this.lines.findIndex((line) => line.id === id);
+      const state = /** @type {Line["state"]} */ (interrupted ? "cut" : "done");
+      if (known < 0) {
+        const who = /** @type {Line["who"]} */ (role === "user" ? "you" : "them");
+        this.lines.splice(at, 0, { id, who, text, heard: text.length, state, timed: false, marks: [] });
+      } else if (this.lines[known].state === "open" && id !== current) {
+        Object.assign(this.lines[known], { text, heard: text.length, state });
+      }
+      at = known < 0 ? at + 1 : known + 1;
+    }
+    this.lines.splice(0, this.lines.length - MOST_LINES);
     this.version += 1;
   }
 
   /** What the page itself has to say in between. @param {string} text */
   note(text) {
+    if (this.lines.at(-1)?.who === "note" && this.lines.at(-1)?.text === text) return;
     Object.assign(this.line(`note ${this.version}`, "note"), { text, heard: text.length, state: "done" });
   }
 }

@@ -44,41 +44,29 @@ export function keep(wishes) {
   }
 }
 
-/** How the model is told to behave when the character says only who it is. */
-const FRAME = "You talk with a person by voice. Speak as people speak: one to three short sentences at a time, no lists, no markup.";
-
 /**
- * What the assistant is told. GET /v1/voices says who a character is and what it is up to.
- * @param {Wishes} wishes @param {Voice|undefined} voice
- */
-function told(wishes, voice) {
-  if (wishes.instructions.trim()) return wishes.instructions.trim();
-  if (!voice) return "";
-  const { text = "", type } = voice.instructions;
-  if (type === "constant") return text;
-  return [FRAME, text || `Your name is ${voice.name}.`, voice.comment ? `Your part in this talk: ${voice.comment}.` : ""].filter(Boolean).join(" ");
-}
-
-/**
- * A session as the wire has it.
+ * A session as the wire has it. The server knows what a character is told; own instructions count instead of that.
  * @param {Wishes} wishes
  * @param {Voice[]} voices
  * @param {boolean} opus
- * @param {boolean} resuming the voice is locked then
+ * @param {boolean} resuming who answers is settled then: the voice is locked, and the server remembers the rest
  */
 export function session(wishes, voices, opus, resuming) {
   const voice = speaker(voices, wishes.voice);
   const name = wishes.voice.startsWith(CLONED) ? wishes.voice : voice?.name;
-  const language = wishes.language || voice?.instructions.language?.split("/")[0] || "en";
   const format = opus ? { type: "audio/opus" } : { type: "audio/pcm", rate: 24_000 };
   const turn_detection = wishes.push ? null : { type: "semantic_vad" };
   return {
     type: "realtime",
-    ...(resuming ? {} : { instructions: told(wishes, voice) }),
+    ...(resuming ? {} : { instructions: wishes.instructions.trim() }),
     audio: {
-      input: { format, turn_detection, transcription: { model: "antiphon", language } },
+      input: { format, turn_detection, transcription: { model: "antiphon", language: wishes.language } },
       output: { format, ...(resuming || !name ? {} : { voice: name }) },
     },
-    antiphon: { allow_recording: wishes.words, record_audio: wishes.words && wishes.sound },
+    antiphon: {
+      allow_recording: wishes.words,
+      record_audio: wishes.words && wishes.sound,
+      ...(resuming || !voice ? {} : { character: voice.name }),
+    },
   };
 }
