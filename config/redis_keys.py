@@ -11,7 +11,7 @@ and results; never on a disk. Braces stand round the session id alone. Values ar
 | replay:tts:{sid}        | media  | stream  | tts -> web that saw a gap, next tts     | trimmed to the newest heard; with the session |
 | text:{n}:{sid}          | media  | stream  | llm -> tts, web that saw a gap, next llm | when reply n is over, or with the session |
 | ctl:{worker}            | media  | stream  | web, operator -> worker: cancel, played, drain | capped; `CONTROL_S` after the worker |
-| sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `session_ttl_s` after the last change |
+| sess:{sid}              | state  | hash    | web, fenced by its epoch; scripts       | `resume_s` after its web process was last there |
 | lease:{stage}:{sid}     | state  | string  | `owner|epoch|reply|last_seq` of who works on it | `lease_ms` after its owner stops |
 | worker:{stage}:{name}   | state  | hash    | worker -> admission, health, watchdog   | `heartbeat_ttl_s` after its last beat |
 | voice:upload:{id}       | media  | string  | web -> voices: a recording, taken once   | when it is taken; 60 s |

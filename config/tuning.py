@@ -1,5 +1,6 @@
 """The sections of the settings that tune what Antiphon does, each value with its unit, its range and its reason."""
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -131,7 +132,13 @@ class OwnershipSettings(BaseModel, frozen=True):
     orphan_s: float = Field(10.0, gt=0)
     """A session without a web process this long gives its slots back."""
     resume_s: int = Field(120, gt=0)
-    """How long a session waits for its client to come back."""
+    """How long a session waits for its client to come back, however its connection or its web process ended. Redis may
+    be away no longer, either: who keeps sessions cannot say so meanwhile."""
+
+    @property
+    def session_s(self) -> int:
+        """Life of a session's state after its web process last said that it is there, which is now and then."""
+        return self.resume_s + math.ceil(self.renew_s)
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> "OwnershipSettings":
@@ -186,7 +193,7 @@ class LimitSettings(BaseModel, frozen=True):
     audio_keep_s: float = Field(30.0, gt=0)
     """Input audio kept before the open utterance, for a worker that takes over."""
     session_ttl_s: int = Field(3600, gt=0)
-    """Life of a session's state after its last change."""
+    """Life of what the workers said in a session, for who goes on with it."""
     replay_items: int = Field(4000, gt=0)
     """Results kept per stage for who missed them: over 5 minutes of 80 ms frames."""
 

@@ -162,9 +162,9 @@ class Leases:
         )
         return Lease(stage, sid, owner, epoch, reply) if epoch > 0 else Refusal(epoch)
 
-    def renew(self, leases: Sequence[Lease]) -> list[Standing]:
-        """Keeps all `leases` in one round trip; says of each how it stands."""
-        calls = [self._renewal(lease, self._lease_ms, done=False) for lease in leases]
+    def renew(self, leases: Sequence[Lease], keep_s: int | None = None) -> list[Standing]:
+        """Keeps all `leases` in one round trip; says of each how it stands. keep_s: their sessions, too, so long."""
+        calls = [self._renewal(lease, self._lease_ms, done=False, keep_s=keep_s) for lease in leases]
         return [Standing(int(answer)) for answer in self._renew.each(calls)] if calls else []
 
     def let_go(self, lease: Lease, *, done: bool) -> None:
@@ -172,13 +172,15 @@ class Leases:
         self._renew(*self._renewal(lease, 0, done=done))
 
     @staticmethod
-    def _renewal(lease: Lease, ttl_ms: int, *, done: bool) -> tuple[list[str], list[Value]]:
+    def _renewal(
+        lease: Lease, ttl_ms: int, *, done: bool, keep_s: int | None = None
+    ) -> tuple[list[str], list[Value]]:
         args: list[Value] = [lease.stage, lease.owner, lease.epoch, lease.reply or "", lease.last_seq, ttl_ms]
         return [
             keys.lease(lease.stage, lease.sid),
             keys.session(lease.sid),
             keys.lease("web", lease.sid),
-        ], [*args, "1" if done else ""]
+        ], [*args, "1" if done else "", keep_s or ""]
 
     def save(self, lease: Lease, ttl_s: int, fields: Mapping[str, Value]) -> bool:
         """Writes fields of the session's state; False when another web process owns it now."""

@@ -93,3 +93,17 @@ def test_in_a_conversation_no_word_comes_before_the_end():
     for to in (2, 3):
         line.hear(line.dialect.partial_text(Transcript("one two", S, to * S)))
     assert DELTA not in line.kinds()
+
+
+def test_who_comes_back_in_the_middle_of_an_utterance_is_not_told_its_words_again():
+    line = Line()
+    line.update(type="transcription")
+    line.hear(line.dialect.speech_began(S))
+    for to in (2, 3):
+        line.hear(line.dialect.partial_text(Transcript("once upon a", S, to * S)))
+    assert line.last(DELTA)["delta"] == "once upon a"
+    again = later(line)
+    again.hear(again.dialect.speech_began(S, again=True))
+    for to in (4, 5):
+        again.hear(again.dialect.partial_text(Transcript("once upon a time", S, to * S)))
+    assert [event["delta"] for event in again.events if event["type"] == DELTA] == [" time"]

@@ -257,3 +257,13 @@ def test_a_reply_keeps_its_place_in_another_process() -> None:
     history.remember(actions.EndReply(1), scene(heard_reply()))
     assert [item.id for item in history.newest] == ["u1", "a1", "x", "t"]
     assert history.since_reply is None
+
+
+def test_what_was_deleted_before_its_words_were_known_stays_so_over_a_later_connection() -> None:
+    history = History([], load())
+    over = replace(scene(), user_item="u1", closing_item="u1")
+    history.remember(actions.CloseUtterance(1), over)
+    history.delete("u1")
+    later = History([], load(), deleted=history.deleted)
+    later.remember(actions.TakeText("spoken"), replace(scene(), user_item="u1"))
+    assert later.newest == []

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import io
 import json
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ from websockets.sync.client import connect
 from config.redis_keys import VOICES, custom_voices, voice_upload
 from config.voice_messages import CUSTOM_PREFIX, CustomVoice, VoiceMade
 from tasks import beats, recordings
-from tests.house import House, open_house
+from tests import fair_clock
+from tests.house import House, open_house, wait_for
 from tests.talker import REPLY, Talker
 from web.operations import OPERATIONS, written
 
@@ -416,3 +418,28 @@ def test_a_session_in_which_nothing_was_said_has_an_empty_transcript(client, hou
     silent = typed(house)
     assert transcript(client, silent).json()["items"] == []
     assert transcript(client, silent, "?format=srt").content == b""
+
+
+# --- a Redis that hangs. The last: until it is found again nobody here has a worker
+
+
+@pytest.mark.parametrize("which", ["media", "state"])
+def test_who_asks_how_things_are_is_answered_while_redis_hangs(house, client, which):
+    box = getattr(house, which)
+    box.process.send_signal(signal.SIGSTOP)
+    try:
+        for path in ("/v1/health", "/v1/models"):
+            asked_s = fair_clock.now_s()
+            answer = client.get(path)
+            assert fair_clock.now_s() - asked_s < 2.0, path
+            if path == "/v1/health":
+                assert answer.status_code == 503 and not answer.json()["redis"][which]
+        assert (answer.status_code == 503) == (which == "state")
+        if which == "state":  # as the page asks why its conversation was refused
+            asked_s = fair_clock.now_s()
+            answer = client.post("/v1/realtime", headers={"X-Antiphon-Resume": f"{'0' * 32}.token"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "redis_away")
+            assert fair_clock.now_s() - asked_s < 2.0
+    finally:
+        box.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: house.health().get("ok", False), "the house to be well again")

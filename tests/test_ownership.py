@@ -147,6 +147,17 @@ def test_claim_is_refused(desk, before, expected):
     assert desk.field("epoch:llm") == epoch, "a refusal costs no epoch"
 
 
+def test_a_session_lives_as_long_as_its_web_process_says_that_it_is_there(desk: Desk) -> None:
+    lease = desk.own("web", "w")
+    assert desk.leases.renew([lease], 30) == [Standing.MINE]
+    assert 0 < desk.state.ttl(keys.session(desk.sid)) <= 30
+    desk.leases.renew([desk.own("stt", "s")])
+    assert desk.state.ttl(keys.session(desk.sid)) <= 30, "workers leave that to the web"
+    desk.own("web", "later", seize=True)
+    assert desk.leases.renew([lease], 300) == [Standing.LOST]
+    assert desk.state.ttl(keys.session(desk.sid)) <= 30, "who was displaced keeps nothing"
+
+
 def test_a_listening_session_is_claimed_once(desk):
     assert desk.own("stt", "one").epoch == 1
     assert desk.claim("stt", "two") is Refusal.HELD

@@ -15,6 +15,7 @@ from celery import Celery
 from config import redis_keys as keys
 from config.messages import Order, encode
 from config.settings import SAMPLE_RATE
+from config.tuning import OwnershipSettings
 from config.versions import VERSION
 from tasks.leases import Leases
 from tests import fair_clock
@@ -238,6 +239,9 @@ def test_clients_go_on_when_all_of_web_died_and_came_back(house: House) -> None:
 async def _all_of_web_dies(house: House) -> None:
     async with talkers_at(house, *EVERY_PHASE) as talkers:
         house.kill_web_whole()
+        with house.state.server.client(0) as state:
+            left_s = [state.ttl(keys.session(talker.sid)) for talker in talkers]
+        assert all(100 < left <= OwnershipSettings().session_s for left in left_s), "as after any other end"
         house.start_web()
         await assert_all_whole(talkers)
 

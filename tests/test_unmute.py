@@ -632,3 +632,14 @@ def test_instructions_that_leave_no_room_are_refused():
     assert raised.value.param == "session.instructions"
     assert not dialect.wishes.instructions
     assert dialect.receive(update(SMALLTALK)) == [Configure()]
+
+
+def test_who_comes_back_in_the_middle_of_an_utterance_is_not_told_its_words_again():
+    dialect, later = new(), new()
+    for to in (1, 2):
+        dialect.partial_text(Transcript("once upon a", 0, to))
+    later.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(dialect.snapshot())))
+    told = [
+        event for to in (3, 4) for event in read(later.partial_text(Transcript("once upon a time", 0, to)))
+    ]
+    assert [event["delta"] for event in told] == ["time"]

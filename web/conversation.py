@@ -83,8 +83,7 @@ class Conversation:
         self._dictations = dictations
         self._turn = before.turn if before else Turn()
         self._rules = self._wished_rules()
-        items, since_reply = (before.history, before.since_reply) if before else ([], None)
-        self._history = History(items, runtime.settings, self.input.clock, since_reply)
+        self._history = History.of(before, runtime.settings, self.input.clock)
         self._ahead = ReadAhead(lambda: submit.prefill(self.sid))
         self._listening = Listening(self.input, self.stages, on=before.listening if before else False)
         self.replier = Replier(dialect, send, runtime.settings.pacing)
@@ -370,6 +369,7 @@ class Conversation:
             listening=self._listening.on,
             options=self.replier.reply.options if self.replier.reply else self._asked.newest,
             since_reply=self._history.since_reply,
+            deleted=self._history.deleted,
         )
         self.memory.save(state, fields, ttl_s)
 

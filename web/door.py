@@ -15,7 +15,8 @@ from config.errors import AntiphonError, RedisAway, SessionUnknown
 from tasks.streams import RedisError
 from web.guard import REALTIME, Caller, Guard, Knock
 from web.handshake import RESUME_HEADER, resume_token
-from web.presence import Fate
+from web.patience import promptly
+from web.presence import Fate, Stay
 from web.problem import problem
 from web.visitor import Visitor, key_of
 
@@ -63,7 +64,7 @@ class Door:
             if request.path.startswith(OF_SESSIONS):
                 self._guard.count_request(knock())
             else:
-                g.caller, g.stay = self._guard.judge(knock())
+                g.caller, g.stay = self._judged(knock())
         except AntiphonError as error:
             return refused(error)
         except RedisError as error:
@@ -71,6 +72,10 @@ class Door:
                 return refused(RedisAway(type(error).__name__))
             g.redis_error = error  # said with a close code, as to who is here already: SDKs come again then
         return None
+
+    def _judged(self, asks: Knock) -> tuple[Caller, Stay | None]:
+        """A conversation may wait for Redis to come back; who asks something is told at once that it is away."""
+        return self._guard.judge(asks) if _upgrades() else promptly(lambda: self._guard.judge(asks))
 
     def after(self, answer: Response) -> Response:
         """A token that was wrong is counted; a page of another origin that is allowed may read the answer, and send any

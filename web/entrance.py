@@ -146,7 +146,7 @@ def _begin(runtime: Runtime, socket: ClientSocket, handshake: Handshake, caller:
         keys.MEMBER: caller.member,
     }
     with _place(runtime, sid, first=False) as ticket:
-        runtime.leases.create(sid, fields, runtime.settings.limits.session_ttl_s)
+        runtime.leases.create(sid, fields, runtime.settings.ownership.session_s)
         return _claimed(runtime, socket, dialect, f"{sid}.{secret}", None, ticket)
 
 

@@ -19,6 +19,7 @@ from tasks.quotas import Quota
 from tasks.streams import Client, RedisError
 from web.keyring import Keyring
 from web.limits import Limits
+from web.patience import promptly
 from web.presence import Presence, Stay
 from web.visitor import Visitor
 from web.waiting import waiting
@@ -132,7 +133,7 @@ class Guard:
     def _count(self, quotas: Sequence[Quota]) -> None:
         if quotas:
             with suppress(RedisError):
-                self._shared().presence.knock(quotas)
+                promptly(lambda: self._shared().presence.knock(quotas))
 
     def _known(self, knock: Knock) -> tuple[Caller, bool]:
         """Who it is, and whether a session goes on."""

@@ -7,17 +7,25 @@ from config.redis_keys import STAGES
 from tasks import fleet, queues
 from tasks.streams import RedisError, answers
 from web.answers import Health, QueueHealth, RedisHealth, StageHealth
+from web.patience import promptly
 from web.problem import told
 from web.runtime import Runtime
 
 
 def look(runtime: Runtime) -> Health:
     """Now, of the whole fleet. While Redis cannot say, no stage is up."""
-    media = answers(runtime.media)
+    media = _media_answers(runtime)
     try:
-        return _seen(runtime, media=media)
+        return promptly(lambda: _seen(runtime, media=media))
     except RedisError as error:
         return away(error, media=media)
+
+
+def _media_answers(runtime: Runtime) -> bool:
+    try:
+        return promptly(lambda: answers(runtime.media))
+    except RedisError:
+        return False
 
 
 def away(error: RedisError, *, media: bool = False) -> Health:

@@ -22,6 +22,7 @@ from web.moments import Times, answer
 from web.past_replies import PastReplies, PastReply
 from web.reply import Reply
 from web.reply_options import ReplyOptions
+from web.saved import Saved
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,9 @@ class History:
         settings: Settings,
         clock: SessionClock | None = None,
         since_reply: int | None = None,
+        deleted: Iterable[str] = (),
     ) -> None:
-        """clock: the session's; without one, of a session that begins now. since_reply: as it was saved."""
+        """clock: the session's; without one, of a session that begins now. since_reply, deleted: as they were saved."""
         self._items = Items(items)
         self._clock = clock or SessionClock(time.monotonic())
         last = max((item.span[1] for item in self._items if item.span), default=0)
@@ -77,7 +79,7 @@ class History:
         self._logs = settings.log_speech
         self._began = None if since_reply is None else max(0, len(self._items) - since_reply)
         """Its place when the reply under way began: what is typed meanwhile comes after it; None: nobody knows."""
-        self._deleted: deque[str] = deque(maxlen=MOST_DELETED)
+        self._deleted: deque[str] = deque(deleted, maxlen=MOST_DELETED)
         """Ids of items that were deleted; what is said of them later is not kept."""
         self.dropped = 0
         """Messages that the newest order had no room for."""
@@ -85,6 +87,18 @@ class History:
         """The newest draft of a prompt."""
         self.refused: PromptTooLong | None = None
         """Why the newest order could not be made; whoever takes it up sets it back."""
+
+    @classmethod
+    def of(cls, before: Saved | None, settings: Settings, clock: SessionClock) -> "History":
+        """Of a session that goes on, or begins."""
+        if before is None:
+            return cls([], settings, clock)
+        return cls(before.history, settings, clock, before.since_reply, before.deleted)
+
+    @property
+    def deleted(self) -> list[str]:
+        """Ids of items that were deleted, the newest last."""
+        return list(self._deleted)
 
     @property
     def newest(self) -> list[Item]:

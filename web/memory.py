@@ -18,7 +18,8 @@ class Memory:
     def __init__(self, runtime: Runtime, lease: Lease) -> None:
         self._leases = runtime.leases
         self._media = runtime.media
-        self._ttl_s = runtime.settings.limits.session_ttl_s
+        self._ttl_s = runtime.settings.ownership.session_s
+        self._media_s = runtime.settings.limits.session_ttl_s
         self._lease = lease
         self.bytes = 0
         """Of the state, when it was saved last."""
@@ -33,7 +34,7 @@ class Memory:
 
     def keep_said(self, reply: int) -> None:
         """Somebody came back to what was about to be forgotten."""
-        streams.keep_media(self._media, self._lease.sid, self._ttl_s, reply)
+        streams.keep_media(self._media, self._lease.sid, self._media_s, reply)
 
     def results(self, stage: str, reply: int, epoch: int, seq: int) -> list[Result]:
         """What may have been missed; with the server away nothing, and the watchdog will find the gap again."""

@@ -12,6 +12,7 @@ from web import health, http_errors, metric_files, models, operations
 from web.answering import answered
 from web.answers import VoiceDeleted, VoiceMade
 from web.door import caller
+from web.patience import promptly
 from web.roles import listing
 from web.runtime import runtime
 from web.session_routes import sessions
@@ -78,13 +79,17 @@ def delete_voice(name: str) -> Response:
 @http.get("/v1/models")
 def list_models() -> Response:
     """In OpenAI's shape."""
-    return answered(models.listed(fleet.look(runtime().state)))
+    return answered(models.listed(_fleet()))
 
 
 @http.get("/v1/models/<path:model>")
 def show_model(model: str) -> Response:
     """One of them."""
-    return answered(models.named(model, fleet.look(runtime().state)))
+    return answered(models.named(model, _fleet()))
+
+
+def _fleet() -> list[fleet.Member]:
+    return promptly(lambda: fleet.look(runtime().state))
 
 
 @http.get("/v1/openapi.json")

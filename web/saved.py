@@ -27,6 +27,8 @@ class Saved(msgspec.Struct, frozen=True):
     """Of the reply under way, or asked for, where they are not the session's."""
     since_reply: int | None = None
     """Items that came after the reply under way began; None: there is none, or it was another version's."""
+    deleted: list[str] = []
+    """Ids of items that were deleted before all that they say was known."""
 
 
 encode = msgspec.msgpack.Encoder().encode

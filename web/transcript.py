@@ -1,6 +1,7 @@
 """A transcript that may still change, for clients that can only append. Pure."""
 
 from itertools import takewhile
+from typing import Any
 
 from config.messages import Transcript
 
@@ -17,6 +18,14 @@ class AppendOnly:
         self._heard_to = 0
         self._closed_to = 0
         self._fresh_from = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """For a later connection, whose client has read what was given; JSON types only."""
+        return dict(vars(self))
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Goes on from it; an empty one, of an earlier version, changes nothing."""
+        vars(self).update(snapshot)
 
     def partial(self, heard: Transcript) -> tuple[str, int]:
         """Words that are settled now (or ""), and the session sample from which on they were said."""

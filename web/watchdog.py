@@ -122,7 +122,7 @@ class Watchdog:
         sessions = list(self._sessions)
         if not sessions:
             return
-        standings = self._leases.renew([session.lease for session in sessions])
+        standings = self._leases.renew([session.lease for session in sessions], self._rules.session_s)
         for session, standing in zip(sessions, standings, strict=True):
             if standing is Standing.LOST:
                 session.taken_over()

@@ -33,6 +33,9 @@ class Settings(BaseModel, frozen=True):
     """Time of one step, as a GPU would take it."""
     step_per_slot_ms: float = Field(0.0, ge=0)
     """And for each reply in it: so that a fuller batch takes longer, as a real one does."""
+    pitch_rise_hz_per_s: float = Field(0.0, ge=0)
+    """So much higher the hum becomes in the course of a reply: who records it can tell which part of it was heard.
+    0: all words sound the same."""
     fails: Faults = Faults()  # type: ignore[call-arg]
     asks: Needs = Needs()
     """What it says that it needs of the machine."""
@@ -52,6 +55,13 @@ def _hum(samples: int) -> Pcm:
     t = np.arange(samples) / SAMPLE_RATE
     tone = sum(np.sin(2 * np.pi * k * HUM_HZ * t) / k for k in range(1, 16))
     return (0.25 * tone * (0.65 + 0.35 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+
+def rising_hum(begin: int, samples: int, rise_hz_per_s: float) -> Pcm:
+    """Of a reply, from a sample on: of five overtones, so that telephones carry it, and of one loudness."""
+    t = (begin + np.arange(samples)) / SAMPLE_RATE
+    turns = HUM_HZ * t + rise_hz_per_s * t * t / 2
+    return (0.2 * sum(np.sin(2 * np.pi * k * turns) / k for k in range(1, 6))).astype(np.float32)
 
 
 class NullTts:
@@ -108,8 +118,10 @@ class NullTts:
             return SpeechFrame(
                 np.zeros(0, np.float32), (), speaker.number, speaker.frames * self.frame_samples, last=True
             )
-        pcm = self._hum[speaker.frame_of_word]
         begin = speaker.frames * self.frame_samples
+        rise = self._settings.pitch_rise_hz_per_s
+        hum = self._hum[speaker.frame_of_word]
+        pcm = rising_hum(begin, self.frame_samples, rise) if rise else hum
         length = self._frames_per_word * self.frame_samples
         words = [(speaker.number, begin, begin + length)] if speaker.frame_of_word == 0 else []
         spoken_to = begin - speaker.frame_of_word * self.frame_samples

@@ -108,8 +108,8 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def browsers(sounds: Path) -> Iterator[Callable[[str, npt.NDArray[np.float32]], Any]]:
-    """A browser whose microphone hears something, over and over; the same for the same name."""
+def browsers(sounds: Path) -> Iterator[Callable[..., Any]]:
+    """A browser whose microphone hears something, over and over, with more arguments; the same for the same name."""
     program = programs.browser() or missing("a Chromium (Debian: the package chromium; make setup-dev)")
     if playwright is None:
         missing("playwright (make setup-dev)")
@@ -117,10 +117,10 @@ def browsers(sounds: Path) -> Iterator[Callable[[str, npt.NDArray[np.float32]], 
     with ExitStack() as stack:
         driver = stack.enter_context(playwright.sync_playwright())
 
-        def hearing(name: str, pcm: npt.NDArray[np.float32]) -> Any:
+        def hearing(name: str, pcm: npt.NDArray[np.float32], *more: str) -> Any:
             if name not in running:
                 soundfile.write(sounds / f"{name}.wav", pcm, RATE, subtype="PCM_16")
-                arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={sounds / name}.wav"]
+                arguments = [*ARGUMENTS, *more, f"--use-file-for-fake-audio-capture={sounds / name}.wav"]
                 running[name] = driver.chromium.launch(
                     executable_path=program, headless=False, args=arguments
                 )
@@ -152,6 +152,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             wishes: str = "{}",
             before: Callable[[Any], None] = lambda _: None,
             forgives: tuple[str, ...] = (),
+            host: str = "localhost",
             **context: Any,
         ) -> Visit:
             hearing = browser or browsers("hum", voice_at(3.0, 1.3, 12.0))
@@ -166,7 +167,7 @@ def open_page(browsers: Any) -> Iterator[Open]:
             visit.page.set_default_timeout(PATIENCE_MS)
             listen(visit)
             before(visit.page)
-            visit.page.goto(f"http://localhost:{house.port}/{at}")
+            visit.page.goto(f"http://{host}:{house.port}/{at}")
             visits.append(visit)
             return visit
 

@@ -54,7 +54,7 @@ test("running dry in the middle is counted, and more is waited for next time", (
   buffer.push(100, piece(100, 70));
   assert.equal(buffer.underruns, 1);
   assert.deepEqual(heard(buffer, 10), [], "70 ms are too little now");
-  buffer.push(170, piece(170, 30));
+  buffer.push(170, piece(170, 50));
   assert.equal(heard(buffer, 10).length, 10);
 });
 

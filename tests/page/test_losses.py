@@ -1,34 +1,21 @@
-"""The page when things go wrong: a killed web server, a full one, one that went away, one that speaks nonsense."""
+"""The page when connections are lost: to a server that was killed, went away, forgot; or to another tab."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from tests import speech
 from tests.house import House, open_house, wait_for
-from tests.page.conftest import ENGINES, LOUD, UNGREETED, Open, Visit, said, talks
+from tests.page.conftest import ENGINES, LOUD, UNGREETED, Open, Visit, listen, said, talks
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
 #: The browser itself writes to the console what it could not load or connect to.
 NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR")
 
-#: Longer than hiccups are, shorter than a client is taken for gone.
-STALL_MS = 10_000
-
 #: Of the null engines: 20 words of 160 ms.
 REPLY_MS = 3200
-
-#: Stands between the page and the server.
-MEDDLER = """
-const Real = WebSocket;
-globalThis.meddled = [];
-globalThis.WebSocket = class extends Real {
-  constructor(...handshake) { super(...handshake); meddled.push(this); }
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -92,47 +79,6 @@ def test_who_ends_a_conversation_gives_its_place_back(own_house: House, open_pag
     wait_for(lambda: own_house.health()["queue"]["sessions"] == 0, "the place to be free")
 
 
-def test_who_comes_to_a_full_server_stands_in_line_and_is_served(
-    own_house: House, open_page: Open, quiet: Any
-) -> None:
-    first = open_page(own_house, browser=quiet, wishes=UNGREETED)
-    talks(first)
-    second = open_page(own_house, browser=quiet, wishes=UNGREETED)
-    second.page.click("#talk")
-    second.until_phase("queued")
-    assert second.page.inner_text("#phase") == "You are number 1 in the line"
-    first.page.click("#talk")
-    second.until("conversation.state.link === 'live'", "a place")
-    says(second, "At last")
-    second.page.wait_for_function(LOUD)
-    second.page.click("#talk")
-
-
-def test_nonsense_from_the_server_leaves_the_conversation_standing(
-    house: House, open_page: Open, quiet: Any
-) -> None:
-    visit = open_page(
-        house,
-        browser=quiet,
-        wishes=UNGREETED,
-        before=lambda page: page.add_init_script(MEDDLER),
-        forgives=("antiphon:",),
-    )
-    talks(visit)
-    for message in (
-        "{", "[]", "5", "null", '{"type": 5}', '{"type": "of.tomorrow"}', '{"type": "response.done"}',
-        '{"type": "response.output_audio.delta", "delta": "%%%", "item_id": "x"}',
-        '{"type": "response.output_audio.delta", "delta": "AAAA", "antiphon": {"packets": [9000, -1]}}',
-        '{"type": "response.created", "response": {"id": "never"}}', '{"type": "antiphon.output.resumed"}',
-        '{"type": "conversation.item.added", "item": {}}', '{"type": "error"}', '{"type": "antiphon.queued"}',
-    ):  # fmt: skip
-        visit.page.evaluate("(data) => meddled.at(-1).onmessage?.({ data })", message)
-    visit.page.evaluate("antiphon.call.wire.again()")
-    visit.until("conversation.state.link === 'live' && !conversation.state.reply")
-    says(visit, "Still there?")
-    visit.page.wait_for_function(LOUD)
-
-
 def test_who_presses_everything_twice_gets_it_once(house: House, open_page: Open, quiet: Any) -> None:
     visit = open_page(house, browser=quiet, wishes=UNGREETED)
     visit.page.dblclick("#talk")  # talk, and cancel
@@ -160,18 +106,153 @@ def test_a_server_that_is_away_is_asked_again_until_it_is_back(
     visit.page.click("#talk")
 
 
-def test_a_server_that_stalls_is_waited_for(own_house: House, open_page: Open, quiet: Any) -> None:
+def test_what_is_typed_while_the_server_is_away_is_answered_when_it_is_back(
+    own_house: House, open_page: Open, quiet: Any
+) -> None:
     visit = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
     talks(visit)
-    web = psutil.Process(own_house.web_child())
-    web.suspend()
-    try:
-        says(visit, "Is anybody there?")
-        visit.page.wait_for_timeout(STALL_MS)
-    finally:
-        web.resume()
+    session = visit.state("conversation.id")
+    late = open_page(
+        own_house,
+        browser=quiet,
+        before=lambda page: page.route("**/v1/voices", lambda route: route.abort()),
+        forgives=NETWORK,
+    )
+    late.page.wait_for_function(
+        "() => document.querySelector('#hint').textContent.includes('does not answer')"
+    )
+    own_house.kill_web_whole()
+    visit.until_phase("reconnecting")
+    says(visit, "Typed into the dark")
+    assert visit.page.input_value("#typed") == "", "it is taken"
+    assert visit.page.inner_text(".line.you").endswith("Typed into the dark"), "and seen"
+    visit.until("conversation.state.reason === 'away'")
+    assert "does not answer" in visit.page.inner_text("#hint")
+    late.page.click("#talk")
+    late.until("conversation.state.reason === 'away'")
+    own_house.start_web()
+    visit.until("conversation.state.link === 'live'", "the way back")
+    assert visit.state("conversation.id") == session
     visit.page.wait_for_function(LOUD)
-    visit.until("conversation.state.link === 'live'")
-    assert said(visit, "you") == ["Is anybody there?"]
+    assert said(visit, "you") == ["Typed into the dark"]
+    visit.page.click("#talk")
+    visit.until_phase("idle")
+    late.until("conversation.state.link === 'live'")
+    late.page.click("#talk")
+    late.until_phase("idle")
+    late.page.unroute("**/v1/voices")
+    late.page.wait_for_selector("#whom input", state="attached")
+
+
+def test_who_speaks_while_the_web_server_dies_is_understood_and_answered_once(
+    own_house: House, open_page: Open
+) -> None:
+    visit = open_page(own_house, wishes=UNGREETED, forgives=NETWORK)
+    talks(visit)
+    visit.until_phase("hearing")
+    own_house.kill_web()
+    visit.until_phase("reconnecting")
+    visit.until(
+        "conversation.transcript.lines.some((line) => line.who === 'them' && line.heard > 0)", "an answer"
+    )
+    ids = [line["id"] for line in visit.lines()]
+    assert len(ids) == len(set(ids))
+    assert len([line for line in visit.lines() if line["who"] == "them"]) == 1
+    visit.page.click("#talk")
+    visit.until_phase("idle")
+
+
+def test_who_is_away_for_too_long_begins_anew_and_is_told(
+    own_house: House, open_page: Open, quiet: Any
+) -> None:
+    visit = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+    talks(visit)
+    says(visit, "Before")
+    visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')")
+    session = visit.state("conversation.id")
+    visit.page.evaluate(
+        """() => {
+          antiphon.call.wire.drop(1000);  // the server forgets it, as it does with time
+          antiphon.call.wire.again();
+        }"""
+    )
+    visit.until(
+        f"conversation.state.link === 'live' && conversation.id !== '{session}'", "a new conversation"
+    )
+    assert "A new one begins" in visit.page.inner_text("#lines")
+    says(visit, "After")
+    visit.page.wait_for_function(LOUD)
+    visit.page.reload()
+    visit.page.evaluate(
+        """() => {
+          const kept = JSON.parse(sessionStorage.getItem('antiphon.resume'));
+          sessionStorage.setItem('antiphon.resume', JSON.stringify({ ...kept, at_ms: kept.at_ms - 121000 }));
+        }"""
+    )
+    visit.page.reload()
+    assert visit.page.inner_text("#talk") == "Talk"
+
+
+def test_two_tabs_with_one_conversation_do_not_fight_for_it(
+    own_house: House, open_page: Open, quiet: Any
+) -> None:
+    first = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+    talks(first)
+    says(first, "In the first tab")
+    first.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')")
+    session = first.state("conversation.id")
+    second = duplicated(first)
+    assert second.page.inner_text("#talk") == "Go on"
+    talks(second)
+    assert second.state("conversation.id") == session
+    first.until_phase("idle")
+    assert "another tab" in first.page.inner_text("#hint")
+    assert first.page.inner_text("#talk") == "Go on"
+    connections = second.state("call.wire.turn")
+    says(second, "In the second tab")
+    second.page.wait_for_function(LOUD)
+    assert second.state("call.wire.turn") == connections, "nobody took it back"
+    talks(first)
+    second.until_phase("idle")
+    first.until(
+        "conversation.transcript.lines.some((line) => line.text === 'In the second tab')",
+        "what was said there",
+    )
+    first.page.click("#talk")
+    first.until_phase("idle")
+    second.page.click("#talk")
+    second.until(
+        f"conversation.state.link === 'live' && conversation.id !== '{session}'", "a new one: that is over"
+    )
+    second.page.click("#talk")
+    second.until_phase("idle")
+
+
+def duplicated(visit: Visit) -> Visit:
+    """As a browser duplicates a tab: with what its session holds."""
+    held = visit.page.evaluate("JSON.stringify({ ...sessionStorage })")
+    page = visit.page.context.new_page()
+    page.add_init_script(
+        f"Object.entries({held}).forEach(([name, value]) => sessionStorage.setItem(name, value))"
+    )
+    other = Visit(page, visit.forgives, visit.complaints)
+    listen(other)
+    page.goto(visit.page.url)
+    return other
+
+
+def test_who_ends_while_reconnecting_stays_there(own_house: House, open_page: Open, quiet: Any) -> None:
+    visit = open_page(own_house, browser=quiet, wishes=UNGREETED, forgives=NETWORK)
+    talks(visit)
+    visit.page.context.set_offline(True)
+    visit.page.evaluate("antiphon.call.wire.again()")
+    visit.until("conversation.state.reason === 'away'")
+    says(visit, "Never mind")
+    visit.page.click("#talk")
+    visit.until_phase("idle")
+    assert visit.page.input_value("#typed") == "Never mind", "what did not arrive is given back"
+    visit.page.context.set_offline(False)
+    talks(visit)
+    assert said(visit, "you") == []
     visit.page.click("#talk")
     visit.until_phase("idle")

@@ -208,14 +208,17 @@ class User:
         """For a later connection."""
         kept = {name: getattr(self, f"_{name}") for name in KEPT}
         aside = sorted(self._aside)
-        return {**kept, "open_from": self._open_from, "seconds": self._seconds, "aside": aside}
+        early = {"early": self._early.snapshot(), "told_early": self._told_early}
+        return {**kept, **early, "open_from": self._open_from, "seconds": self._seconds, "aside": aside}
 
     def restore(self, snapshot: Json) -> None:
-        """Goes on from it; one of an earlier version knows no lengths, nor items with sound."""
+        """Goes on from it; one of an earlier version knows no lengths, no items with sound, nor words told early."""
         for name in KEPT:
             setattr(self, f"_{name}", snapshot[name])
         self._open_from, self._seconds = snapshot.get("open_from"), snapshot.get("seconds", {})
         self._aside = set(snapshot.get("aside", ()))
+        self._early.restore(snapshot.get("early", {}))
+        self._told_early = snapshot.get("told_early", False)
 
 
 def _ms(samples: int) -> int:

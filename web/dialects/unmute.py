@@ -346,6 +346,7 @@ class UnmuteDialect:
             "language": self.wishes.language,
             "history": msgspec.to_builtins(self._insight.history),
             "stream": self._input.serial,
+            "heard": self._heard.snapshot(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -354,6 +355,7 @@ class UnmuteDialect:
         self._config = msgspec.convert(snapshot["config"], ev.SessionConfig)
         self._insight.history = msgspec.convert(snapshot["history"], list[ChatMessage])
         self._input = OggOpusReader(snapshot["stream"])
+        self._heard.restore(snapshot.get("heard", {}))
         self.wishes = msgspec.structs.replace(
             self.wishes, **{name: snapshot[name] for name in ("instructions", "voice", "language")}
         )

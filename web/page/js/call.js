@@ -41,9 +41,10 @@ export class Call {
       device: () => house.wishes.microphone,
       packet: (packet, age_ms) => this.conversation.hear(packet, age_ms),
       opened: () => this.opened(),
+      again: () => void this.changeMicrophone(),
       changed: house.changed,
     });
-    this.keepsake = new Keepsake();
+    this.keepsake = new Keepsake(() => house.say("keepsakeFailed"));
     /** Counts presses: who was overtaken by another gives up. */
     this.press = 0;
     /** The server did not answer when it was asked who can be talked to. */
@@ -102,7 +103,7 @@ export class Call {
 
   /** @param {boolean} typing @param {() => boolean} wanted nothing overtook it */
   async prepare(typing, wanted) {
-    const hears = typeof AudioWorkletNode !== "undefined";
+    const hears = "audioWorklet" in BaseAudioContext.prototype; // pages of plain http have none
     if (!hears && !typing) throw new Unready(isSecureContext ? "noAudio" : "insecure");
     if (hears) void openAudio().catch(() => undefined); // in the moment of the press, for browsers that want that
     const stream = typing ? null : await this.microphoneOrWhy();
@@ -153,7 +154,7 @@ export class Call {
     const { player } = this.conversation;
     const wished = this.house.wishes.keepsake && player !== null;
     if (!wished) void this.keepsake.end();
-    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.gain);
+    else if (!this.keepsake.runs && this.context) this.keepsake.begin(this.context, this.microphone?.source ?? null, player.meter);
     this.open();
   }
 
@@ -214,6 +215,7 @@ export class Call {
     if (!canTalk(this.conversation.state)) return;
     forgetToken();
     this.conversation.happen({ type: "ended" });
+    this.conversation.id = "";
     this.conversation.transcript.lines = [];
     this.conversation.transcript.version += 1;
   }
@@ -266,6 +268,7 @@ export class Call {
   /** @param {import("./session_state.js").Happening} why */
   over(why) {
     this.press += 1;
+    this.wire.drop();
     void this.keepsake.end();
     this.ears.close();
     this.conversation.player?.close();

@@ -32,6 +32,7 @@ export class Choices {
     this.body = byId("choices-body", HTMLElement);
     this.jump = byId("choices-jump", HTMLElement);
     this.cloning = new Cloning(house.key, () => this.wishes.microphone, (voice) => this.set("voice", voice));
+    this.dialog.addEventListener("close", () => this.cloning.hush());
     /** Whether the server makes voices of recordings. */
     this.clones = false;
     /** @type {Voice[]} */

@@ -7,6 +7,9 @@ import { cut, joined, LONGEST_S, RATE, unfit, wav } from "./sample.js";
 import { cloneVoice } from "./server.js";
 import { t } from "./strings.js";
 
+/** More than an hour of sound, which no browser need hold at once. */
+const MOST_BYTES = 1 << 26;
+
 export class Cloning {
   /** @param {() => string} key @param {() => string} microphone @param {(voice: string) => void} made */
   constructor(key, microphone, made) {
@@ -16,6 +19,9 @@ export class Cloning {
     this.samples = new Float32Array(0);
     /** @type {(() => void)|null} ends the recording under way */
     this.stop = null;
+    /** Counts what was begun: who was overtaken, or is not wanted any more, gives up. */
+    this.turn = 0;
+    this.sending = false;
     /** @type {AudioBufferSourceNode|null} */
     this.preview = null;
     this.says = make("p", { role: "status" });
@@ -49,7 +55,7 @@ export class Cloning {
     this.listen.textContent = t(this.preview ? "previewStop" : "preview");
     this.send.textContent = t("cloneMake");
     this.listen.disabled = !(selected_s > 0);
-    this.send.disabled = Boolean(wrong) || this.stop !== null;
+    this.send.disabled = Boolean(wrong) || this.stop !== null || this.sending;
     if (length_s) this.says.textContent = wrong ? t(wrong) : t("sampleChosen", { s: selected_s.toFixed(1) });
   }
 
@@ -62,10 +68,21 @@ export class Cloning {
     this.show();
   }
 
+  /** Nobody looks any more: nobody is recorded, and nothing sounds. */
+  hush() {
+    this.turn += 1;
+    this.stop?.();
+    this.preview?.stop();
+  }
+
   async toggle() {
     if (this.stop) return this.stop();
+    const turn = ++this.turn;
     try {
-      await this.listenIn(await openAudio(), await askForMicrophone(this.microphone()));
+      const context = await openAudio();
+      const stream = await askForMicrophone(this.microphone());
+      if (turn === this.turn) await this.listenIn(context, stream);
+      else stream.getTracks().forEach((track) => track.stop());
     } catch (error) {
       this.says.textContent = t(whyDenied(error));
     }
@@ -73,7 +90,7 @@ export class Cloning {
 
   /** @param {AudioContext} context @param {MediaStream} stream */
   async listenIn(context, stream) {
-    await context.resume();
+    void context.resume();
     const source = context.createMediaStreamSource(stream);
     const worklet = new AudioWorkletNode(context, "antiphon-capture", { numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     /** @type {Float32Array[]} */
@@ -91,6 +108,7 @@ export class Cloning {
       this.says.textContent = t("recording", { s: Math.floor(length_s) });
       if (length_s >= LONGEST_S) this.stop?.();
     };
+    stream.getTracks().forEach((track) => (track.onended = () => this.stop?.())); // it was unplugged
     source.connect(worklet);
     this.show();
   }
@@ -99,9 +117,12 @@ export class Cloning {
   async take() {
     const file = this.file.files?.[0];
     if (!file) return;
+    this.hush();
+    const { turn } = this;
     try {
+      if (file.size > MOST_BYTES) throw new RangeError("too large");
       const decoded = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await file.arrayBuffer());
-      this.have(decoded.getChannelData(0));
+      if (turn === this.turn) this.have(mixed(decoded));
     } catch {
       this.says.textContent = t("sampleUnreadable");
     }
@@ -129,11 +150,20 @@ export class Cloning {
   }
 
   async clone() {
-    this.send.disabled = true;
+    this.sending = this.send.disabled = true;
     this.says.textContent = t("cloning");
     const { name, message } = await cloneVoice(wav(this.chosen), this.key());
-    this.send.disabled = false;
+    this.sending = this.send.disabled = false;
     this.says.textContent = name ? t("cloned") : message || t("away");
     if (name) this.made(name);
   }
+}
+
+/** All channels as one: a voice may be on any of them. @param {AudioBuffer} buffer */
+function mixed(buffer) {
+  const samples = buffer.getChannelData(0).slice();
+  for (let channel = 1; channel < buffer.numberOfChannels; channel++) {
+    buffer.getChannelData(channel).forEach((sample, at) => (samples[at] += sample));
+  }
+  return samples.map((sample) => sample / buffer.numberOfChannels);
 }

@@ -6,7 +6,7 @@
 import { cutPackets, fromBase64, toBase64 } from "./audio_bytes.js";
 import { Latency } from "./latency.js";
 import * as reading from "./reading.js";
-import { advance, BEGINNING, phaseOf } from "./session_state.js";
+import { advance, BEGINNING, phaseOf, underWay } from "./session_state.js";
 import { Transcript } from "./transcript.js";
 import { Typed } from "./typed.js";
 
@@ -81,7 +81,7 @@ export class Conversation {
 
   /** @param {string} text @returns {boolean} whether it is taken: it leaves as soon as there is a connection */
   type(text) {
-    const id = this.typed.add(text);
+    const id = underWay(this.state) ? this.typed.add(text) : "";
     if (!id) return false;
     this.transcript.guess(id, text);
     this.rim.changed();
@@ -291,6 +291,7 @@ export class Conversation {
       if (report.position < 24_000) this.latency.inward.add(heard_at_ms - this.latency.turn.packet_ms);
       this.happen({ type: "reply_sounds" });
     }
+    if (report.what === "held") this.latency.mute.add(this.player?.muteMs(report) ?? NaN);
     if (report.what === "silent") this.happen({ type: "fell_silent" });
     if (this.item && this.player) this.transcript.heardTo(this.item, this.player.heardMs);
     this.rim.changed();

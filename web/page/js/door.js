@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { backoff } from "./retry.js";
 import { voices } from "./server.js";
 import { t } from "./strings.js";
+import { isSayable } from "./token.js";
 
 /**
  * @typedef {object} Guest
@@ -49,6 +50,7 @@ export class Door {
   async knock() {
     clearTimeout(this.timer);
     const { key } = this;
+    if (!isSayable(key)) return this.ask();
     const found = await voices(key);
     if (key !== this.key) return; // another was tried meanwhile
     const away = found.status === 0 || found.status >= 500;

@@ -10,6 +10,7 @@ const GONE = new Set(["hintUnplugged", "hintNoMicrophone"]);
  * @property {() => string} device which is wished for; empty: the system's
  * @property {(packet: Uint8Array<ArrayBuffer>, age_ms: number) => void} packet
  * @property {() => void} opened another microphone is there
+ * @property {() => void} again it may be had once more
  * @property {() => void} changed
  */
 
@@ -73,6 +74,9 @@ export class Ears {
     if (status?.state !== "denied" || asked !== this.asked) return;
     this.trouble = "hintRevoked";
     this.rim.changed();
+    status.onchange = () => {
+      if (status.state !== "denied" && asked === this.asked) this.rim.again();
+    };
   }
 
   close() {

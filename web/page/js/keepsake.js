@@ -9,8 +9,13 @@ const PIECE_MS = 5_000;
 /** No longer: an hour is some 30 MB. */
 const LONGEST_PIECES = (60 * 60 * 1000) / PIECE_MS;
 
+/** Two voices, of which mostly one speaks. */
+const BITS_PER_S = 64_000;
+
 export class Keepsake {
-  constructor() {
+  /** @param {() => void} failed it does not go on; what was kept until then is there */
+  constructor(failed) {
+    this.failed = failed;
     /** @type {Blob[]} */
     this.pieces = [];
     /** @type {MediaRecorder|null} */
@@ -19,6 +24,8 @@ export class Keepsake {
     this.both = null;
     /** @type {GainNode|null} */
     this.you = null;
+    /** @type {AudioNode|null} */
+    this.them = null;
   }
 
   get runs() {
@@ -30,21 +37,40 @@ export class Keepsake {
    * @param {AudioContext} context @param {AudioNode|null} you @param {AudioNode} them
    */
   begin(context, you, them) {
-    this.end();
-    const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
-    this.pieces = [];
+    void this.end();
     this.both = new MediaStreamAudioDestinationNode(context);
     this.you = new GainNode(context);
+    this.them = them;
     this.you.connect(this.both);
     them.connect(this.both);
     this.hear(you);
-    const recorder = new MediaRecorder(this.both.stream, mimeType ? { mimeType } : {});
+    try {
+      this.recorder = this.recorded(this.both.stream);
+    } catch (error) {
+      console.warn("antiphon: this browser records nothing", error);
+      void this.end();
+      this.failed();
+    }
+  }
+
+  /** @param {MediaStream} stream */
+  recorded(stream) {
+    const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
+    const recorder = new MediaRecorder(stream, { audioBitsPerSecond: BITS_PER_S, ...(mimeType ? { mimeType } : {}) });
+    /** @type {Blob[]} its own: the last piece of another recorder may still be on its way */
+    const pieces = [];
     recorder.ondataavailable = (event) => {
-      if (event.data.size) this.pieces.push(event.data);
-      if (this.pieces.length >= LONGEST_PIECES) this.end();
+      if (event.data.size) pieces.push(event.data);
+      if (pieces.length >= LONGEST_PIECES && recorder === this.recorder) void this.end();
+    };
+    recorder.onerror = () => {
+      if (recorder !== this.recorder) return;
+      void this.end();
+      this.failed();
     };
     recorder.start(PIECE_MS);
-    this.recorder = recorder;
+    this.pieces = pieces;
+    return recorder;
   }
 
   /** Another microphone. @param {AudioNode|null} you */
@@ -59,8 +85,9 @@ export class Keepsake {
 
   /** @returns {Promise<void>} once the last piece is there */
   end() {
-    const { recorder } = this;
-    this.recorder = this.both = this.you = null;
+    const { recorder, both } = this;
+    if (both) this.them?.disconnect(both);
+    this.recorder = this.both = this.you = this.them = null;
     if (!recorder || recorder.state === "inactive") return Promise.resolve();
     return new Promise((resolve) => {
       recorder.onstop = () => resolve();

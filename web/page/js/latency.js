@@ -19,8 +19,8 @@
 /** Turns that are kept. */
 const KEPT = 20;
 
-/** Measurements of the way through the page that are kept: two minutes of packets. */
-const SAMPLES = 6000;
+/** Measurements of the way through the page that are kept: five minutes of packets, in 120 KB. */
+const SAMPLES = 15_000;
 
 /** @returns {Turn} */
 const fresh = () => ({
@@ -35,6 +35,8 @@ export class Latency {
     this.turn = fresh();
     this.outward = new Distribution();
     this.inward = new Distribution();
+    /** From the server's word to be silent until nothing was heard. */
+    this.mute = new Distribution();
   }
 
   /** The user fell silent: another turn. @param {number} voice_end_ms @param {number} decided_ms */
@@ -87,21 +89,21 @@ export function parts(turn) {
 /** The newest measurements of something. */
 export class Distribution {
   constructor() {
-    /** @type {number[]} */
-    this.values = [];
-    this.at = 0;
+    this.ring = new Float64Array(SAMPLES);
+    /** All that there ever were. */
+    this.count = 0;
   }
 
   /** @param {number} value */
   add(value) {
     if (!Number.isFinite(value)) return;
-    this.values[this.at] = value;
-    this.at = (this.at + 1) % SAMPLES;
+    this.ring[this.count % SAMPLES] = value;
+    this.count += 1;
   }
 
   /** @param {number} share from 0 to 1 @returns {number} NaN: nothing was measured */
   quantile(share) {
-    const sorted = [...this.values].sort((one, other) => one - other);
+    const sorted = this.ring.slice(0, this.count).sort();
     return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] : NaN;
   }
 }

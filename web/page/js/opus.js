@@ -23,6 +23,8 @@ export async function isThere() {
   }
 }
 
+const PACKET_US = 20_000;
+
 export class OpusEncoder {
   /** @param {(packet: Uint8Array<ArrayBuffer>, at_s: number) => void} give */
   constructor(give) {
@@ -57,44 +59,75 @@ export class OpusEncoder {
   }
 }
 
+/** So often a decoder is made anew while what it holds is waited for: more bad packets than that are no sound. */
+const MOST_FAILURES = 50;
+
 export class OpusDecoder {
-  /** @param {(samples: Float32Array<ArrayBuffer>, rate: number) => void} give */
+  /** @param {(samples: Float32Array<ArrayBuffer>, rate: number, at_ms: number) => void} give */
   constructor(give) {
     this.give = give;
+    /** Where in the reply the next packet belongs. */
     this.at_us = 0;
+    /** @type {EncodedAudioChunk[]} not decoded yet */
+    this.waiting = [];
     this.decoder = this.fresh();
   }
 
   fresh() {
     const decoder = new AudioDecoder({
-      output: (data) => {
-        const samples = new Float32Array(data.numberOfFrames);
-        data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-        const rate = data.sampleRate;
-        data.close();
-        this.give(samples, rate);
-      },
-      error: (error) => console.warn("antiphon: an Opus packet could not be decoded", error),
+      output: (data) => this.decoded(data),
+      error: (error) => this.failed(decoder, error),
     });
     decoder.configure(DECODING);
     return decoder;
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} packet */
-  decode(packet) {
-    if (this.decoder.state === "closed") this.decoder = this.fresh(); // it fails for good on one bad packet
-    this.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: this.at_us, data: packet }));
-    this.at_us += 20_000;
+  /** @param {AudioData} data */
+  decoded(data) {
+    const samples = new Float32Array(data.numberOfFrames);
+    data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+    const { sampleRate, timestamp } = data;
+    data.close();
+    while (this.waiting.length && this.waiting[0].timestamp <= timestamp) this.waiting.shift();
+    this.give(samples, sampleRate, timestamp / 1000);
   }
 
-  /** What is not decoded yet never will be. */
-  forget() {
+  /** It fails for good on one bad packet: another one goes on behind that. @param {AudioDecoder} decoder @param {DOMException} error */
+  failed(decoder, error) {
+    console.warn("antiphon: an Opus packet could not be decoded", error);
+    if (decoder !== this.decoder) return;
+    this.waiting.shift();
+    this.decoder = this.fresh();
+    for (const chunk of this.waiting) this.decoder.decode(chunk);
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} packet */
+  decode(packet) {
+    const chunk = new EncodedAudioChunk({ type: "key", timestamp: this.at_us, data: packet });
+    this.at_us += PACKET_US;
+    this.waiting.push(chunk);
+    if (this.decoder.state === "configured") this.decoder.decode(chunk); // else it failed just now, and another will do it
+  }
+
+  /** What is not decoded yet never will be; what comes now belongs there. @param {number} at_ms */
+  goOn(at_ms) {
+    this.at_us = Math.round(at_ms * 1000);
+    this.waiting = [];
     if (this.decoder.state === "closed") return;
     this.decoder.reset();
     this.decoder.configure(DECODING);
   }
 
+  /** All that it was given is decoded, or was forgotten. */
+  async drained() {
+    for (let tries = 0; this.waiting.length && tries < MOST_FAILURES; tries++) {
+      await this.decoder.flush().catch(() => new Promise((resolve) => setTimeout(resolve))); // another one is made of it
+    }
+  }
+
   close() {
-    if (this.decoder.state !== "closed") this.decoder.close();
+    const { decoder } = this;
+    this.waiting = [];
+    if (decoder.state !== "closed") decoder.close();
   }
 }

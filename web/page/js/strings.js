@@ -18,7 +18,7 @@ export const STRINGS = {
     hintQueued: "All places are taken. You are served as soon as one is free.", hintPush: "Hold the space bar, or the button, while you speak.",
     hintSilent: "Nothing comes from your microphone. Is it switched off, or is another one meant? See Choices.",
     hintUnplugged: "Your microphone is gone. Plug it in, or choose another one in Choices; or type.",
-    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address, then choose it in Choices; or type.",
+    hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address; or type.",
     hintNoMicrophone: "No other microphone could be opened. Plug one in, or choose one in Choices; or type.",
 
     micDenied: "The microphone was not allowed. Click the symbol beside the address, allow the microphone, then press the button again; or type.",
@@ -42,7 +42,8 @@ export const STRINGS = {
     instructions: "Your own instructions", instructionsHint: "They take the place of the character’s, from the next conversation on. Short and plain works best.", language: "Language you speak", asCharacter: "The character’s own",
     clone: "A voice of your own", cloneHint: "Ten seconds of clear speech are enough: yours, or of somebody who agreed to it. The server keeps the voice for an hour after it last spoke.",
     record: "Record", recordStop: "Stop recording", recording: "Recording: {s} s", sampleFile: "Or a sound file", sampleBegin: "Begins at", sampleEnd: "Ends at", sampleChosen: "{s} s are chosen.",
-    sampleShort: "Choose at least 3 seconds.", sampleLong: "Choose at most 30 seconds.", sampleUnreadable: "This browser cannot read that file.", preview: "Listen", previewStop: "Stop",
+    sampleShort: "Choose at least 3 seconds.", sampleLong: "Choose at most 30 seconds.", sampleUnreadable: "This browser cannot read that file.",
+    keepsakeFailed: "This browser could not go on recording. What was recorded until now can be saved.", preview: "Listen", previewStop: "Stop",
     cloneMake: "Make a voice of it", cloning: "A voice is being made…", cloned: "It is there, and speaks in the next conversation.", ownVoice: "A voice of your own",
 
     sound: "Sound and speaking", microphone: "Microphone", speaker: "Loudspeaker", standard: "The system’s", volume: "Volume",
@@ -84,7 +85,7 @@ export const STRINGS = {
     hintQueued: "Toutes les places sont prises. Votre tour vient dès que l’une se libère.", hintPush: "Maintenez la barre d’espace, ou le bouton, pendant que vous parlez.",
     hintSilent: "Rien ne vient de votre micro. Est-il éteint, ou faut-il en choisir un autre ? Voyez les réglages.",
     hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre dans les réglages ; ou écrivez.",
-    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse, puis choisissez-le dans les réglages ; ou écrivez.",
+    hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse ; ou écrivez.",
     hintNoMicrophone: "Aucun autre micro n’a pu être ouvert. Branchez-en un ou choisissez-en un dans les réglages ; ou écrivez.",
 
     micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
@@ -108,7 +109,8 @@ export const STRINGS = {
     instructions: "Vos propres instructions", instructionsHint: "Elles remplacent celles du personnage, dès la prochaine conversation. Courtes et simples, elles marchent mieux.", language: "Langue que vous parlez", asCharacter: "Celle du personnage",
     clone: "Une voix à vous", cloneHint: "Dix secondes de parole claire suffisent : la vôtre, ou celle de quelqu’un qui est d’accord. Le serveur garde la voix une heure après la dernière fois qu’elle a parlé.",
     record: "Enregistrer", recordStop: "Arrêter", recording: "Enregistrement : {s} s", sampleFile: "Ou un fichier son", sampleBegin: "Commence à", sampleEnd: "Finit à", sampleChosen: "{s} s sont choisies.",
-    sampleShort: "Choisissez au moins 3 secondes.", sampleLong: "Choisissez au plus 30 secondes.", sampleUnreadable: "Ce navigateur ne peut pas lire ce fichier.", preview: "Écouter", previewStop: "Arrêter",
+    sampleShort: "Choisissez au moins 3 secondes.", sampleLong: "Choisissez au plus 30 secondes.", sampleUnreadable: "Ce navigateur ne peut pas lire ce fichier.",
+    keepsakeFailed: "Ce navigateur n’a pas pu continuer l’enregistrement. Ce qui a été enregistré peut être gardé.", preview: "Écouter", previewStop: "Arrêter",
     cloneMake: "En faire une voix", cloning: "La voix se fait…", cloned: "Elle est là et parlera dans la prochaine conversation.", ownVoice: "Une voix à vous",
 
     sound: "Son et parole", microphone: "Micro", speaker: "Haut-parleur", standard: "Celui du système", volume: "Volume",
