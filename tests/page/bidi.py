@@ -27,7 +27,7 @@ START_S = 60
 PATIENCE_MS = 40_000
 
 #: The longest that a command may take, waiting for something in the page included.
-ANSWER_S = 60
+ANSWER_S = 20
 
 #: So it says where it listens.
 LISTENS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
@@ -179,7 +179,7 @@ def firefox(program: str, env: dict[str, str]) -> Iterator[Browser]:
         ):
             try:
                 address = f"{listening(process, said)}/session"
-                with connect(address, max_size=None, open_timeout=START_S) as socket:
+                with connect(address, max_size=None, open_timeout=START_S, ping_interval=None) as socket:
                     yield Browser(socket)
             finally:
                 process.kill()

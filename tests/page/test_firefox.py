@@ -27,7 +27,7 @@ def installed() -> str:
     return found or missing("Firefox (Debian: the package firefox-esr; make setup-dev)")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
     """One that can be heard; its microphone hears a tone."""
     pulseaudio = shutil.which("pulseaudio") or missing("PulseAudio (make setup-dev)")
