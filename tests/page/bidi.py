@@ -179,7 +179,7 @@ def firefox(program: str, env: dict[str, str]) -> Iterator[Browser]:
         ):
             try:
                 address = f"{listening(process, said)}/session"
-                with connect(address, max_size=None, open_timeout=START_S) as socket:
+                with connect(address, max_size=None, open_timeout=START_S, ping_interval=None) as socket:
                     yield Browser(socket)
             finally:
                 process.kill()
