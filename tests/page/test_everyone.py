@@ -241,6 +241,9 @@ def test_the_staff_is_drawn_while_something_moves_and_only_then(house: House, op
     visit = open_page(house, wishes=UNGREETED)
     visit.page.wait_for_selector("#whom .cast")
     assert drawn(visit, "thinking") > 3
+    visit.page.evaluate(FEED)
+    assert drawn(visit, "hearing") > 3 and drawn(visit, "speaking") > 3
+    visit.page.evaluate("antiphon.call.ears.microphone = antiphon.conversation.player = null")
     assert drawn(visit, "idle") == drawn(visit, "queued") == drawn(visit, "failed micDenied") == 0
 
 
