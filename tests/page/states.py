@@ -90,7 +90,9 @@ TURN = {
 }  # fmt: skip
 
 
-def show(page: Page, state: str, said: Sequence[Said] = SAID, turns: Sequence[dict[str, Any]] = (TURN,)) -> None:
+def show(
+    page: Page, state: str, said: Sequence[Said] = SAID, turns: Sequence[dict[str, Any]] = (TURN,)
+) -> None:
     """Has the page show a state, with a talk that fits."""
     silent = state in SILENT or state.startswith("failed")
     page.evaluate(SHOW, [{**LIVE, **STATES[state]}, [] if silent else said, [] if silent else turns])

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.house import House
-from tests.page.programs import ROOT
 from tests.page.conftest import UNGREETED, Open, talks
+from tests.page.programs import ROOT
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
