@@ -181,6 +181,9 @@ def test_a_recorder_that_fails_leaves_the_talk_and_what_was_kept(house: House, o
     visit = open_page(house, wishes=UNGREETED)
     talks(visit)
     keeps(visit)
+    visit.until(
+        f"call.context.currentTime > {visit.state('call.context.currentTime') + 0.5}", "something to keep"
+    )
     visit.page.evaluate("antiphon.call.keepsake.recorder.dispatchEvent(new Event('error'))")
     visit.page.locator(".line.note", has_text="This browser could not go on").wait_for()
     visit.until("!call.keepsake.runs && conversation.state.link === 'live'")

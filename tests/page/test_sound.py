@@ -223,3 +223,45 @@ def test_a_whole_conversation_without_opus(house: House, open_page: Open) -> Non
     assert not visit.state("conversation.opus")
     visit.page.click("#talk")
     visit.until("call.keepsake.file?.blob.size > 5000", "both voices")
+
+
+#: What the page asked of a microphone.
+ASKED = """
+globalThis.asked = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = (wishes) => (asked.push(wishes.audio), ask(wishes));
+"""
+
+
+def test_devices_and_volume_change_in_the_middle_of_a_reply(
+    house: House, open_page: Open, browsers: Any
+) -> None:
+    quiet = browsers("quiet", speech.silence(10))
+    visit = open_page(house, browser=quiet, wishes=UNGREETED, before=lambda page: page.add_init_script(ASKED))
+    talks(visit)
+    ask(visit)
+    visit.page.wait_for_function(LOUD)
+    visit.page.click("#show-choices")
+    speakers = visit.page.locator("#wish-speaker option").evaluate_all("all => all.map((one) => one.value)")
+    assert len(speakers) > 1, "the browser's fake ones"
+    visit.page.select_option("#wish-speaker", speakers[-1])
+    visit.until(f"(call.context.sinkId || '') === {json.dumps(speakers[-1])}", "the other loudspeaker")
+    visit.page.fill("#wish-volume", "0")
+    visit.page.select_option("#wish-speaker", "")
+    microphones = visit.page.locator("#wish-microphone option").evaluate_all(
+        "all => all.map((one) => one.value)"
+    )
+    visit.page.select_option("#wish-microphone", microphones[-1])
+    visit.until("asked.length === 2 && call.microphone")
+    visit.page.keyboard.press("Escape")
+    visit.until(
+        "conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')",
+        "all of it",
+    )
+    visit.until_phase("listening")
+    assert abs(visit.state("conversation.player.heardMs") - REPLY_S * 1000) < 2 * PACKET_MS
+    assert visit.state("conversation.player.gain.gain.value") < 0.01
+    for asked in visit.page.evaluate("asked"):
+        assert asked["echoCancellation"] and asked["noiseSuppression"] and asked["autoGainControl"]
+    sent_ms = visit.state("conversation.sent_ms")
+    visit.until(f"conversation.sent_ms > {sent_ms + 200}", "the other microphone")
