@@ -47,7 +47,7 @@ LOADING_S = 150.0
 SETTLE_MS = 1_100
 
 #: WebP of this quality is a tenth of a PNG, and letters stay sharp.
-QUALITY = 0.86
+QUALITY = 0.74
 
 PACK = """async ([picture, quality]) => {
   const image = new Image();

@@ -58,7 +58,7 @@ SHOW = """([state, said, turns]) => {
   transcript.lines = [];
   transcript.version += 1;
   for (const [at, [who, text, share]] of said.entries()) {
-    const open = share < 1 && state.link === "live";
+    const open = share < 1 && state.link === "live" && at === said.length - 1;
     const heard = Math.round(text.length * share);
     const end = share < 1 ? "cut" : "done";
     Object.assign(transcript.line(`said ${at}`, who), { text, heard, state: open ? "open" : end });
@@ -75,7 +75,7 @@ FEED = """() => {
     const loud = sings.includes(antiphon.conversation.phase) ? syllable : 0;
     samples.forEach((_, at) => (samples[at] = at % 2 ? loud : -loud));
   } });
-  antiphon.call.microphone = { meter: meter(["hearing"]), close() {} };
+  antiphon.call.ears.microphone = { meter: meter(["hearing"]), close() {} };
   antiphon.conversation.player = {
     meter: meter(["speaking"]), last: { depth_ms: 140, target_ms: 150, underruns: 0 }, heardMs: 0,
     stop() {}, close() {},

@@ -22,7 +22,7 @@ SMALL = """(least) => [
   ...document.querySelectorAll('button, input, select, textarea, a, summary, .character, .key-keep'),
 ].filter((one) => {
   if (!one.checkVisibility() || one.closest('.skip')) return false;
-  if (one.matches('.character input, .row input, .key-keep input')) return false;
+  if (one.matches('.character input, .row input, .key-keep input')) return false; // all of the label is pressed
   const { width, height } = one.getBoundingClientRect();
   return width < least || height < least;
 }).map((one) => one.outerHTML.slice(0, 90))"""
@@ -242,6 +242,9 @@ def test_the_staff_is_drawn_while_something_moves_and_only_then(house: House, op
     visit = open_page(house, wishes=UNGREETED)
     visit.page.wait_for_selector("#whom .cast")
     assert drawn(visit, "thinking") > 3
+    visit.page.evaluate(FEED)
+    assert drawn(visit, "hearing") > 3 and drawn(visit, "speaking") > 3
+    visit.page.evaluate("antiphon.call.ears.microphone = antiphon.conversation.player = null")
     assert drawn(visit, "idle") == drawn(visit, "queued") == drawn(visit, "failed micDenied") == 0
 
 

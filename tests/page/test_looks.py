@@ -1,11 +1,13 @@
 """How the page fits: narrow and wide, in two languages, by day and by night."""
 
 import json
+import re
 
 import pytest
 
 from tests.house import House
 from tests.page.conftest import UNGREETED, Open, talks
+from tests.page.programs import ROOT
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.slow]
 
@@ -53,3 +55,19 @@ def test_who_wants_no_motion_sees_none(house: House, open_page: Open) -> None:
         "() => getComputedStyle(document.querySelector('#talk')).transitionDuration"
     )
     assert set(durations.split(", ")) == {"0s"}
+
+
+#: All pictures of the documentation together: a clone shall stay small.
+MOST_BYTES = 1_500_000
+
+
+def test_the_pictures_of_the_papers_are_there_and_small() -> None:
+    folder = ROOT / "docs/img"
+    named = {
+        (paper.parent / path).resolve()
+        for paper in (ROOT / "README.md", ROOT / "docs/page.md")
+        for path in re.findall(r"[\w/.-]*img/[\w.-]+", paper.read_text())
+    }
+    there = {path.resolve() for path in folder.iterdir()}
+    assert named == there, "each picture is shown, and each that is shown is there"
+    assert sum(path.stat().st_size for path in there) < MOST_BYTES

@@ -115,7 +115,7 @@ export class DebugView {
     const sorted = turns.map(answerMs).filter(Number.isFinite).sort((one, other) => one - other);
     const last = turns.at(-1);
     this.summary.textContent = last
-      ? t("dbgSummary", { last: shown(answerMs(last)), half: shown(sorted[sorted.length >> 1]), n: turns.length })
+      ? t("dbgSummary", { last: shown(answerMs(last)), half: shown((sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2), n: turns.length })
       : t("dbgNoTurns");
     drawChart(this.chart, turns);
     this.legend.replaceChildren(...legend(last));
