@@ -23,7 +23,7 @@ export async function isThere() {
   }
 }
 
-const PACKET_US = 20_000;
+export const PACKET_MS = 20;
 
 export class OpusEncoder {
   /** @param {(packet: Uint8Array<ArrayBuffer>, at_s: number) => void} give */
@@ -66,8 +66,6 @@ export class OpusDecoder {
   /** @param {(samples: Float32Array<ArrayBuffer>, rate: number, at_ms: number) => void} give */
   constructor(give) {
     this.give = give;
-    /** Where in the reply the next packet belongs. */
-    this.at_us = 0;
     /** @type {EncodedAudioChunk[]} not decoded yet */
     this.waiting = [];
     this.decoder = this.fresh();
@@ -88,8 +86,8 @@ export class OpusDecoder {
     data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
     const { sampleRate, timestamp } = data;
     data.close();
-    while (this.waiting.length && this.waiting[0].timestamp <= timestamp) this.waiting.shift();
-    this.give(samples, sampleRate, timestamp / 1000);
+    const packet = this.waiting.shift(); // decoders count on from their first packet, whatever time the others bear
+    this.give(samples, sampleRate, (packet?.timestamp ?? timestamp) / 1000);
   }
 
   /** It fails for good on one bad packet: another one goes on behind that. @param {AudioDecoder} decoder @param {DOMException} error */
@@ -101,17 +99,15 @@ export class OpusDecoder {
     for (const chunk of this.waiting) this.decoder.decode(chunk);
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} packet */
-  decode(packet) {
-    const chunk = new EncodedAudioChunk({ type: "key", timestamp: this.at_us, data: packet });
-    this.at_us += PACKET_US;
+  /** @param {Uint8Array<ArrayBuffer>} packet @param {number} at_ms where in the reply it belongs */
+  decode(packet, at_ms) {
+    const chunk = new EncodedAudioChunk({ type: "key", timestamp: Math.round(at_ms * 1000), data: packet });
     this.waiting.push(chunk);
     if (this.decoder.state === "configured") this.decoder.decode(chunk); // else it failed just now, and another will do it
   }
 
-  /** What is not decoded yet never will be; what comes now belongs there. @param {number} at_ms */
-  goOn(at_ms) {
-    this.at_us = Math.round(at_ms * 1000);
+  /** What is not decoded yet never will be. */
+  forget() {
     this.waiting = [];
     if (this.decoder.state === "closed") return;
     this.decoder.reset();
@@ -121,7 +117,9 @@ export class OpusDecoder {
   /** All that it was given is decoded, or was forgotten. */
   async drained() {
     for (let tries = 0; this.waiting.length && tries < MOST_FAILURES; tries++) {
-      await this.decoder.flush().catch(() => new Promise((resolve) => setTimeout(resolve))); // another one is made of it
+      const { decoder } = this;
+      await decoder.flush().catch(() => new Promise((resolve) => setTimeout(resolve)));
+      if (decoder === this.decoder) return; // else it failed, and another one goes on
     }
   }
 
