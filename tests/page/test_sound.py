@@ -166,7 +166,7 @@ def test_the_page_knows_within_a_packet_what_was_heard(
     visit.until("conversation.player.heardMs < 300")
     visit.until("conversation.player.heardMs > 900")
     visit.page.evaluate("antiphon.call.wire.again()")
-    visit.until("conversation.state.link === 'live' && conversation.began", "the reply to go on")
+    visit.until("conversation.state.sounding && conversation.player.last.playing", "the reply to go on")
     at = visit.state("conversation.player.heardMs")
     visit.until(f"conversation.player.heardMs > {at + 350}")
     errors["after a return"] = error_ms(visit)

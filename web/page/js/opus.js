@@ -73,7 +73,7 @@ export class OpusDecoder {
 
   fresh() {
     const decoder = new AudioDecoder({
-      output: (data) => this.decoded(data),
+      output: (data) => (decoder === this.decoder ? this.decoded(data) : data.close()),
       error: (error) => this.failed(decoder, error),
     });
     decoder.configure(DECODING);
@@ -108,10 +108,13 @@ export class OpusDecoder {
 
   /** What is not decoded yet never will be. */
   forget() {
-    this.waiting = [];
-    if (this.decoder.state === "closed") return;
-    this.decoder.reset();
-    this.decoder.configure(DECODING);
+    if (this.waiting.length) {
+      this.close(); // what it is about to give has no place any more
+      this.decoder = this.fresh();
+    } else if (this.decoder.state === "configured") {
+      this.decoder.reset();
+      this.decoder.configure(DECODING);
+    }
   }
 
   /** All that it was given is decoded, or was forgotten. */
