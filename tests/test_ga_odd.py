@@ -1,28 +1,21 @@
 """Odd but legal programs of the stock OpenAI client, as people write them; each ends where its author expects it."""
 
 import asyncio
-import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI
-from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.asyncio.client import connect
 
-from tests.house import House, open_house
+from tests.house import House
 from tests.raw_client import DEADLINE_S, silence, voice
 from tests.raw_client import connected as raw
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
+from tests.sdk_client import WEATHER, SdkClient, connected, scripted_house
+from tests.sdk_client import talk as converse
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-WEATHER: Any = {
-    "type": "function", "name": "weather", "description": "Of a town.",
-    "parameters": {"type": "object", "properties": {"town": {"type": "string"}}},
-}  # fmt: skip
 
 
 def script(request: Json) -> Answer:
@@ -46,66 +39,17 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    env = {
-        "ANTIPHON_LLM__ENGINE": "openai",
-        "ANTIPHON_LLM__OPTIONS": f'{{"url": "{model.url}"}}',
-        "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.08}',
-    }
-    with open_house(tmp_path_factory.mktemp("odd"), workers=1, env=env) as house:
+    with scripted_house(model, tmp_path_factory, "odd") as house:
         yield house
 
 
-class Client:
-    """A connection of the SDK's, and everything that came over it."""
-
-    def __init__(self, connection: AsyncRealtimeConnection) -> None:
-        self.connection = connection
-        self.events: list[Any] = []
-
-    async def until(self, *kinds: str) -> Any:
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                event = await self.connection.recv()
-                self.events.append(event)
-                if event.type in kinds:
-                    return event
-
-    async def say(self, text: str) -> None:
-        await self.connection.conversation.item.create(
-            item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
-        )
-
-    async def append(self, pcm: bytes) -> None:
-        for at in range(0, len(pcm), 9600):
-            audio = base64.b64encode(pcm[at : at + 9600]).decode()
-            await self.connection.input_audio_buffer.append(audio=audio)
-
-    def errors(self) -> list[tuple[str | None, str | None]]:
-        """Code and event_id of each."""
-        return [(event.error.code, event.error.event_id) for event in self.events if event.type == "error"]
-
-    def of(self, kind: str) -> list[Any]:
-        return [event for event in self.events if event.type == kind]
-
-
-@asynccontextmanager
-async def connected(house: House) -> AsyncIterator[Client]:
-    base = f"ws://127.0.0.1:{house.port}/v1"
-    openai = AsyncOpenAI(api_key="any", base_url=base.replace("ws", "http"), websocket_base_url=base)
-    async with openai.realtime.connect(model="antiphon") as connection:
-        yield Client(connection)
-
-
-def talk(house: House, program: Callable[[Client], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with connected(house) as client:
-            await program(client)
-
-    asyncio.run(run())
+def talk(house: House, program: Callable[[SdkClient], Awaitable[None]]) -> None:
+    """Errors are what some of these programs wait for."""
+    converse(house, program, strict=False)
 
 
 def test_everything_is_sent_before_anything_is_read(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
         await client.say("One.")
         await client.say("Two.")
@@ -118,7 +62,7 @@ def test_everything_is_sent_before_anything_is_read(house: House) -> None:
 
 
 def test_two_responses_at_once_are_one_and_an_error(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.say("Count 20")
         await client.connection.response.create(event_id="first")
         await client.connection.response.create(event_id="second")
@@ -130,7 +74,7 @@ def test_two_responses_at_once_are_one_and_an_error(house: House) -> None:
 
 
 def test_a_response_is_cancelled_before_anything_of_it_came_and_twice(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.say("Count 20")
         await client.connection.response.create()
         await client.connection.response.cancel()
@@ -150,7 +94,7 @@ def test_a_response_is_cancelled_before_anything_of_it_came_and_twice(house: Hou
 
 
 def test_the_session_changes_while_it_answers_and_the_answer_does_not(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.say("Count 20")
         await client.connection.response.create()
         await client.until("response.output_audio.delta")
@@ -167,7 +111,7 @@ def test_the_session_changes_while_it_answers_and_the_answer_does_not(house: Hou
 
 
 def test_a_tool_is_answered_late_and_the_talk_goes_on_meanwhile(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.connection.session.update(
             session={"type": "realtime", "output_modalities": ["text"], "tools": [WEATHER]}
         )
@@ -189,7 +133,7 @@ def test_a_tool_is_answered_late_and_the_talk_goes_on_meanwhile(house: House) ->
 
 
 def test_a_limit_of_words_makes_the_response_incomplete(house: House, model: ScriptedLlm) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         await client.say("Count 3")
         await client.connection.response.create(
             response={"max_output_tokens": 1, "output_modalities": ["text"]}
@@ -202,7 +146,7 @@ def test_a_limit_of_words_makes_the_response_incomplete(house: House, model: Scr
 
 
 def test_turn_detection_is_switched_off_and_on_again_in_one_talk(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         update = client.connection.session.update
         await update(session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})  # type: ignore[typeddict-item]
         await client.append(voice(0.9) + silence(1.0))
@@ -222,7 +166,7 @@ def test_turn_detection_is_switched_off_and_on_again_in_one_talk(house: House) -
 
 
 def test_vad_that_neither_answers_nor_is_interrupted_only_tells(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         detection: Any = {"type": "server_vad", "create_response": False, "interrupt_response": False}
         await client.connection.session.update(
             session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
@@ -238,7 +182,7 @@ def test_vad_that_neither_answers_nor_is_interrupted_only_tells(house: House) ->
 
 
 def test_what_is_cleared_was_never_said(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         session: Any = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
         await client.connection.session.update(session=session)
         await client.append(voice(1.3))
@@ -255,7 +199,7 @@ def test_what_is_cleared_was_never_said(house: House) -> None:
 
 
 def test_a_whole_history_is_put_in_before_the_first_word(house: House, model: ScriptedLlm) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         create = client.connection.conversation.item.create
         call: Any = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
         items: list[Any] = [
@@ -282,7 +226,7 @@ def test_a_whole_history_is_put_in_before_the_first_word(house: House, model: Sc
 
 
 def test_responses_beside_the_conversation_run_one_after_the_other_and_keep_their_names(house: House) -> None:
-    async def program(client: Client) -> None:
+    async def program(client: SdkClient) -> None:
         for number in range(3):
             said: Any = {
                 "type": "message",
@@ -312,7 +256,7 @@ def test_frames_that_are_no_events_cost_their_sender_alone(house: House) -> None
                 async with asyncio.timeout(DEADLINE_S):
                     await socket.wait_closed()
                 assert socket.close_code == code
-        async with connected(house) as client:
+        async with connected(house, strict=False) as client:
             await client.say("Still there?")
             await client.connection.response.create()
             assert (await client.until("response.done")).response.status == "completed"

@@ -1,26 +1,15 @@
 """The stock OpenAI client, unmodified, against a running server: functions, items, responses of their own kind."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI
-from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
-from tests.house import House, open_house
+from tests.house import House
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
+from tests.sdk_client import WEATHER, SdkClient, scripted_house, talk
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-#: An answer takes a second; this is for a machine under load.
-DEADLINE_S = 30.0
-
-WEATHER = {
-    "type": "function", "name": "weather", "description": "The weather of a town.",
-    "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]},
-}  # fmt: skip
 
 
 def script(request: Json) -> Answer:
@@ -44,69 +33,8 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    env = {**model.settings, "ANTIPHON_TTS__OPTIONS": '{"first_audio_after_s": 0.02, "word_audio_s": 0.08}'}
-    with open_house(tmp_path_factory.mktemp("sdk"), workers=1, env=env) as house:
+    with scripted_house(model, tmp_path_factory, "sdk") as house:
         yield house
-
-
-class Client:
-    """A connection of the SDK's, and everything that came over it."""
-
-    def __init__(self, connection: AsyncRealtimeConnection) -> None:
-        self.connection = connection
-        self.events: list[Any] = []
-
-    async def until(self, kind: str) -> Any:
-        """The next event of this kind."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                event = await self.connection.recv()
-                self.events.append(event)
-                if event.type == kind:
-                    return event
-                if event.type == "error":
-                    raise AssertionError(event.error.message)
-
-    async def configure(self, **session: Any) -> None:
-        await self.connection.session.update(session={"type": "realtime", **session})  # type: ignore[misc]
-        await self.until("session.updated")
-
-    async def write(self, text: str) -> str:
-        """A typed message; its id."""
-        content = [{"type": "input_text", "text": text}]
-        await self.connection.conversation.item.create(
-            item={"type": "message", "role": "user", "content": content}  # type: ignore[arg-type]
-        )
-        return str((await self.until("conversation.item.done")).item.id)
-
-    async def answer(self, **options: Any) -> Any:
-        """The response to what was said."""
-        await self.connection.response.create(**({"response": options} if options else {}))  # type: ignore[arg-type]
-        return (await self.until("response.done")).response
-
-    async def result(self, call: Any, output: str) -> None:
-        await self.connection.conversation.item.create(
-            item={"type": "function_call_output", "call_id": call.call_id, "output": output}
-        )
-        await self.until("conversation.item.done")
-
-
-@asynccontextmanager
-async def connected(house: House) -> AsyncIterator[Client]:
-    base = f"ws://127.0.0.1:{house.port}/v1"
-    openai = AsyncOpenAI(api_key="any", base_url=base.replace("ws", "http"), websocket_base_url=base)
-    async with openai.realtime.connect(model="antiphon") as connection:
-        client = Client(connection)
-        await client.until("session.created")
-        yield client
-
-
-def talk(house: House, conversation: Callable[[Client], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with connected(house) as client:
-            await conversation(client)
-
-    asyncio.run(run())
 
 
 def transcript(response: Any) -> str:
@@ -120,7 +48,7 @@ def calls(response: Any) -> list[Any]:
 
 
 def test_functions_are_called_and_their_results_answered(house: House, model: ScriptedLlm) -> None:
-    async def conversation(client: Client) -> None:
+    async def conversation(client: SdkClient) -> None:
         await client.configure(tools=[WEATHER])
         await client.write("How is it in Rome and Oslo?")
         asked = calls(await client.answer())
@@ -139,7 +67,7 @@ def test_functions_are_called_and_their_results_answered(house: House, model: Sc
 
 
 def test_a_reply_may_speak_before_it_asks(house: House) -> None:
-    async def conversation(client: Client) -> None:
+    async def conversation(client: SdkClient) -> None:
         await client.configure(tools=[WEATHER])
         await client.write("Rome, please!")
         response = await client.answer()
@@ -153,7 +81,7 @@ def test_a_reply_may_speak_before_it_asks(house: House) -> None:
 
 
 def test_items_are_listed_asked_for_and_deleted(house: House, model: ScriptedLlm) -> None:
-    async def conversation(client: Client) -> None:
+    async def conversation(client: SdkClient) -> None:
         await client.configure(output_modalities=["text"])
         first = await client.write("Forget this.")
         assert transcript(await client.answer()) == "You said: Forget this."
@@ -171,7 +99,7 @@ def test_items_are_listed_asked_for_and_deleted(house: House, model: ScriptedLlm
 def test_a_response_outside_the_conversation_is_answered_and_forgotten(
     house: House, model: ScriptedLlm
 ) -> None:
-    async def conversation(client: Client) -> None:
+    async def conversation(client: SdkClient) -> None:
         await client.configure(instructions="Be kind.")
         await client.write("Hello.")
         said = [

@@ -13,8 +13,9 @@ import pytest
 from config.settings import SAMPLE_RATE
 from tests import papers
 from tests.conftest import missing
-from tests.house import House, open_house
+from tests.house import House
 from tests.scripted_llm import Answer, Json, ScriptedLlm, scripted_llm
+from tests.sdk_client import scripted_house
 from tests.sdk_programs import CLIENTS, ENVIRONMENT, NODE_PACKAGES, ROOT, Client, Talking, pinned_openai
 from tests.talker import hum
 
@@ -59,11 +60,7 @@ def model() -> Iterator[ScriptedLlm]:
 
 @pytest.fixture(scope="module")
 def house(model: ScriptedLlm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    env = {
-        **model.settings,
-        "ANTIPHON_TTS__OPTIONS": f'{{"first_audio_after_s": 0.02, "word_audio_s": {WORD_MS / 1000}}}',
-    }
-    with open_house(tmp_path_factory.mktemp("sdks"), workers=1, env=env) as house:
+    with scripted_house(model, tmp_path_factory, "sdks", word_audio_s=WORD_MS / 1000) as house:
         yield house
 
 

@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 
 from web.fair_share import FairShare
 from web.frames import BINARY, CLOSE, PING, PONG, TEXT
-from web.socket import ClientGone, ClientSocket
+from web.socket import LINGER_S, ClientGone, ClientSocket
 
 LIMIT, SPILL = 1000, 200_000
 
@@ -168,6 +168,37 @@ def test_nothing_is_sent_after_a_goodbye(line: Line) -> None:
     with pytest.raises(ClientGone):
         line.ours.send(["too late"])
     assert line.all_answers() == goodbye(1001, "later")
+
+
+def test_a_client_that_is_just_speaking_reads_why_it_is_sent_away() -> None:
+    line = FarLine()
+    closing = gevent.spawn(line.ours.close, 1012, "elsewhere")
+    gevent.sleep(0.01)
+    for _ in range(20):
+        line.say(TEXT, b"and another thing")
+        gevent.sleep(0.001)
+    assert line.client.recv(100) == goodbye(1012, "elsewhere")
+    line.say(CLOSE, (1012).to_bytes(2, "big"))
+    closing.join(LINGER_S / 2)
+    assert closing.dead, "nobody waits for who has answered"
+    assert (line.ours.open, line.ours.close_code, line.heard) == (False, 1012, [])
+    line.client.close()
+
+
+def test_who_is_sent_away_before_anybody_listened_to_it_reads_why() -> None:
+    line = FarLine()
+    line.reader.kill()  # before it began
+    for _ in range(5):
+        line.say(TEXT, b"hello?")
+    closing = gevent.spawn(line.ours.close, 1013, "all places are taken")
+    for _ in range(20):
+        gevent.sleep(0.001)
+        line.say(TEXT, b"hello?")
+    assert line.client.recv(100) == goodbye(1013, "all places are taken")
+    line.say(CLOSE, (1013).to_bytes(2, "big"))
+    closing.join(LINGER_S / 2)
+    assert not line.ours.open
+    line.client.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT and socket filters are Linux'")

@@ -41,6 +41,9 @@ READ_BYTES = 16_384
 #: <netinet/tcp.h>: the only state of a connection whose other end has neither closed nor reset it.
 TCP_ESTABLISHED = 1
 
+#: A client that was told goodbye has so long to answer it.
+LINGER_S = 1.0
+
 #: A client that takes nothing for this long is gone.
 SEND_DEADLINE_S = 20.0
 
@@ -83,6 +86,7 @@ class ClientSocket:
         self._asked_s: float | None = None
         """Since when an answer to a ping is waited for, and nothing at all has come."""
         self._reading = False
+        self._reader: gevent.Greenlet | None = None
         self._give_up_after(silent_s)
         self.open = True
         self._closing = False
@@ -178,7 +182,20 @@ class ClientSocket:
         with gevent.Timeout(1.0, False):
             while self._draining:
                 gevent.sleep(0.01)
+        with gevent.Timeout(LINGER_S, False), contextlib.suppress(OSError, Violation):
+            self._hear_out()
         self._drop()
+
+    def _hear_out(self) -> None:
+        """Until the client has answered the goodbye. What it sends meanwhile is read and forgotten: with anything
+        unread the kernel would reset the connection, and a client that is just sending would not get to read why."""
+        if self._reader not in (None, gevent.getcurrent()):
+            while self.open:
+                gevent.sleep(0.005)
+            return
+        while self.open and (data := self._socket.recv(READ_BYTES)):
+            if any(opcode == CLOSE for opcode, _ in self._frames.read(data)):
+                return
 
     def _drop(self) -> None:
         self.open = False
@@ -190,6 +207,7 @@ class ClientSocket:
 
     def messages(self) -> Iterator[str]:
         """Whole text messages until the client leaves; one over the limit closes with 1009, a binary one with 1003."""
+        self._reader = gevent.getcurrent()
         while self.open:
             self._reading = True
             try:
@@ -203,7 +221,7 @@ class ClientSocket:
             began_s = time.thread_time()
             try:
                 for opcode, payload in self._frames.read(data):
-                    if opcode == TEXT:
+                    if opcode == TEXT and not self._closing:
                         yield text_of(payload)
                     elif not self._control(opcode, payload):
                         return
@@ -223,7 +241,7 @@ class ClientSocket:
         return time.thread_time()
 
     def _control(self, opcode: int, payload: bytes) -> bool:
-        """Answers pings and goodbyes; False when nothing more will come."""
+        """Answers pings and goodbyes, and leaves what is said after ours; False when nothing more will come."""
         if opcode == PING and not self._closing:
             self._write(frame(PONG, payload))
         elif opcode == PONG:

@@ -61,9 +61,8 @@ def rising_hum(begin: int, samples: int, rise_hz_per_s: float) -> Pcm:
     """Of a reply, from a sample on: of five overtones, so that telephones carry it, and of one loudness."""
     t = (begin + np.arange(samples)) / SAMPLE_RATE
     turns = HUM_HZ * t + rise_hz_per_s * t * t / 2
-    tones = [np.sin(2 * np.pi * k * turns) / k for k in range(1, 6)]
-    hum: Pcm = (0.2 * np.sum(tones, axis=0)).astype(np.float32)
-    return hum
+    overtones = np.arange(1, 6)[:, None]
+    return (0.2 * np.sum(np.sin(2 * np.pi * overtones * turns) / overtones, axis=0)).astype(np.float32)
 
 
 class NullTts:

@@ -1,5 +1,6 @@
 """All states of the page, brought about in the page itself: most a healthy server shows for moments, some never."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from playwright.sync_api import Page
@@ -36,7 +37,9 @@ STATES: dict[str, dict[str, Any]] = {
 SILENT = {"idle", "asking", "connecting", "queued"}
 
 #: Who, what, and how much of it was heard; less than all of it: more may come.
-SAID = (
+Said = tuple[str, str, float]
+
+SAID: tuple[Said, ...] = (
     ("them", "Good evening. What is on your mind today?", 1.0),
     ("you", "I have to choose between two flats, and I keep going round in circles.", 1.0),
     (
@@ -46,7 +49,7 @@ SAID = (
     ),
 )  # fmt: skip
 
-SHOW = """([state, said]) => {
+SHOW = """([state, said, turns]) => {
   const { conversation } = antiphon;
   const { transcript, latency } = conversation;
   conversation.state = state;
@@ -60,10 +63,7 @@ SHOW = """([state, said]) => {
     const end = share < 1 ? "cut" : "done";
     Object.assign(transcript.line(`said ${at}`, who), { text, heard, state: open ? "open" : end });
   }
-  latency.turns = said.map((_, at) => ({
-    reply: `r${at}`, voice_end_ms: 0, decided_ms: 500, text_ms: 480, asked_ms: 510, word_ms: 680, packet_ms: 760,
-    sound_ms: 850, llm_ms: 170, tts_ms: 80,
-  }));
+  latency.turns = turns;
   conversation.rim.changed();
 }"""
 
@@ -83,8 +83,17 @@ FEED = """() => {
 }"""
 
 
-def show(page: Page, state: str) -> None:
+#: A turn as the page measures it.
+TURN = {
+    "reply": "r", "voice_end_ms": 0, "decided_ms": 500, "text_ms": 480, "asked_ms": 510, "word_ms": 680,
+    "packet_ms": 760, "sound_ms": 850, "llm_ms": 170, "tts_ms": 80,
+}  # fmt: skip
+
+
+def show(
+    page: Page, state: str, said: Sequence[Said] = SAID, turns: Sequence[dict[str, Any]] = (TURN,)
+) -> None:
     """Has the page show a state, with a talk that fits."""
-    said = [] if state in SILENT or state.startswith("failed") else SAID
-    page.evaluate(SHOW, [{**LIVE, **STATES[state]}, said])
+    silent = state in SILENT or state.startswith("failed")
+    page.evaluate(SHOW, [{**LIVE, **STATES[state]}, [] if silent else said, [] if silent else turns])
     page.evaluate("() => new Promise(requestAnimationFrame)")

@@ -21,7 +21,8 @@ FINGER_PX = 44
 SMALL = """(least) => [
   ...document.querySelectorAll('button, input, select, textarea, a, summary, .character, .key-keep'),
 ].filter((one) => {
-  if (!one.checkVisibility() || one.closest('.skip') || one.matches('.character input, .row input, .key-keep input')) return false;
+  if (!one.checkVisibility() || one.closest('.skip')) return false;
+  if (one.matches('.character input, .row input, .key-keep input')) return false;
   const { width, height } = one.getBoundingClientRect();
   return width < least || height < least;
 }).map((one) => one.outerHTML.slice(0, 90))"""

@@ -5,6 +5,9 @@ import { backoff } from "./retry.js";
 /** A browser that was pressed for sound gives it at once, or never says so. */
 const SOUND_MS = 3_000;
 
+/** What a user does that a browser takes for "sound is wanted". */
+const GESTURES = ["pointerup", "keydown"];
+
 /** @type {Promise<AudioContext>|null} */
 let opened = null;
 
@@ -19,12 +22,15 @@ export function openAudio() {
 
 async function begin() {
   const context = new AudioContext({ latencyHint: "interactive" });
+  void resume(context); // before anything is awaited: Safari takes no later moment for that of the press
+  context.addEventListener("statechange", () => void resume(context));
   try {
     await Promise.all(["capture", "playback"].map((name) => context.audioWorklet.addModule(new URL(`./${name}_worklet.js`, import.meta.url))));
   } catch (error) {
     await context.close(); // a browser has few of them
     throw error;
   }
+  for (const gesture of GESTURES) addEventListener(gesture, () => void resume(context), { passive: true });
   return context;
 }
 
@@ -47,6 +53,16 @@ export async function patientAudio(wanted, away) {
     }
   }
   return null;
+}
+
+/**
+ * A context that the system stopped goes on as soon as it may: after a telephone call ("interrupted", in Safari alone),
+ * or with the next gesture where a browser wants one.
+ * @param {AudioContext} context
+ */
+async function resume(context) {
+  if (context.state === "running" || context.state === "closed") return;
+  await context.resume().catch(() => undefined); // not yet
 }
 
 /** @param {number} ms @returns {Promise<void>} */

@@ -76,9 +76,10 @@ export class Call {
     return this.ears.microphone;
   }
 
-  /** The microphone's: a key of strings.js, or nothing. */
+  /** The loudspeaker's or the microphone's: a key of strings.js, or nothing. */
   get trouble() {
-    return this.ears.trouble;
+    const still = this.context && this.conversation.player && this.context.state !== "running";
+    return still ? "hintNoSound" : this.ears.trouble;
   }
 
   /** @param {boolean} resumed */
@@ -139,6 +140,7 @@ export class Call {
     });
     conversation.player.volume = this.house.wishes.volume;
     void hearBy(context, this.house.wishes.speaker);
+    context.onstatechange = () => this.house.changed();
     if (stream) this.ears.listen(context, stream, hasOpus);
     this.keep();
   }

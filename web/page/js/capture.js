@@ -60,6 +60,7 @@ export class Microphone {
       numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit",
     });
     this.worklet.port.onmessage = (event) => this.heard(event.data.samples, event.data.at_s);
+    this.worklet.onprocessorerror = () => console.error("antiphon: the microphone's worklet failed");
     this.source.connect(this.meter);
     this.source.connect(this.worklet);
     for (const track of stream.getAudioTracks()) {

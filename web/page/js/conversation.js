@@ -274,8 +274,9 @@ export class Conversation {
     if (this.item) {
       this.transcript.heardTo(this.item, heard);
       this.transcript.ended(this.item, status !== "completed", typeof antiphon?.heard === "string" ? antiphon.heard : undefined);
-      if (status === "cancelled" && sounded && status_details?.reason === "turn_detected") {
-        this.rim.send({ type: "conversation.item.truncate", item_id: this.item, content_index: 0, audio_end_ms: heard });
+      if (status === "cancelled" && status_details?.reason === "turn_detected") {
+        if (sounded) this.rim.send({ type: "conversation.item.truncate", item_id: this.item, content_index: 0, audio_end_ms: heard });
+        else if (this.player) this.transcript.remove(this.item); // the user went on speaking: nothing of it was ever heard
       }
     }
     this.happen({ type: "reply_ended", id, cut: status !== "completed" });

@@ -10,20 +10,59 @@ const ENCODING = /** @type {AudioEncoderConfig} */ ({
 
 const DECODING = /** @type {AudioDecoderConfig} */ ({ codec: "opus", sampleRate: RATE, numberOfChannels: 1 });
 
-/** Both directions work here. @returns {Promise<boolean>} */
-export async function isThere() {
-  try {
-    const [out, back] = await Promise.all([
-      AudioEncoder.isConfigSupported(ENCODING),
-      AudioDecoder.isConfigSupported(DECODING),
-    ]);
-    return Boolean(out.supported && back.supported);
-  } catch {
-    return false;
-  }
-}
+/** Silence that is coded and decoded to see whether it can be done. */
+const TRIED_FRAMES = 5;
+
+/** It takes milliseconds; a browser that needs longer shall do without. */
+const TRIED_MS = 1_500;
+
+/** An encoder that failed is made anew, but no sooner than after so many frames: a second. */
+const FAILED_FRAMES = 50;
 
 export const PACKET_MS = 20;
+
+/** @type {Promise<boolean>|null} */
+let there = null;
+
+/** Both directions work here; tried once. @returns {Promise<boolean>} */
+export function isThere() {
+  there ??= works().catch(() => false);
+  return there;
+}
+
+/** Not only what the browser says of itself counts: packets of 20 ms must come out of it, and sound of them. */
+async function works() {
+  if (typeof AudioEncoder === "undefined" || typeof AudioDecoder === "undefined") return false; // Safari before 26
+  const [out, back] = await Promise.all([AudioEncoder.isConfigSupported(ENCODING), AudioDecoder.isConfigSupported(DECODING)]);
+  if (!out.supported || !back.supported) return false;
+  return Promise.race([tried(), new Promise((tell) => setTimeout(() => tell(false), TRIED_MS))]);
+}
+
+/** @returns {Promise<boolean>} */
+async function tried() {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const packets = [];
+  let sound_s = 0;
+  const encoder = new OpusEncoder((packet) => packets.push(packet));
+  const decoder = new OpusDecoder((samples, rate) => (sound_s += samples.length / rate));
+  try {
+    for (let frame = 0; frame < TRIED_FRAMES; frame += 1) encoder.encode(new Float32Array(RATE / 50), 0);
+    await encoder.encoder.flush();
+    packets.forEach((packet, at) => decoder.decode(packet, at * PACKET_MS));
+    await decoder.decoder.flush();
+  } finally {
+    encoder.close();
+    decoder.close();
+  }
+  return packets.length >= TRIED_FRAMES - 1 && packets.every(lasts20ms) && sound_s >= (TRIED_FRAMES - 2) / 50;
+}
+
+/** By its first byte: one frame, of 20 ms (RFC 6716, 3.1). @param {Uint8Array} packet */
+export function lasts20ms(packet) {
+  const config = packet[0] >> 3;
+  const twenty = config < 12 ? config % 4 === 1 : config < 16 ? config % 2 === 1 : config % 4 === 3;
+  return (packet[0] & 3) === 0 && twenty;
+}
 
 export class OpusEncoder {
   /** @param {(packet: Uint8Array<ArrayBuffer>, at_s: number) => void} give */
@@ -31,20 +70,33 @@ export class OpusEncoder {
     this.count = 0;
     /** @type {number[]} when the frames were captured whose packets are still to come */
     this.times = [];
-    this.encoder = new AudioEncoder({
+    this.give = give;
+    /** Frames since it failed. */
+    this.failed = 0;
+    this.encoder = this.fresh();
+  }
+
+  fresh() {
+    this.times = [];
+    this.failed = 0;
+    const encoder = new AudioEncoder({
       output: (chunk) => {
         const packet = new Uint8Array(chunk.byteLength);
         chunk.copyTo(packet);
-        give(packet, this.times.shift() ?? NaN);
+        this.give(packet, this.times.shift() ?? NaN);
       },
       error: (error) => console.warn("antiphon: the Opus encoder failed", error),
     });
-    this.encoder.configure(ENCODING);
+    encoder.configure(ENCODING);
+    return encoder;
   }
 
   /** @param {Float32Array<ArrayBuffer>} samples 20 ms @param {number} at_s */
   encode(samples, at_s) {
-    if (this.encoder.state !== "configured") return;
+    if (this.encoder.state !== "configured") {
+      if (++this.failed < FAILED_FRAMES) return; // or the browser took it back, as it may from a page that nobody sees
+      this.encoder = this.fresh();
+    }
     const timestamp = Math.round((this.count * 1e6) / RATE);
     this.count += samples.length;
     this.times.push(at_s);

@@ -38,6 +38,7 @@ export class Player {
     this.worklet = new AudioWorkletNode(context, "antiphon-playback", {
       numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1],
     });
+    this.worklet.onprocessorerror = () => console.error("antiphon: the loudspeaker's worklet failed");
     this.gain = new GainNode(context);
     this.meter = new AnalyserNode(context, { fftSize: 512, smoothingTimeConstant: 0.6 });
     this.worklet.connect(this.meter).connect(this.gain).connect(context.destination);

@@ -20,6 +20,7 @@ export const STRINGS = {
     hintUnplugged: "Your microphone is gone. Plug it in, or choose another one in Choices; or type.",
     hintRevoked: "The microphone is no longer allowed. Allow it by the symbol beside the address; or type.",
     hintNoMicrophone: "No other microphone could be opened. Plug one in, or choose one in Choices; or type.",
+    hintNoSound: "This browser keeps all sound back. Click anywhere in the page; if that does not help, see that a loudspeaker is connected.",
 
     micDenied: "The microphone was not allowed. Click the symbol beside the address, allow the microphone, then press the button again; or type.",
     micMissing: "No microphone was found. Plug one in and press the button again; or type.", micBusy: "Another program keeps the microphone. Close it and press the button again; or type.",
@@ -87,6 +88,7 @@ export const STRINGS = {
     hintUnplugged: "Votre micro a disparu. Rebranchez-le ou choisissez-en un autre dans les réglages ; ou écrivez.",
     hintRevoked: "Le micro n’est plus autorisé. Autorisez-le par le symbole près de l’adresse ; ou écrivez.",
     hintNoMicrophone: "Aucun autre micro n’a pu être ouvert. Branchez-en un ou choisissez-en un dans les réglages ; ou écrivez.",
+    hintNoSound: "Ce navigateur retient tout le son. Cliquez dans la page ; si cela n’aide pas, voyez si un haut-parleur est branché.",
 
     micDenied: "Le micro n’a pas été autorisé. Cliquez sur le symbole près de l’adresse, autorisez le micro et appuyez à nouveau sur le bouton ; ou écrivez.",
     micMissing: "Aucun micro n’a été trouvé. Branchez-en un et appuyez à nouveau sur le bouton ; ou écrivez.", micBusy: "Un autre programme garde le micro. Fermez-le et appuyez à nouveau sur le bouton ; ou écrivez.",
