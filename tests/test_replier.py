@@ -1,11 +1,13 @@
 """The reply under way: when it is over, and whose words are heard then."""
 
+import json
 from collections.abc import Iterable
 
 from config.messages import Speech, SpeechDone, SpokenWord, TextDone, Words
 from config.tuning import PacingSettings
 from tests.ga_line import Line
 from web.config import Wishes
+from web.dialects.base import AudioOut
 from web.replier import Replier
 from web.reply_options import ReplyOptions
 from web.stage_watch import StageWatch
@@ -19,7 +21,7 @@ class Spoken:
     def __init__(self, *extensions: str, text_done: bool = True) -> None:
         self.told: list[str] = []
         self.leaves = True
-        dialect = Line(*extensions).dialect
+        self.dialect = dialect = Line(*extensions).dialect
         dialect.lead_ms = 2000
         self.replier = Replier(dialect, self.tell, PacingSettings())
         self.replier.start(1, 9.0, ReplyOptions(dialect.wishes))
@@ -95,6 +97,18 @@ def test_what_did_not_leave_is_neither_heard_nor_told() -> None:
     assert (reply.playback.sent, reply.told) == (sent, told), "a successor sends it"
     assert not spoken.replier.heard_all(30.0)
     assert spoken.replier.patience_s(20.0) != 0, "there is nothing to hurry for"
+
+
+def test_what_did_not_leave_is_no_part_of_what_clients_are_told_of_places() -> None:
+    spoken = Spoken("antiphon")
+    missed = Speech(S, S // 10, [bytes(960)] * 5, [], 2, S)
+    spoken.replier.take(missed, 10.5)
+    spoken.leaves = False
+    spoken.replier.pump(20.0)
+    (event,) = spoken.dialect.reply_audio(AudioOut(1, missed.packets, missed.samples, []))
+    assert json.loads(event)["antiphon"]["start_ms"] == 1000, (
+        "a successor sends it, and says where it belongs"
+    )
 
 
 def test_the_last_words_come_back_when_the_reply_is_over() -> None:

@@ -190,6 +190,7 @@ class Replier:
             if not self._send(self._dialect.reply_audio(self._audio_out(reply, speech))):
                 # what did not leave was neither told nor heard: a successor goes on from there
                 reply.told, self._gone = told, True
+                self._dialect.audio_lost(reply.number, speech.samples)
                 return
             reply.playback.send(speech.samples, now_s)
 

@@ -258,6 +258,10 @@ class Dialect(Protocol):
         """Audio leaves."""
         ...
 
+    def audio_lost(self, number: int, samples: int) -> None:
+        """What was said of so much audio last never left: a later connection goes on before it."""
+        ...
+
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """The reply is held back after `heard_samples`: the user may be barging in."""
         ...

@@ -353,6 +353,10 @@ class GaDialect(Unwatched):
         self._voice_heard = True
         return self._output.sound(audio)
 
+    def audio_lost(self, number: int, samples: int) -> None:
+        """Places are counted without it."""
+        self._output.sound_lost(number, samples)
+
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """An extension: play no further than this."""
         return self._output.muted(number, heard_samples)

@@ -66,6 +66,11 @@ class SentAudio:
         begin, reply.sent = reply.sent, reply.sent + samples
         return begin
 
+    def take_back(self, number: int, samples: int) -> None:
+        """The newest of it did not leave."""
+        if number in self._replies:
+            self._replies[number].sent -= samples
+
     def go_back(self, number: int, sample: int) -> None:
         """Its sound goes on from an earlier reply sample."""
         reply = self._replies.get(number)

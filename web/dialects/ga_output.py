@@ -77,6 +77,10 @@ class Output:
             sound["antiphon"] = {**sound.get("antiphon", {}), **told}
         return [*opened, self._teller.event("response.output_audio.delta", **sound)]
 
+    def sound_lost(self, number: int, samples: int) -> None:
+        """The newest of it did not leave."""
+        self._audio.take_back(number, samples)
+
     def called(self, number: int, index: int, call: ToolCall) -> list[str]:
         """A function is asked for. It may be run at once; the reply goes on."""
         item_id = self._names.call_item(number, index)

@@ -301,6 +301,9 @@ class UnmuteDialect:
             events.append(self._event("response.audio.delta", delta=pages))
         return events
 
+    def audio_lost(self, number: int, samples: int) -> None:
+        """Nothing: its clients know no places."""
+
     def muted(self, number: int, heard_samples: int) -> list[str]:
         """Nothing: not of this dialect; what was sent plays out."""
         return []

@@ -258,7 +258,7 @@ export class Conversation {
     if (reading.ms(start_ms) > 0 && !this.began) this.player?.release(start_ms); // another connection began it
     this.began = true;
     this.latency.mark("packet_ms", performance.now());
-    this.player?.push(pieces);
+    this.player?.push(pieces, reading.msOrNaN(event.antiphon?.start_ms));
     if (words) this.transcript.sounds(reading.id(event.item_id), reading.list(words));
   }
 

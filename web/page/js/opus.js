@@ -19,6 +19,8 @@ const TRIED_MS = 1_500;
 /** An encoder that failed is made anew, but no sooner than after so many frames: a second. */
 const FAILED_FRAMES = 50;
 
+export const PACKET_MS = 20;
+
 /** @type {Promise<boolean>|null} */
 let there = null;
 
@@ -46,7 +48,7 @@ async function tried() {
   try {
     for (let frame = 0; frame < TRIED_FRAMES; frame += 1) encoder.encode(new Float32Array(RATE / 50), 0);
     await encoder.encoder.flush();
-    for (const packet of packets) decoder.decode(packet);
+    packets.forEach((packet, at) => decoder.decode(packet, at * PACKET_MS));
     await decoder.decoder.flush();
   } finally {
     encoder.close();
@@ -61,8 +63,6 @@ export function lasts20ms(packet) {
   const twenty = config < 12 ? config % 4 === 1 : config < 16 ? config % 2 === 1 : config % 4 === 3;
   return (packet[0] & 3) === 0 && twenty;
 }
-
-const PACKET_US = 20_000;
 
 export class OpusEncoder {
   /** @param {(packet: Uint8Array<ArrayBuffer>, at_s: number) => void} give */
@@ -118,8 +118,6 @@ export class OpusDecoder {
   /** @param {(samples: Float32Array<ArrayBuffer>, rate: number, at_ms: number) => void} give */
   constructor(give) {
     this.give = give;
-    /** Where in the reply the next packet belongs. */
-    this.at_us = 0;
     /** @type {EncodedAudioChunk[]} not decoded yet */
     this.waiting = [];
     this.decoder = this.fresh();
@@ -127,7 +125,7 @@ export class OpusDecoder {
 
   fresh() {
     const decoder = new AudioDecoder({
-      output: (data) => this.decoded(data),
+      output: (data) => (decoder === this.decoder ? this.decoded(data) : data.close()),
       error: (error) => this.failed(decoder, error),
     });
     decoder.configure(DECODING);
@@ -140,8 +138,8 @@ export class OpusDecoder {
     data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
     const { sampleRate, timestamp } = data;
     data.close();
-    while (this.waiting.length && this.waiting[0].timestamp <= timestamp) this.waiting.shift();
-    this.give(samples, sampleRate, timestamp / 1000);
+    const packet = this.waiting.shift(); // decoders count on from their first packet, whatever time the others bear
+    this.give(samples, sampleRate, (packet?.timestamp ?? timestamp) / 1000);
   }
 
   /** It fails for good on one bad packet: another one goes on behind that. @param {AudioDecoder} decoder @param {DOMException} error */
@@ -153,27 +151,30 @@ export class OpusDecoder {
     for (const chunk of this.waiting) this.decoder.decode(chunk);
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} packet */
-  decode(packet) {
-    const chunk = new EncodedAudioChunk({ type: "key", timestamp: this.at_us, data: packet });
-    this.at_us += PACKET_US;
+  /** @param {Uint8Array<ArrayBuffer>} packet @param {number} at_ms where in the reply it belongs */
+  decode(packet, at_ms) {
+    const chunk = new EncodedAudioChunk({ type: "key", timestamp: Math.round(at_ms * 1000), data: packet });
     this.waiting.push(chunk);
     if (this.decoder.state === "configured") this.decoder.decode(chunk); // else it failed just now, and another will do it
   }
 
-  /** What is not decoded yet never will be; what comes now belongs there. @param {number} at_ms */
-  goOn(at_ms) {
-    this.at_us = Math.round(at_ms * 1000);
-    this.waiting = [];
-    if (this.decoder.state === "closed") return;
-    this.decoder.reset();
-    this.decoder.configure(DECODING);
+  /** What is not decoded yet never will be. */
+  forget() {
+    if (this.waiting.length) {
+      this.close(); // what it is about to give has no place any more
+      this.decoder = this.fresh();
+    } else if (this.decoder.state === "configured") {
+      this.decoder.reset();
+      this.decoder.configure(DECODING);
+    }
   }
 
   /** All that it was given is decoded, or was forgotten. */
   async drained() {
     for (let tries = 0; this.waiting.length && tries < MOST_FAILURES; tries++) {
-      await this.decoder.flush().catch(() => new Promise((resolve) => setTimeout(resolve))); // another one is made of it
+      const { decoder } = this;
+      await decoder.flush().catch(() => new Promise((resolve) => setTimeout(resolve)));
+      if (decoder === this.decoder) return; // else it failed, and another one goes on
     }
   }
 

@@ -1,8 +1,11 @@
 /** The loudspeaker: one reply at a time, decoded, buffered in the audio thread, held and let go as the server says. */
 
 import { fromPcm16 } from "./audio_bytes.js";
-import { OpusDecoder, RATE } from "./opus.js";
+import { OpusDecoder, PACKET_MS, RATE } from "./opus.js";
 import { EDGE_MS } from "./soft_edges.js";
+
+/** Places are told in whole milliseconds. */
+const SAME_MS = 5;
 
 /**
  * @typedef {object} Report
@@ -27,7 +30,7 @@ export class Player {
     this.number = 0;
     /** @type {Report} */
     this.last = { what: "position", reply: 0, at_s: 0, position: 0, playing: false, depth_ms: 0, underruns: 0, target_ms: 0 };
-    /** Where in the reply the next piece of pcm16 belongs. */
+    /** Where in the reply the next piece belongs. */
     this.next_ms = 0;
     /** When it was told to be silent, by the context's clock. */
     this.held_s = NaN;
@@ -60,11 +63,14 @@ export class Player {
     this.tell({ do: "begin" });
   }
 
-  /** @param {Uint8Array<ArrayBuffer>[]} packets of Opus, or pieces of pcm16 */
-  push(packets) {
+  /** @param {Uint8Array<ArrayBuffer>[]} packets of Opus, or pieces of pcm16 @param {number} [at_ms] where they belong; NaN: nobody said */
+  push(packets, at_ms = NaN) {
+    if (Math.abs(at_ms - this.next_ms) > SAME_MS) this.next_ms = at_ms; // what was between was not understood
     for (const packet of packets) {
-      if (this.decoder) this.decoder.decode(packet);
-      else this.pcm(fromPcm16(packet));
+      if (this.decoder) {
+        this.decoder.decode(packet, this.next_ms);
+        this.next_ms += PACKET_MS;
+      } else this.pcm(fromPcm16(packet));
     }
   }
 
@@ -83,7 +89,7 @@ export class Player {
   /** What comes now belongs there. @param {number} at_ms */
   goOn(at_ms) {
     this.next_ms = at_ms;
-    this.decoder?.goOn(at_ms);
+    this.decoder?.forget();
   }
 
   /** Silent at once; it may go on. */
