@@ -62,7 +62,8 @@ def rising_hum(begin: int, samples: int, rise_hz_per_s: float) -> Pcm:
     t = (begin + np.arange(samples)) / SAMPLE_RATE
     turns = HUM_HZ * t + rise_hz_per_s * t * t / 2
     overtones = np.arange(1, 6)[:, None]
-    return (0.2 * np.sum(np.sin(2 * np.pi * overtones * turns) / overtones, axis=0)).astype(np.float32)
+    tone = np.sum(np.sin(2 * np.pi * overtones * turns) / overtones, axis=0)
+    return np.asarray(0.2 * tone, np.float32)
 
 
 class NullTts:
