@@ -64,7 +64,6 @@ def test_somebody_talks_is_answered_interrupts_and_ends(
     visit.page.wait_for_function(LOUD)
     visit.until("conversation.transcript.lines.some((line) => line.who === 'them' && line.state === 'done')")
     assert said(visit, "you")[0].startswith("one two")
-    assert visit.state("conversation.player.last.underruns") == 0
 
     types(visit, "Good day")
     visit.until(f"conversation.player.heardMs > 300 && conversation.phase === 'speaking' && {INTERRUPT}")

@@ -208,3 +208,13 @@ test("the axis of the chart has few lines and reaches beyond the longest turn", 
     assert.ok(top_ms >= ms && top_ms / step_ms <= 4, String(ms));
   }
 });
+
+test("what had come whole and is stopped before its end is struck off from where it was heard", () => {
+  const said = new Transcript();
+  said.line("a", "them");
+  said.says("a", "one two three");
+  said.sounds("a", [{ text: "one", start_ms: 0 }, { text: "two", start_ms: 300 }, { text: "three", start_ms: 600 }]);
+  said.ended("a", false);
+  said.cutShort("a", 400);
+  assert.deepEqual([said.lines[0].state, said.lines[0].text.slice(0, said.lines[0].heard)], ["cut", "one two"]);
+});

@@ -22,12 +22,6 @@ import { Typed } from "./typed.js";
  * @property {(message: string) => void} complain the server's words about something that went wrong
  */
 
-/** Errors that tell the user nothing: they follow from two sides acting in the same moment. */
-const HARMLESS = new Set([
-  "response_cancel_not_active", "input_audio_buffer_commit_empty", "item_not_found", "conversation_already_has_active_response",
-  "item_retrieve_invalid_item_id", "item_create_duplicate_item_id",
-]);
-
 /** Of the server's words about an error: people are shown no more. */
 const MOST_COMPLAINT = 500;
 
@@ -99,10 +93,12 @@ export class Conversation {
 
   /** The assistant shall stop. Where it was heard, the server learns how far. */
   interrupt() {
-    if (!this.state.reply) return;
+    const { reply, sounding } = this.state;
+    if (!reply && !sounding) return;
     const heard = this.player?.heardMs ?? 0;
     this.player?.stop();
-    if (this.item && this.state.sounding) {
+    if (!reply) this.transcript.cutShort(this.item, heard); // all of it had come, and was still to be heard
+    if (this.item && sounding) {
       this.rim.send({ type: "conversation.item.truncate", item_id: this.item, content_index: 0, audio_end_ms: heard });
     } else this.rim.send({ type: "response.cancel" });
   }
@@ -203,7 +199,7 @@ export class Conversation {
     const typed = this.typed.complained(error);
     if (typed === "refused") this.transcript.ended(error.event_id, true);
     if (typed === "later") this.interrupt();
-    if (HARMLESS.has(error.code)) return;
+    if (reading.HARMLESS.has(error.code)) return;
     this.happen({ type: "nothing_said" }); // whatever was waited for may not come
     this.rim.complain(reading.text(error.message).slice(0, MOST_COMPLAINT));
   }

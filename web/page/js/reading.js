@@ -1,5 +1,11 @@
 /** Fields of what a server says, as they must be: one of another version may say anything. Pure. */
 
+/** Errors that tell the user nothing: they follow from two sides acting in the same moment. */
+export const HARMLESS = new Set([
+  "response_cancel_not_active", "input_audio_buffer_commit_empty", "item_not_found", "conversation_already_has_active_response",
+  "item_retrieve_invalid_item_id", "item_create_duplicate_item_id",
+]);
+
 /** No text on the wire is longer; a message of ours has 256 KiB at the most. */
 const MOST_CHARACTERS = 1 << 18;
 

@@ -119,6 +119,15 @@ export class Transcript {
     if (!line.text.trim()) this.remove(id);
   }
 
+  /** It had come whole, and was stopped before it was heard to its end. @param {string} id @param {number} ms */
+  cutShort(id, ms) {
+    const line = this.find(id);
+    if (line?.state !== "done") return;
+    line.state = "open";
+    this.heardTo(id, ms);
+    this.ended(id, true);
+  }
+
   /**
    * What was said while this page was not there to hear it, as the server has it: lines that are missing are put where
    * they belong, and those that were left open are settled.

@@ -53,7 +53,7 @@ export class View {
     this.farewell.hidden = live || !this.over();
     this.mute.setAttribute("aria-pressed", String(state.closed));
     this.mute.disabled = !this.call.microphone;
-    this.interrupt.setAttribute("aria-disabled", String(!state.reply));
+    this.interrupt.setAttribute("aria-disabled", String(!state.reply && !state.sounding));
     this.hold.hidden = !this.wishes.push;
     this.showLatency();
     this.tell(caption);
