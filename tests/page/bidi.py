@@ -54,6 +54,10 @@ class BidiError(Exception):
     """The browser's words about a command that failed."""
 
 
+class NoAnswer(TimeoutError):
+    """The browser said nothing in time."""
+
+
 class Browser:
     """A connection to it: commands in, answers and events out."""
 
@@ -75,7 +79,7 @@ class Browser:
         try:
             found = answer.get(timeout=ANSWER_S)
         except Empty:
-            raise TimeoutError(f"no answer to {method}") from None
+            raise NoAnswer(f"no answer to {method}") from None
         finally:
             del self.answers[number]
         if found["type"] == "error":

@@ -134,7 +134,9 @@ def test_the_kept_file_has_both_voices_at_their_times(
     loud = visit.page.evaluate(DECODED)
     you, them, *_ = spells(loud)  # a machine under load may have gaps in it
     assert 1.0 < you[1] - you[0] < 1.8, "a hum of 1.3 s"
-    assert 2.9 < np.count_nonzero(np.array(loud[int(them[0] * 100) :]) > SPOKEN) / 100 < 3.4, "a reply of 3.2 s"
+    assert 2.9 < np.count_nonzero(np.array(loud[int(them[0] * 100) :]) > SPOKEN) / 100 < 3.4, (
+        "a reply of 3.2 s"
+    )
     assert abs(them[0] - (told["replies_s"][0] - told["begins_s"])) < 0.25, "when the loudspeaker got it"
     answered_s = (heard["sound_ms"] - heard["voice_end_ms"]) / 1000
     assert abs(them[0] - you[1] - answered_s) < 0.3, "so long after the user"

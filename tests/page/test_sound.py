@@ -106,6 +106,13 @@ def coughing(browsers: Callable[..., Any]) -> Any:
     return browsers("cough", voice_at(1.6, 0.15, 2.0))
 
 
+#: The newest line was cut off.
+CUT = "conversation.transcript.lines.at(-1)?.state === 'cut'"
+
+#: So many are tried.
+REPLIES = 4
+
+
 def ask(visit: Visit) -> None:
     visit.page.fill("#typed", "Good day")
     visit.page.press("#typed", "Enter")
@@ -140,6 +147,23 @@ def error_ms(visit: Visit) -> float:
     raise AssertionError(f"that is no part of the reply: {likeness}")
 
 
+def held_and_let_go(visit: Visit) -> dict[str, float]:
+    """Errors in a reply that a cough held for a moment. On a machine under load a cough is now and then taken for an
+    interruption: then there is another reply."""
+    for _ in range(REPLIES):
+        ask(visit)
+        visit.until("conversation.player?.heardMs > 500 && conversation.state.sounding")
+        errors = {"first": error_ms(visit)}
+        held = visit.state("conversation.latency.mute.count")
+        visit.until(f"conversation.latency.mute.count > {held} || {CUT}", "the server to hold the reply")
+        visit.until("!conversation.state.held", "the server to let it go")
+        at = visit.state("conversation.player.heardMs")
+        visit.until(f"conversation.player.heardMs > {at + 350} || {CUT}")
+        if not visit.page.evaluate(f"() => {{ const {{ conversation }} = antiphon; return {CUT}; }}"):
+            return {**errors, "after a hold": error_ms(visit)}
+    raise AssertionError("each reply was interrupted")
+
+
 @pytest.mark.parametrize("rate", [44_100, 48_000])
 @pytest.mark.parametrize("opus", [True, False], ids=["opus", "pcm16"])
 def test_the_page_knows_within_a_packet_what_was_heard(
@@ -153,14 +177,7 @@ def test_the_page_knows_within_a_packet_what_was_heard(
     visit = open_page(rising, browser=coughing, wishes=UNGREETED, before=before)
     talks(visit)
     assert visit.state("conversation.opus") is opus
-    ask(visit)
-    visit.until("conversation.player.heardMs > 500")
-    errors = {"first": error_ms(visit)}
-    visit.until("conversation.latency.mute.count > 0", "the server to hold the reply")
-    visit.until("!conversation.state.held", "the server to let it go")
-    at = visit.state("conversation.player.heardMs")
-    visit.until(f"conversation.player.heardMs > {at + 350}")
-    errors["after a hold"] = error_ms(visit)
+    errors = held_and_let_go(visit)
     visit.page.evaluate("antiphon.call.toggleMute()")
     ask(visit)
     visit.until("conversation.player.heardMs < 300")
