@@ -346,7 +346,9 @@ def test_a_worker_whose_device_is_gone_is_started_again_and_said(start, hum):
     finally:
         talking.kill()
         talking.wait()
-    run.wait_for(r"^stt is back after \d")  # nobody talks any more: the next ten steps would take its device, too
+    run.wait_for(
+        r"^stt is back after \d"
+    )  # nobody talks any more: the next ten steps would take its device, too
 
 
 def asking(**gpu_mb: int) -> dict[str, str]:

@@ -57,7 +57,9 @@ def test_somebody_talks_is_answered_interrupts_and_ends(house: House, before: st
     try:
         with heard() as browser:
             converse(browser, house, before, opus)
-    except NoAnswer:  # now and then on a machine under load, with this ESR; not explained: another one is asked
+    except (
+        NoAnswer
+    ):  # now and then on a machine under load, with this ESR; not explained: another one is asked
         with heard() as browser:
             converse(browser, house, before, opus)
 
