@@ -13,6 +13,9 @@ LOCK_VLLM := $(subst --universal,--python-platform x86_64-manylinux_2_28,$(LOCK)
 # The tests run in so many processes: most of them wait for servers most of the time, and two CPUs have enough to do with
 # three. A few, chosen by ARGS, run one after the other in one: make test ARGS="-k ownership" PROCESSES=3
 PROCESSES ?= $(if $(ARGS),0,3)
+# Those of a browser play and record sound in real time, and draw: more than two at once on two CPUs are late.
+BROWSERS ?= 2
+TEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -48,7 +51,12 @@ run: setup ## start everything on this machine: make run ARGS="--help"
 	@$(BIN)/antiphon up $(ARGS)
 
 test: setup-dev .venv-sdks/.installed ## run the tests: make test ARGS="-k ownership"
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not torch and not vllm" $(ARGS)
+ifdef ARGS
+	@$(TEST) -n $(PROCESSES) -m "not torch and not vllm" $(ARGS)
+else
+	@$(TEST) -n $(PROCESSES) -m "not torch and not vllm and not browser"
+	@$(TEST) -n $(BROWSERS) -m browser
+endif
 
 setup-kyutai: .venv-kyutai/.installed ## install what Kyutai's engines need, in a venv of its own: on a GPU, TORCH=requirements/torch.txt
 	@:

@@ -27,7 +27,7 @@ START_S = 60
 PATIENCE_MS = 40_000
 
 #: The longest that a command may take, waiting for something in the page included.
-ANSWER_S = 60
+ANSWER_S = 45
 
 #: So it says where it listens.
 LISTENS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")

@@ -23,6 +23,9 @@ PROGRAMS = ("firefox-esr", "firefox")
 WITHOUT_CODECS = "delete globalThis.AudioEncoder;"
 
 
+#: One in five of this ESR's, all without WebCodecs, falls silent towards BiDi, which is not explained: another is asked.
+ATTEMPTS = 3
+
 #: In the page itself, for on a machine under load a mouse comes when the reply is over.
 INTERRUPT = "(document.querySelector('#interrupt').click(), true)"
 
@@ -54,14 +57,13 @@ def types(visit: Visit, text: str) -> None:
 
 @pytest.mark.parametrize("before, opus", [("", True), (WITHOUT_CODECS, False)], ids=["Opus", "pcm16"])
 def test_somebody_talks_is_answered_interrupts_and_ends(house: House, before: str, opus: bool) -> None:
-    try:
-        with heard() as browser:
-            converse(browser, house, before, opus)
-    except (
-        NoAnswer
-    ):  # now and then on a machine under load, with this ESR; not explained: another one is asked
-        with heard() as browser:
-            converse(browser, house, before, opus)
+    for attempt in range(ATTEMPTS):
+        try:
+            with heard() as browser:
+                return converse(browser, house, before, opus)
+        except NoAnswer:
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def converse(browser: Browser, house: House, before: str, opus: bool) -> None:
