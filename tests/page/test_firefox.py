@@ -23,7 +23,7 @@ PROGRAMS = ("firefox-esr", "firefox")
 WITHOUT_CODECS = "delete globalThis.AudioEncoder;"
 
 
-#: One in five of this ESR's, all without WebCodecs, falls silent towards BiDi, which is not explained: another is asked.
+#: One in five of this ESR falls silent towards BiDi, all without WebCodecs, which is not explained: another is asked.
 ATTEMPTS = 3
 
 #: In the page itself, for on a machine under load a mouse comes when the reply is over.
